@@ -1,0 +1,27 @@
+# Build options and the INTERFACE targets that carry flags; there are no global flags.
+option(BRIGADE_TESTS "Build the tests" ON)
+option(BRIGADE_CUDA "Build the GPU backend (CUDA, cuDNN, NCCL)" OFF)
+set(BRIGADE_CPU native CACHE STRING "Processor the kernels are compiled for (-march=); empty: the compiler's default")
+set(BRIGADE_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_library(brigade_warnings INTERFACE)
+target_compile_options(brigade_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-psabi>)
+
+add_library(brigade_sanitizers INTERFACE)
+if(BRIGADE_SANITIZE)
+  target_compile_options(brigade_sanitizers INTERFACE
+    -fsanitize=${BRIGADE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(brigade_sanitizers INTERFACE -fsanitize=${BRIGADE_SANITIZE})
+endif()
+
+# Linked by rooms with arithmetic worth vectorising.
+add_library(brigade_cpu INTERFACE)
+if(BRIGADE_CPU)
+  target_compile_options(brigade_cpu INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${BRIGADE_CPU}>)
+endif()

@@ -1,0 +1,65 @@
+# brigade_room(NAME SOURCES ... [USES room ...] [LIBRARIES ...])
+#
+# One room, one target. USES names the rooms it may include; LIBRARIES are the foreign libraries,
+# private to the room. Its doors are include/brigade/NAME/*.hpp; each is compiled alone when tests are on.
+function(brigade_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
+  if(NOT ROOM_SOURCES)  # (scaffolding: a room under construction)
+    add_library(brigade_${name} INTERFACE)
+    target_include_directories(brigade_${name} INTERFACE ${PROJECT_SOURCE_DIR}/include)
+    list(TRANSFORM ROOM_USES PREPEND brigade_)
+    target_link_libraries(brigade_${name} INTERFACE ${ROOM_USES})
+    return()
+  endif()
+  add_library(brigade_${name} STATIC ${ROOM_SOURCES})
+  target_compile_features(brigade_${name} PUBLIC cxx_std_20)
+  target_include_directories(brigade_${name}
+    PUBLIC ${PROJECT_SOURCE_DIR}/include
+    PRIVATE ${PROJECT_SOURCE_DIR}/src/${name})
+  list(TRANSFORM ROOM_USES PREPEND brigade_)
+  target_link_libraries(brigade_${name}
+    PUBLIC ${ROOM_USES}
+    PRIVATE ${ROOM_LIBRARIES} brigade_warnings brigade_sanitizers)
+
+  if(BRIGADE_TESTS)
+    file(GLOB doors CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/brigade/${name}/*.hpp)
+    set(stubs)
+    foreach(door IN LISTS doors)
+      get_filename_component(stem ${door} NAME_WE)
+      set(stub ${CMAKE_BINARY_DIR}/doors/${name}_${stem}.cpp)
+      if(NOT EXISTS ${stub})
+        file(WRITE ${stub} "#include \"brigade/${name}/${stem}.hpp\"\n")
+      endif()
+      list(APPEND stubs ${stub})
+    endforeach()
+    if(stubs)
+      add_library(brigade_doors_${name} OBJECT ${stubs})
+      target_link_libraries(brigade_doors_${name} PRIVATE brigade_${name} brigade_warnings)
+    endif()
+  endif()
+endfunction()
+
+# brigade_test(NAME SOURCES ... [USES room ...] [LIBRARIES ...] [RANKS 1 2 3 4] [LABELS ...])
+#
+# A GoogleTest executable. With RANKS it is run under mpirun, once for each number of ranks.
+function(brigade_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;USES;LIBRARIES;RANKS;LABELS" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  list(TRANSFORM TEST_USES PREPEND brigade_)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE
+    BRIGADE_SOURCE_DIR="${PROJECT_SOURCE_DIR}" BRIGADE_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  if(TEST_RANKS)
+    target_link_libraries(${name} PRIVATE ${TEST_USES} ${TEST_LIBRARIES} GTest::gtest brigade_warnings brigade_sanitizers)
+    foreach(ranks IN LISTS TEST_RANKS)
+      add_test(NAME ${name}.ranks${ranks} COMMAND ${BRIGADE_MPIRUN} -n ${ranks} $<TARGET_FILE:${name}>)
+      set_tests_properties(${name}.ranks${ranks} PROPERTIES LABELS "mpi;${TEST_LABELS}" TIMEOUT 300 PROCESSORS 2
+        ENVIRONMENT "${BRIGADE_TEST_ENVIRONMENT}")
+    endforeach()
+  else()
+    target_link_libraries(${name} PRIVATE ${TEST_USES} ${TEST_LIBRARIES} GTest::gtest_main brigade_warnings brigade_sanitizers)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "unit;${TEST_LABELS}" TIMEOUT 600
+      ENVIRONMENT "${BRIGADE_TEST_ENVIRONMENT}")
+  endif()
+endfunction()

@@ -1,0 +1,90 @@
+/// Ranks and what they say to one another.
+///
+/// A default Communicator is rank 0 of 1: its collectives are the identity. Absence is an object,
+/// not an #if. Collectives must be called by all ranks in the same order; every wait is watched: a
+/// rank that waits longer than hang_timeout_s throws PeerError and says for whom and in what.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "brigade/core/error.hpp"
+
+namespace brigade::communication {
+
+/// Starts MPI for its lifetime (thread level FUNNELED, errors returned, never fatal). Started
+/// without mpirun or srun, the process is rank 0 of 1.
+class Environment {
+ public:
+  Environment(int& argc, char**& argv);
+  ~Environment();
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+};
+
+class Communicator {
+ public:
+  Communicator();  ///< rank 0 of 1
+  /// All ranks of the job, on a communicator of its own. Needs a live Environment.
+  static Communicator world(double hang_timeout_s = 300);
+  ~Communicator();
+  Communicator(Communicator&&) noexcept;
+  Communicator& operator=(Communicator&&) noexcept;
+
+  int rank() const;
+  int size() const;
+  int node_rank() const;  ///< among the ranks that share this node's memory
+  int node_size() const;
+
+  void barrier(std::string_view what);
+  /// Bytes of `root` to all.
+  void broadcast(std::span<std::byte> bytes, int root, std::string_view what);
+  std::string broadcast(std::string text, int root, std::string_view what);
+  /// Element sums over ranks, left on every rank; doubles are added in rank order, so all ranks hold
+  /// the same bits.
+  void sum(std::span<std::int64_t> values, std::string_view what);
+  void sum(std::span<double> values, std::string_view what);
+  /// Every rank's text, in rank order, on every rank.
+  std::vector<std::string> all_gather(const std::string& mine, std::string_view what);
+
+  /// Ends the whole job now, with this exit code on all ranks.
+  [[noreturn]] void abort(ExitCode code);
+
+  /// The MPI side, for the other files of this room.
+  struct Impl;
+  Impl* impl() const { return impl_.get(); }
+
+ private:
+  std::unique_ptr<Impl> impl_;  // null: rank 0 of 1
+};
+
+/// Runs `work` on every rank; if it throws a brigade::Error on any, the error of the lowest such
+/// rank is thrown on all of them, so that all end alike and one can speak. `work` must not
+/// communicate.
+template <class Work>
+void collectively(Communicator& communicator, std::string_view what, Work&& work);
+
+namespace detail {
+/// Code and message of this rank's failure (code `done`: none) in, the lowest failed rank's thrown.
+void agree(Communicator& communicator, std::string_view what, ExitCode code, const std::string& message);
+}  // namespace detail
+
+template <class Work>
+void collectively(Communicator& communicator, std::string_view what, Work&& work) {
+  ExitCode code = ExitCode::done;
+  std::string message;
+  try {
+    work();
+  } catch (const Error& error) {
+    code = error.code();
+    message = error.what();
+  }
+  detail::agree(communicator, what, code, message);
+}
+
+}  // namespace brigade::communication

@@ -1,0 +1,23 @@
+/// The CPU backend: Kokkos threads, GCC vector extensions inside a thread.
+#pragma once
+
+#include <memory>
+
+#include "brigade/ops/backend.hpp"
+
+namespace brigade::host {
+
+/// Starts Kokkos for its lifetime; exactly one, in main, after MPI.
+class Runtime {
+ public:
+  /// `threads` of this rank; 0: as many as the process may run on (its affinity mask).
+  explicit Runtime(int threads);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+};
+
+/// Needs a live Runtime. Results are the same bits for any number of threads.
+std::unique_ptr<ops::Backend> make_backend();
+
+}  // namespace brigade::host

@@ -1,0 +1,48 @@
+/// Two-dimensional convolution (cross-correlation, as in every deep-learning framework).
+///
+///     y[n, oy, ox, k] = act(bias[k] + sum over ky, kx, c of
+///                           x[n, oy*stride - pad_top + ky, ox*stride - pad_left + kx, c] * w[ky, kx, c, k])
+///
+/// with zero outside of x. Goodfellow, Bengio, Courville, "Deep Learning" (2016), eq. 9.6.
+#pragma once
+
+#include "brigade/core/tensor.hpp"
+#include "brigade/ops/activation.hpp"
+
+namespace brigade::ops {
+
+struct Conv2d {
+  std::int64_t in_channels = 1;
+  std::int64_t out_channels = 1;
+  int kernel_h = 1, kernel_w = 1;
+  int stride_h = 1, stride_w = 1;
+  int pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  Activation activation = Activation::none;
+
+  /// [N, H, W, C] -> [N, OH, OW, K]. Throws OptionError if the kernel does not fit into x.
+  Shape output_shape(const Shape& x) const;
+  /// [kernel_h, kernel_w, in_channels, out_channels]
+  Shape weight_shape() const { return {kernel_h, kernel_w, in_channels, out_channels}; }
+  /// Multiplications and additions of one forward pass.
+  double flops(const Shape& x) const;
+
+  struct Forward {
+    ConstTensorView x;     ///< [N, H, W, C]
+    ConstTensorView w;     ///< [kh, kw, C, K]
+    ConstTensorView bias;  ///< [K], or empty
+    TensorView y;          ///< [N, OH, OW, K], written
+  };
+  /// All gradients are overwritten, never added to. An empty view is a gradient nobody needs.
+  struct Backward {
+    ConstTensorView x, w;
+    ConstTensorView y;  ///< the forward output; read only with an activation
+    TensorView dy;      ///< gradient of y; its content is lost (the activation's mask is applied to it)
+    TensorView dx, dw, dbias;
+  };
+};
+
+/// Keras' and TensorFlow's "same" padding: output extent = ceil(input / stride), the odd pixel goes
+/// to the bottom and right.
+Conv2d with_same_padding(Conv2d conv, std::int64_t height, std::int64_t width);
+
+}  // namespace brigade::ops

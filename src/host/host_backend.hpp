@@ -1,0 +1,51 @@
+// The one class behind every operation on the CPU; each operation's member functions are defined in a
+// file of its own (conv2d.cpp, pool.cpp, ...).
+#pragma once
+
+#include <array>
+
+#include "brigade/core/memory.hpp"
+#include "brigade/ops/backend.hpp"
+
+namespace brigade::host {
+
+// Scratch memory by purpose, so that two buffers of one operation never meet.
+enum class Scratch : int { packed_weights, partial_sums, packed_input, count };
+
+class HostBackend final : public ops::Backend {
+ public:
+  std::string description() const override;
+  int threads() const override;
+  MemoryResource& memory() override { return host_memory(); }
+  void upload(const void* host, void* backend, std::size_t bytes) override;
+  void download(const void* backend, void* host, std::size_t bytes) override;
+  void synchronize() override {}
+
+  void forward(const ops::Conv2d&, const ops::Conv2d::Forward&) override;
+  void backward(const ops::Conv2d&, const ops::Conv2d::Backward&) override;
+  void forward(const ops::Dense&, const ops::Dense::Forward&) override;
+  void backward(const ops::Dense&, const ops::Dense::Backward&) override;
+  void forward(const ops::Relu&, const ops::Relu::Forward&) override;
+  void backward(const ops::Relu&, const ops::Relu::Backward&) override;
+  void forward(const ops::MaxPool&, const ops::MaxPool::Forward&) override;
+  void backward(const ops::MaxPool&, const ops::MaxPool::Backward&) override;
+  void forward(const ops::AveragePool&, const ops::AveragePool::Forward&) override;
+  void backward(const ops::AveragePool&, const ops::AveragePool::Backward&) override;
+  void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
+  void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
+  void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;
+  void apply(const ops::Dropout&, const ops::Dropout::Apply&) override;
+  void forward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Forward&) override;
+  void backward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Backward&) override;
+  void update(const ops::Blend&, const ops::Blend::Update&) override;
+  void update(const ops::Sgd&, const ops::Sgd::Update&) override;
+  void update(const ops::Adam&, const ops::Adam::Update&) override;
+
+  // At least `floats` floats that stay valid until the same purpose asks for more.
+  float* scratch(Scratch purpose, std::int64_t floats);
+
+ private:
+  std::array<Buffer, static_cast<std::size_t>(Scratch::count)> scratch_;
+};
+
+}  // namespace brigade::host

@@ -1,0 +1,62 @@
+#include <sched.h>
+
+#include <Kokkos_Core.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "brigade/host/backend.hpp"
+#include "host_backend.hpp"
+#include "parallel.hpp"
+#include "vector.hpp"
+
+namespace brigade::host {
+namespace {
+
+int cores_of_this_process() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+}  // namespace
+
+Runtime::Runtime(int threads) {
+  if (threads == 0) threads = cores_of_this_process();
+  // Kokkos reads its settings from the environment in every version from 3.4 to 5; its argument
+  // struct was renamed in between. What the user set about binding stays.
+  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
+  setenv("KOKKOS_NUM_THREADS", std::to_string(threads).c_str(), 1);
+  setenv("OMP_PROC_BIND", threads == 1 ? "false" : "spread", 0);
+  setenv("OMP_PLACES", "threads", 0);
+  setenv("KOKKOS_DISABLE_WARNINGS", "1", 0);
+  Kokkos::initialize();
+}
+
+Runtime::~Runtime() { Kokkos::finalize(); }
+
+std::unique_ptr<ops::Backend> make_backend() {
+  EXPECT(Kokkos::is_initialized());
+  return std::make_unique<HostBackend>();
+}
+
+std::string HostBackend::description() const {
+  return fmt::format("host (Kokkos {}.{} {}, {} thread{}, {}-bit vectors)", KOKKOS_VERSION / 10000,
+                     KOKKOS_VERSION / 100 % 100, Space::name(), threads(), threads() == 1 ? "" : "s", 32 * kLanes);
+}
+
+int HostBackend::threads() const { return host::threads(); }
+void HostBackend::upload(const void* host, void* backend, std::size_t bytes) { std::memcpy(backend, host, bytes); }
+void HostBackend::download(const void* backend, void* host, std::size_t bytes) { std::memcpy(host, backend, bytes); }
+
+float* HostBackend::scratch(Scratch purpose, std::int64_t floats) {
+  Buffer& buffer = scratch_[static_cast<std::size_t>(purpose)];
+  const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
+  if (buffer.bytes() < bytes) {
+    buffer = Buffer();  // first give back, then ask
+    buffer = Buffer(host_memory(), bytes);
+  }
+  return buffer.as<float>();
+}
+
+}  // namespace brigade::host

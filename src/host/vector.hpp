@@ -1,0 +1,60 @@
+// One register's worth of floats, as GCC's vector extension: arithmetic operators work on it, and
+// the compiler chooses the instructions. The width follows the processor the room is compiled for.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace brigade::host {
+
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16;
+#elif defined(__AVX__)
+inline constexpr int kLanes = 8;
+#else
+inline constexpr int kLanes = 4;
+#endif
+
+using Vec = float __attribute__((vector_size(4 * kLanes)));
+using VecUnaligned = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+using IntVec = std::int32_t __attribute__((vector_size(4 * kLanes)));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+inline Vec broadcast(float s) { return Vec{} + s; }
+
+// The first n lanes only; the others read as 0 and are not written. 0 <= n <= kLanes.
+inline Vec load_first(const float* p, int n) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1U), p);
+#else
+  float lanes[kLanes] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+#endif
+}
+inline void store_first(float* p, Vec v, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1U), (__m512)v);
+#else
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+#endif
+}
+
+// Past the caches: for output larger than them that nobody reads soon. p is aligned to a register.
+inline void store_streaming(float* p, Vec v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#else
+  store(p, v);
+#endif
+}
+
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+
+}  // namespace brigade::host
