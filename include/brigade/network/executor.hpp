@@ -44,7 +44,8 @@ struct MicroBatch {
   const std::int32_t* labels = nullptr;  ///< host, [n]
   std::int64_t n = 0;
   std::int64_t first_sample = 0;  ///< index of its first sample in the global batch
-  std::int64_t step = 0;          ///< of training; keys the dropout masks
+  std::int64_t step = 0;          ///< of training; keys the dropout masks, with the index of the layer in the
+                                  ///< graph as given to the executor
 };
 
 class Executor {
@@ -60,7 +61,7 @@ class Executor {
   /// The graph as it is computed, after the passes.
   const Graph& graph() const;
 
-  const std::vector<FlatTensor>& parameters() const;   ///< ranges of weights()
+  const std::vector<FlatTensor>& parameters() const;         ///< ranges of weights()
   const std::vector<FlatTensor>& statistics_layout() const;  ///< ranges of statistics()
   TensorView weights();
   TensorView statistics();
@@ -72,12 +73,15 @@ class Executor {
   /// variance (divided by the count - 1, as running averages want it).
   void forward(const MicroBatch& batch);
   /// Overwrites all gradients. `scale` multiplies the loss (1 / global batch). After each layer,
-  /// gradient_ready(offset): the elements [offset, end) of `reduction` are final.
+  /// gradient_ready(offset), if given: the elements [offset, end) of `reduction` are final. The offsets fall;
+  /// the last is the front of the batch statistics. Once for each forward (it consumes the activations).
   void backward(float scale, const std::function<void(std::int64_t offset)>& gradient_ready);
   /// Evaluation forward pass (running statistics, no dropout): loss(), label_rank(), probabilities().
+  /// Comes between steps, not between a forward and its backward.
   void evaluate(const MicroBatch& batch);
 
-  /// Of the last pass, downloaded to the host: [n], [n], [n, classes].
+  /// Of the last pass, downloaded to the host: [n], [n], [n, classes] (empty after a training pass). Valid
+  /// until the next call.
   std::span<const float> loss();
   std::span<const std::int32_t> label_rank();
   std::span<const float> probabilities();
@@ -91,7 +95,7 @@ class Executor {
 };
 
 /// The decisions of the memory planner for a graph, for `brigade models` and tests: bytes of
-/// activations (and gradients if `training`) at this batch size.
+/// activations (and gradients if `training`) at this batch size, after the passes.
 std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training);
 /// Number of learnt values, and of batch-norm statistics.
 std::int64_t parameter_count(const Graph& graph);

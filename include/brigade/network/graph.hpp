@@ -32,7 +32,7 @@ struct Node {
 
 struct Graph {
   std::string name;
-  std::string citation;  ///< where the network was published
+  std::string citation;     ///< where the network was published
   std::vector<Node> nodes;  ///< the last node gives the logits [N, classes]
 
   const Shape& input() const { return nodes.front().output; }
@@ -67,9 +67,11 @@ class GraphBuilder {
   NodeId dropout(NodeId x, std::string name, float rate);
   NodeId flatten(NodeId x, std::string name = "flatten");
 
+  /// Throws OptionError unless each node feeds exactly one other and the last is [N, classes].
   Graph finish() &&;
 
  private:
+  const Shape& output(NodeId x) const { return graph_.nodes[static_cast<std::size_t>(x)].output; }
   NodeId append(std::string name, Operation operation, NodeId x, bool bias, const Shape& output);
   Graph graph_;
 };

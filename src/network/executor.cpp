@@ -1,0 +1,218 @@
+// A pass is a walk over the nodes: forward in order, backward in reverse; each node's views are cut from the arena
+// and the flat arrays on the way (layers.cpp says what is done with them). Nothing is allocated after the constructor.
+#include "brigade/network/executor.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "brigade/core/error.hpp"
+#include "fuse_activation.hpp"
+#include "layers.hpp"
+#include "memory_plan.hpp"
+#include "parameters.hpp"
+
+namespace brigade::network {
+namespace {
+
+TensorView flat_view(const Buffer& buffer, std::int64_t offset, const Shape& shape) {
+  return {buffer.as<float>() + offset, shape};
+}
+
+Buffer allocate_floats(ops::Backend& backend, std::int64_t floats) {
+  return Buffer(backend.memory(), static_cast<std::size_t>(floats) * sizeof(float));
+}
+
+// By node of `fused`: the index its dropout had in the graph as given. It keys the mask, so that passes do not
+// change a draw.
+std::vector<std::uint32_t> original_indices(const Graph& given, const Graph& fused) {
+  std::vector<std::uint32_t> indices;
+  for (const Node& node : fused.nodes)
+    indices.push_back(
+        static_cast<std::uint32_t>(std::ranges::find(given.nodes, node.name, &Node::name) - given.nodes.begin()));
+  return indices;
+}
+
+}  // namespace
+
+struct Executor::Impl {
+  Impl(const Graph& given, ops::Backend& target, const ExecutorOptions& wanted)
+      : graph(fuse_activation(given)),
+        streams(original_indices(given, graph)),
+        layout(flat_layout(graph)),
+        plan(plan_memory(graph, wanted.max_batch, wanted.training)),
+        options(wanted),
+        backend(target),
+        arena(backend.memory(), static_cast<std::size_t>(plan.bytes)),
+        weights(allocate_floats(backend, layout.parameter_count)),
+        statistics(allocate_floats(backend, layout.statistics_count)),
+        reduction(allocate_floats(backend, reduction_size())),
+        host_loss(static_cast<std::size_t>(options.max_batch)),
+        host_label_rank(static_cast<std::size_t>(options.max_batch)),
+        host_probabilities(static_cast<std::size_t>(options.max_batch * graph.classes())) {
+    const std::vector<float> w = initial_weights(layout, options.seed);
+    const std::vector<float> s = initial_statistics(layout);
+    backend.upload(w.data(), weights.data(), w.size() * sizeof(float));
+    backend.upload(s.data(), statistics.data(), s.size() * sizeof(float));
+    backend.synchronize();  // w and s end here
+  }
+
+  int node_count() const { return static_cast<int>(graph.nodes.size()); }
+  NodeId last_node() const { return node_count() - 1; }
+  const Node& node(NodeId id) const { return graph.nodes[static_cast<std::size_t>(id)]; }
+  const NodeBlocks& blocks(NodeId id) const { return plan.nodes[static_cast<std::size_t>(id)]; }
+  const NodeTensors& tensors(NodeId id) const { return layout.nodes[static_cast<std::size_t>(id)]; }
+
+  std::int64_t gradients_offset() const { return options.reduction_header + layout.statistics_count; }
+  std::int64_t reduction_size() const {
+    return options.training ? gradients_offset() + layout.parameter_count : options.reduction_header;
+  }
+
+  TensorView arena_view(int block, const Shape& shape, DType type = DType::f32) const;
+  TensorView value(NodeId id) const { return arena_view(blocks(id).value, node(id).output.with_batch(n)); }
+  TensorView gradient(NodeId id) const { return arena_view(blocks(id).gradient, node(id).output.with_batch(n)); }
+  Layer layer(NodeId id, Pass pass) const;
+
+  void run_forward(const MicroBatch& batch, Pass pass);
+  void run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready);
+
+  const Graph graph;
+  const std::vector<std::uint32_t> streams;
+  const FlatLayout layout;
+  const MemoryPlan plan;
+  const ExecutorOptions options;
+  ops::Backend& backend;
+  Buffer arena, weights, statistics, reduction;
+  std::vector<float> host_loss;
+  std::vector<std::int32_t> host_label_rank;
+  std::vector<float> host_probabilities;
+
+  // Of the last pass:
+  std::int64_t n = 0, first_sample = 0, step = 0;
+  enum class State { fresh, forward_done, backward_done, evaluated } state = State::fresh;
+};
+
+TensorView Executor::Impl::arena_view(int block, const Shape& shape, DType type) const {
+  if (block < 0) return {};
+  return {arena.as<std::byte>() + plan.blocks[static_cast<std::size_t>(block)].offset, shape, type};
+}
+
+Layer Executor::Impl::layer(NodeId id, Pass pass) const {
+  const NodeId input = node(id).inputs.front();
+  Layer l{.x = value(input), .y = value(id), .dy = gradient(id), .dx = gradient(input)};
+  const NodeTensors& own = tensors(id);
+  for (int i = 0; i < own.parameters; ++i) {
+    const auto slot = static_cast<std::size_t>(i);
+    const FlatTensor& tensor = layout.parameters[static_cast<std::size_t>(own.first_parameter + i)];
+    l.weights[slot] = flat_view(weights, tensor.offset, tensor.shape);
+    if (options.training) l.gradients[slot] = flat_view(reduction, gradients_offset() + tensor.offset, tensor.shape);
+  }
+  for (int i = 0; i < own.statistics; ++i) {
+    const auto slot = static_cast<std::size_t>(i);
+    const FlatTensor& tensor = layout.statistics[static_cast<std::size_t>(own.first_statistic + i)];
+    l.running[slot] = flat_view(statistics, tensor.offset, tensor.shape);
+    if (pass == Pass::training) {
+      const TensorView both = arena_view(blocks(id).statistics, {2, tensor.size()});
+      l.batch[slot] = {both.f32() + i * tensor.size(), tensor.shape};
+      l.reduced[slot] = flat_view(reduction, options.reduction_header + tensor.offset, tensor.shape);
+    }
+  }
+  if (pass == Pass::training) l.winners = arena_view(blocks(id).winners, node(id).output.with_batch(n), DType::u8);
+  l.mask = {.key = {.seed = options.seed,
+                    .purpose = Purpose::dropout,
+                    .stream = streams[static_cast<std::size_t>(id)],
+                    .position = static_cast<std::uint32_t>(step)},
+            .first_sample = first_sample};
+  return l;
+}
+
+void Executor::Impl::run_forward(const MicroBatch& batch, Pass pass) {
+  require<OptionError>(batch.n >= 1 && batch.n <= options.max_batch,
+                       "a micro-batch of {} images does not fit ({} was planned for at most {})", batch.n, graph.name,
+                       options.max_batch);
+  n = batch.n;
+  first_sample = batch.first_sample;
+  step = batch.step;
+
+  const TensorView images = value(0);
+  const TensorView labels = arena_view(plan.labels, {n}, DType::i32);
+  backend.upload(batch.images, images.data, images.bytes());
+  backend.upload(batch.labels, labels.data, labels.bytes());
+
+  for (NodeId id = 1; id < node_count(); ++id) network::forward(backend, node(id).operation, layer(id, pass), pass);
+
+  const bool wants_probabilities = pass == Pass::evaluation;
+  backend.forward(ops::SoftmaxCrossEntropy{},
+                  {.logits = value(last_node()),
+                   .labels = labels,
+                   .loss = arena_view(plan.loss, {n}),
+                   .label_rank = arena_view(plan.label_rank, {n}, DType::i32),
+                   .probabilities = arena_view(wants_probabilities ? plan.probabilities : -1, {n, graph.classes()})});
+  state = pass == Pass::training ? State::forward_done : State::evaluated;
+}
+
+void Executor::Impl::run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready) {
+  if (blocks(last_node()).gradient >= 0)
+    backend.backward(ops::SoftmaxCrossEntropy{}, {.logits = value(last_node()),
+                                                  .labels = arena_view(plan.labels, {n}, DType::i32),
+                                                  .scale = scale,
+                                                  .dlogits = gradient(last_node())});
+
+  for (NodeId id = last_node(); id > 0 && blocks(id).gradient >= 0; --id) {
+    network::backward(backend, node(id).operation, layer(id, Pass::training));
+    const NodeTensors& own = tensors(id);
+    if (own.parameters > 0 && own.first_parameter > 0 && gradient_ready)
+      gradient_ready(gradients_offset() + layout.parameters[static_cast<std::size_t>(own.first_parameter)].offset);
+  }
+  // With the first parameter the batch statistics, complete since forward, are final as well.
+  if (gradient_ready) gradient_ready(options.reduction_header);
+  state = State::backward_done;
+}
+
+Executor::Executor(Graph graph, ops::Backend& backend, const ExecutorOptions& options)
+    : impl_(std::make_unique<Impl>(graph, backend, options)) {}
+Executor::~Executor() = default;
+
+const Graph& Executor::graph() const { return impl_->graph; }
+const std::vector<FlatTensor>& Executor::parameters() const { return impl_->layout.parameters; }
+const std::vector<FlatTensor>& Executor::statistics_layout() const { return impl_->layout.statistics; }
+TensorView Executor::weights() { return flat_view(impl_->weights, 0, {impl_->layout.parameter_count}); }
+TensorView Executor::statistics() { return flat_view(impl_->statistics, 0, {impl_->layout.statistics_count}); }
+TensorView Executor::reduction() { return flat_view(impl_->reduction, 0, {impl_->reduction_size()}); }
+std::int64_t Executor::gradients_offset() const { return impl_->gradients_offset(); }
+std::int64_t Executor::arena_bytes() const { return impl_->plan.bytes; }
+
+void Executor::forward(const MicroBatch& batch) {
+  require<OptionError>(impl_->options.training, "{} was prepared for evaluation only", impl_->graph.name);
+  impl_->run_forward(batch, Pass::training);
+}
+
+void Executor::backward(float scale, const std::function<void(std::int64_t offset)>& gradient_ready) {
+  EXPECT(impl_->state == Impl::State::forward_done);
+  impl_->run_backward(scale, gradient_ready);
+}
+
+void Executor::evaluate(const MicroBatch& batch) { impl_->run_forward(batch, Pass::evaluation); }
+
+std::span<const float> Executor::loss() {
+  const TensorView loss = impl_->arena_view(impl_->plan.loss, {impl_->n});
+  impl_->backend.download(loss.data, impl_->host_loss.data(), loss.bytes());
+  impl_->backend.synchronize();
+  return {impl_->host_loss.data(), static_cast<std::size_t>(impl_->n)};
+}
+
+std::span<const std::int32_t> Executor::label_rank() {
+  const TensorView rank = impl_->arena_view(impl_->plan.label_rank, {impl_->n}, DType::i32);
+  impl_->backend.download(rank.data, impl_->host_label_rank.data(), rank.bytes());
+  impl_->backend.synchronize();
+  return {impl_->host_label_rank.data(), static_cast<std::size_t>(impl_->n)};
+}
+
+std::span<const float> Executor::probabilities() {
+  if (impl_->state != Impl::State::evaluated) return {};
+  const TensorView p = impl_->arena_view(impl_->plan.probabilities, {impl_->n, impl_->graph.classes()});
+  impl_->backend.download(p.data, impl_->host_probabilities.data(), p.bytes());
+  impl_->backend.synchronize();
+  return {impl_->host_probabilities.data(), static_cast<std::size_t>(p.shape.size())};
+}
+
+}  // namespace brigade::network
