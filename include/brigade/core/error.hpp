@@ -30,6 +30,9 @@ class Error : public std::runtime_error {
   Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ExitCode code() const { return code_; }
 
+  /// True if every rank throws this error at this point: then one speaks, and all end in good order.
+  bool on_all_ranks = false;
+
  private:
   ExitCode code_;
 };

@@ -1,0 +1,57 @@
+/// Training by synchronous data parallelism.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "brigade/communication/allreduce.hpp"
+#include "brigade/communication/communicator.hpp"
+#include "brigade/dataset/reader.hpp"
+#include "brigade/ops/backend.hpp"
+#include "brigade/telemetry/run_directory.hpp"
+#include "brigade/training/optimizer.hpp"
+
+namespace brigade::training {
+
+struct TrainOptions {
+  std::filesystem::path dataset;
+  std::filesystem::path run;  ///< run directory, made if missing
+  std::string network = "fashion-cnn";
+  std::string validation_split = "auto";  ///< "auto": val, else test, else none; "none"
+  std::int64_t epochs = 1;
+  std::int64_t max_steps = 0;      ///< 0: no limit
+  std::int64_t global_batch = 128;  ///< images per optimizer step, over all ranks
+  std::int64_t micro_batches = 0;   ///< parts the global batch is cut into; 0: one a rank
+  std::optional<float> dropout;     ///< instead of the network's own rate
+  float batch_norm_momentum = 0.99F;  ///< of the running averages (Keras' default)
+  double warmup_epochs = 0;
+  OptimizerOptions optimizer;       ///< warmup_steps is computed from warmup_epochs
+  std::uint64_t seed = 1;
+  dataset::ReaderOptions reader;
+  int prefetch = 3;
+  std::size_t bucket_bytes = 4U << 20;  ///< gradients summed at once while backward goes on
+  communication::AllreduceOptions allreduce;
+  bool resume = false;
+  std::int64_t checkpoint_every_epochs = 1;  ///< 0: only at the end
+  int keep_checkpoints = 2;
+  bool dry_run = false;             ///< print the plan and stop
+  std::string command_line;         ///< for run.json
+  std::map<std::string, std::string> resolved;  ///< all options as given or by default, for run.json
+};
+
+struct TrainResult {
+  ExitCode code = ExitCode::done;
+  telemetry::Summary summary;
+};
+
+/// Collective. Throws OptionError, DataError, DivergedError, PeerError.
+TrainResult train(const TrainOptions& options, ops::Backend& backend, communication::Communicator& communicator);
+
+/// Asks a running train() to stop after the step under way, with a checkpoint and exit code 75. Safe to call
+/// from a signal handler.
+void request_stop() noexcept;
+
+}  // namespace brigade::training

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=brigade-quickstart
+#SBATCH --nodes=1
+#SBATCH --ntasks=2
+#SBATCH --time=00:15:00
+#SBATCH --output=%x-%j.out
+#
+# From nothing to a trained network and a report: sets Brigade up, turns Fashion-MNIST into HDF5 shards
+# with 2 ranks, trains a small CNN on them with 2 ranks, evaluates it, and draws a report.
+#
+#   bash jobs/quickstart.sh        on this machine (mpirun)
+#   sbatch jobs/quickstart.sh      on a cluster, submitted from the repository's root (srun)
+#
+# What is done already is skipped: run it again after an interruption, or remove runs/quickstart
+# to train anew. RANKS=4 bash jobs/quickstart.sh uses another number of ranks.
+set -euo pipefail
+if [ -n "${SLURM_JOB_ID:-}" ]; then  # Slurm runs a copy of this script from elsewhere
+  cd "${SLURM_SUBMIT_DIR:?}"
+  [ -e jobs/quickstart.sh ] || { echo "submit from the repository's root: sbatch jobs/quickstart.sh" >&2; exit 2; }
+else
+  cd "$(dirname "${BASH_SOURCE[0]}")/.."
+fi
+. jobs/common.sh
+
+ranks=${RANKS:-2}
+images=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}  # gzip IDX files
+dataset=datasets/fashion-mnist
+run=runs/quickstart
+brigade=build/release/src/cli/brigade
+start=$SECONDS
+
+train() {
+  if grep -q '"exit_reason": *"done"' "$run/summary.json" 2>/dev/null; then
+    echo "$run is finished (remove it to train anew)"
+    return
+  fi
+  run_ranks "$ranks" "$brigade" train --dataset "$dataset" --run "$run" --resume \
+    --network fashion-cnn --epochs 3 --batch-size 128 \
+    --optimizer sgd --learning-rate 0.05 --schedule cosine --warmup-epochs 0.2
+}
+
+bash jobs/setup.sh
+step "shard" run_ranks "$ranks" "$brigade" shard --source "$images" --output "$dataset"
+step "train" train
+step "evaluate" run_ranks "$ranks" "$brigade" evaluate --dataset "$dataset" --run "$run" --split test
+python=$(find_python)
+report() { (cd analysis && "$python" -m brigade_analysis report "../$run"); }
+step "report" report
+echo "finished in $((SECONDS - start)) s; open $PWD/$run/report/index.html"

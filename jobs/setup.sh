@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Sets Brigade up on this machine: packages, Kokkos, build. What is there already is left alone.
+#
+#   bash jobs/setup.sh [--tests] [--peers] [--preset NAME]
+#
+#   --tests   also what the tests need
+#   --peers   also PyTorch, for the side-by-side measurements in tests/peers
+#   --preset  CMake preset to build (release)
+#
+# On Debian 12 missing packages are installed (as root, or with sudo). Elsewhere (a cluster with
+# modules or Spack, see spack.yaml) nothing is installed: load the libraries first, and CMake says
+# what it cannot find.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. jobs/common.sh
+
+preset=release
+packages=(g++ cmake ninja-build pkg-config ca-certificates
+          openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libboost-program-options-dev libgtest-dev
+          libjpeg62-turbo-dev libpng-dev zlib1g-dev nlohmann-json3-dev libfmt-dev libprotobuf-dev protobuf-compiler
+          dpkg-dev dataset-fashion-mnist python3 python3-numpy python3-pandas python3-matplotlib python3-h5py)
+while [ $# -gt 0 ]; do
+  case $1 in
+    --tests) packages+=(python3-pytest python3-pil) ;;
+    --peers) packages+=(python3-torch libtcmalloc-minimal4) ;;
+    --preset) preset=$2; shift ;;
+    *) echo "setup: unknown option $1 (known: --tests, --peers, --preset NAME)" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+install_packages() {
+  command -v dpkg-query >/dev/null || { echo "not a Debian system: using what is installed"; return 0; }
+  local missing=() package
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || { echo "all ${#packages[@]} packages are installed"; return 0; }
+  local as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "setup: these packages are missing, and this is neither root nor is there sudo: ${missing[*]}" >&2; return 1; }
+    as_root=(sudo)
+  fi
+  echo "installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+build_kokkos() {
+  if [ -n "${Kokkos_ROOT:-}" ] || [ ! -x "$(command -v apt-get)" ]; then
+    echo "using an installed Kokkos"
+  else
+    bash cmake/build-kokkos.sh "$PWD/build/deps/kokkos"
+  fi
+}
+
+build() {
+  cmake --preset "$preset" >"build/configure-$preset.log" || { cat "build/configure-$preset.log" >&2; return 1; }
+  cmake --build --preset "$preset" | tail -n 1
+}
+
+step "packages" install_packages
+step "Kokkos" build_kokkos
+step "build ($preset)" build

@@ -1,0 +1,102 @@
+#include "brigade/training/evaluation.hpp"
+
+#include <filesystem>
+
+#include "backend_options.hpp"
+#include "brigade/core/clock.hpp"
+#include "brigade/training/checkpoint.hpp"
+#include "commands.hpp"
+#include "options.hpp"
+
+namespace brigade::cli {
+namespace {
+
+struct EvaluateCommand {
+  std::filesystem::path dataset, checkpoint, output;
+  std::string split = "test";
+  training::EvaluationOptions evaluation{.batch = 128, .confusion = true, .worst = 20, .stream = {}};
+  dataset::ReaderOptions reader;
+  BackendOptions backend;
+};
+
+bool parse(Call& call, EvaluateCommand& command) {
+  std::string dataset, run, checkpoint, output;
+  Options options("evaluate", "accuracy, confusion matrix and worst errors of a trained network; every image counts once");
+  options.required("dataset", dataset, "DIR: made by `brigade shard`")
+      .optional("run", run, "DIR: of a run; its newest checkpoint is evaluated")
+      .optional("checkpoint", checkpoint, "DIR: a checkpoint, instead of --run")
+      .optional("output", output, "FILE: the report in JSON; without it, evaluation.json in --run")
+      .add("split", command.split, "of the dataset")
+      .add("batch-size", command.evaluation.batch, "images evaluated at once, on each rank")
+      .add("worst", command.evaluation.worst, "how many wrongly classified images to list, largest loss first");
+  command.backend.declare(options);
+  if (!options.parse(call.arguments, call.speaks())) return false;
+
+  require<OptionError>(run.empty() != checkpoint.empty(), "give either --run or --checkpoint");
+  require<OptionError>(command.evaluation.batch > 0, "--batch-size {} is not positive", command.evaluation.batch);
+  command.dataset = dataset;
+  command.checkpoint = checkpoint;
+  command.output = output;
+  if (!run.empty()) {
+    const auto newest = training::newest_checkpoint(std::filesystem::path(run) / "checkpoints");
+    require(newest.has_value(), "{} holds no checkpoint. Has `brigade train` run there?", run);
+    command.checkpoint = *newest;
+    if (output.empty()) command.output = std::filesystem::path(run) / "evaluation.json";
+  }
+  return true;
+}
+
+void print_result(const training::Evaluation& result, const std::vector<std::string>& classes, double seconds) {
+  fmt::print("{} images: accuracy {:.2f} %, top-5 {:.2f} %, loss {:.4f} ({:.1f} s, {:.0f} images/s)\n", result.samples,
+             100 * result.top1_accuracy(), 100 * result.top5_accuracy(), result.loss(), seconds,
+             static_cast<double>(result.samples) / seconds);
+  for (std::size_t label = 0; label < classes.size(); ++label) {
+    std::int64_t total = 0;
+    for (std::size_t predicted = 0; predicted < classes.size(); ++predicted)
+      total += result.confusion[label * classes.size() + predicted];
+    fmt::print("  {:<24}{:>6} wrong of {}\n", classes[label], total - result.confusion[label * classes.size() + label], total);
+  }
+}
+
+}  // namespace
+
+ExitCode evaluate(Call& call) {
+  auto& communicator = call.communicator;
+  EvaluateCommand command;
+  bool run = false;
+  training::Model model;
+  std::unique_ptr<dataset::SplitReader> reader;
+  communication::collectively(communicator, "opening the model and the dataset", [&] {
+    run = parse(call, command);
+    if (!run) return;
+    model = training::load_model(command.checkpoint);
+    const auto manifest = dataset::read_manifest(command.dataset);
+    const auto& image = manifest.image;
+    require<OptionError>(image == dataset::ImageShape{model.info.height, model.info.width, model.info.channels} &&
+                             manifest.classes.size() == model.info.classes.size(),
+                         "{} does not fit the model, which was trained on {}x{}x{} images of {} classes. Shard it with "
+                         "--image-size {}?",
+                         command.dataset.string(), model.info.height, model.info.width, model.info.channels,
+                         model.info.classes.size(), model.info.height);
+    reader = dataset::open_split(command.dataset, manifest, command.split, command.reader);
+  });
+  if (!run) return ExitCode::done;
+
+  const LiveBackend backend(command.backend, communicator);
+  network::Executor executor(training::make_graph(model.info), *backend,
+                             {.max_batch = command.evaluation.batch, .training = false});
+  communication::collectively(communicator, "restoring the model", [&] { training::restore(model, executor, *backend); });
+  command.evaluation.stream.mean = model.info.mean;
+  command.evaluation.stream.stddev = model.info.stddev;
+
+  const Stopwatch watch;
+  const auto result = training::evaluate(executor, std::move(reader), communicator, command.evaluation);
+  if (call.speaks()) print_result(result, model.info.classes, watch.elapsed());
+  communication::collectively(communicator, "writing the report", [&] {
+    if (call.speaks() && !command.output.empty())
+      training::write_evaluation(command.output, command.split, model.info.classes, result);
+  });
+  return ExitCode::done;
+}
+
+}  // namespace brigade::cli

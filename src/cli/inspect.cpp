@@ -1,0 +1,89 @@
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+
+#include "brigade/core/clock.hpp"
+#include "brigade/dataset/ingest.hpp"
+#include "commands.hpp"
+#include "options.hpp"
+
+namespace brigade::cli {
+namespace {
+
+struct SplitTotals {
+  std::int64_t shards = 0, bytes = 0;
+  std::vector<std::int64_t> classes;
+};
+
+void print_summary(const dataset::Manifest& manifest, const std::map<std::string, SplitTotals>& totals) {
+  fmt::print("{} classes, images {}x{}x{}", manifest.classes.size(), manifest.image.height, manifest.image.width,
+             manifest.image.channels);
+  for (std::int64_t c = 0; c < manifest.image.channels; ++c)
+    fmt::print("{} {:.4f} +- {:.4f}", c == 0 ? "; pixel mean and deviation (of 0..1)" : ",",
+               manifest.mean[static_cast<std::size_t>(c)], manifest.stddev[static_cast<std::size_t>(c)]);
+  fmt::print("\n\n{:<24}", "class");
+  for (const auto& [name, split] : totals) fmt::print("{:>12}", name);
+  fmt::print("\n");
+  for (std::size_t label = 0; label < manifest.classes.size(); ++label) {
+    fmt::print("{:<24}", manifest.classes[label]);
+    for (const auto& [name, split] : totals) fmt::print("{:>12}", split.classes[label]);
+    fmt::print("\n");
+  }
+  for (const char* what : {"images", "shards", "MB"}) {
+    fmt::print("{:<24}", what);
+    for (const auto& [name, split] : totals) {
+      const std::string_view row = what;
+      if (row == "images") fmt::print("{:>12}", manifest.split(name).samples());
+      if (row == "shards") fmt::print("{:>12}", split.shards);
+      if (row == "MB") fmt::print("{:>12.1f}", static_cast<double>(split.bytes) * 1e-6);
+    }
+    fmt::print("\n");
+  }
+}
+
+}  // namespace
+
+ExitCode inspect(Call& call) {
+  auto& communicator = call.communicator;
+  std::string directory;
+  Options options("inspect", "verify every checksum of a dataset, in parallel over ranks, and summarise it");
+  options.required("dataset", directory, "DIR: of the dataset");
+  bool run = false;
+  dataset::Manifest manifest;
+  std::vector<dataset::ShardReport> reports;
+  const Stopwatch watch;
+  communication::collectively(communicator, "inspecting the dataset", [&] {
+    run = options.parse(call.arguments, call.speaks());
+    if (!run) return;
+    manifest = dataset::read_manifest(directory);
+    reports = dataset::verify_shards(directory, manifest, communicator.rank(), communicator.size());
+  });
+  if (!run) return ExitCode::done;
+
+  std::map<std::string, SplitTotals> totals;
+  for (const auto& [name, split] : manifest.splits) totals[name].classes.resize(manifest.classes.size());
+  for (const auto& report : reports) {
+    auto& split = totals[report.split];
+    ++split.shards;
+    split.bytes += report.info.bytes;
+    std::transform(report.class_counts.begin(), report.class_counts.end(), split.classes.begin(), split.classes.begin(),
+                   std::plus<>());
+  }
+  std::int64_t bytes = 0;
+  for (auto& [name, split] : totals) {
+    std::array counts{split.shards, split.bytes};
+    communicator.sum(counts, "adding up shards");
+    communicator.sum(split.classes, "adding up class counts");
+    split.shards = counts[0];
+    bytes += split.bytes = counts[1];
+  }
+  if (call.speaks()) {
+    print_summary(manifest, totals);
+    const double seconds = watch.elapsed();
+    fmt::print("\nevery checksum is right ({:.2f} s, {:.0f} MB/s)\n", seconds, static_cast<double>(bytes) * 1e-6 / seconds);
+  }
+  return ExitCode::done;
+}
+
+}  // namespace brigade::cli

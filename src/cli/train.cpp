@@ -1,0 +1,101 @@
+#include "brigade/training/trainer.hpp"
+
+#include "backend_options.hpp"
+#include "commands.hpp"
+#include "options.hpp"
+
+namespace brigade::cli {
+namespace {
+
+using communication::Algorithm;
+using dataset::ReaderMode;
+using dataset::Verify;
+using training::OptimizerKind;
+using training::ScheduleKind;
+
+struct TrainCommand {
+  training::TrainOptions train;
+  BackendOptions backend;
+};
+
+bool parse(Call& call, TrainCommand& command) {
+  auto& t = command.train;
+  std::string dataset, run, bucket = "4M", segment = "256K";
+  float dropout = -1;
+  Options options("train", "train a network on a dataset, synchronously over all ranks");
+  options.required("dataset", dataset, "DIR: made by `brigade shard`")
+      .required("run", run, "DIR: for logs, checkpoints and summary; made if missing")
+      .flag("resume", t.resume, "continue from the newest checkpoint in --run; harmless on a first run")
+      .flag("dry-run", t.dry_run, "print the plan (memory, traffic, steps) and exit")
+      .add("network", t.network, "see `brigade models`")
+      .add("epochs", t.epochs, "passes over the training split")
+      .add("max-steps", t.max_steps, "stop after so many optimizer steps; 0: no limit")
+      .add("batch-size", t.global_batch, "images per optimizer step, over all ranks")
+      .add("micro-batches", t.micro_batches,
+           "equal parts of the batch, each with its own batch-norm statistics; 0: one a rank")
+      .choice("optimizer", t.optimizer.kind, {{"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}}, "update rule")
+      .add("learning-rate", t.optimizer.learning_rate, "at its highest")
+      .add("momentum", t.optimizer.momentum, "of SGD")
+      .flag("nesterov", t.optimizer.nesterov, "SGD looks ahead")
+      .add("weight-decay", t.optimizer.weight_decay, "of kernels, not of biases and batch norms")
+      .choice("schedule", t.optimizer.schedule, {{"constant", ScheduleKind::constant}, {"cosine", ScheduleKind::cosine}},
+              "learning rate over the run, after warm-up")
+      .add("warmup-epochs", t.warmup_epochs, "epochs over which the learning rate rises linearly")
+      .add("dropout", dropout, "rate in [0, 1), instead of the network's own; -1: the network's own")
+      .add("batch-norm-momentum", t.batch_norm_momentum, "of the running averages used in evaluation")
+      .add("seed", t.seed, "of weights, sample order and dropout")
+      .add("validation-split", t.validation_split, "evaluated after each epoch; auto: val, else test; none")
+      .choice("reader", t.reader.mode, {{"mmap", ReaderMode::mmap}, {"independent", ReaderMode::independent}},
+              "how shards are read: memory map, or H5Dread")
+      .choice("verify", t.reader.verify, {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
+              "compare checksums at every, the first or no read of an image")
+      .add("prefetch", t.prefetch, "batches read ahead by a thread; 0: none")
+      .choice("allreduce", t.allreduce.algorithm, {{"ring", Algorithm::ring}, {"mpi", Algorithm::mpi}},
+              "how gradients are summed")
+      .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
+      .add("segment", segment, "bytes a ring message carries (K, M, G)")
+      .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")
+      .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
+  command.backend.declare(options);
+  if (!options.parse(call.arguments, call.speaks())) return false;
+
+  t.dataset = dataset;
+  t.run = run;
+  t.bucket_bytes = parse_bytes(bucket, "bucket");
+  t.allreduce.segment_bytes = parse_bytes(segment, "segment");
+  require<OptionError>(dropout < 1, "--dropout {} is not below 1", dropout);
+  if (dropout >= 0) t.dropout = dropout;
+  require<OptionError>(t.prefetch >= 0 && t.prefetch <= 1024, "--prefetch {} is not in 0..1024", t.prefetch);
+  require<OptionError>(t.optimizer.learning_rate > 0, "--learning-rate {} is not positive", t.optimizer.learning_rate);
+  require<OptionError>(t.batch_norm_momentum >= 0 && t.batch_norm_momentum < 1,
+                       "--batch-norm-momentum {} is not in [0, 1)", t.batch_norm_momentum);
+  require<OptionError>(t.keep_checkpoints >= 1, "--keep-checkpoints {} is not positive", t.keep_checkpoints);
+  t.command_line = call.command_line;
+  t.resolved = options.resolved();
+  return true;
+}
+
+void print_result(const training::TrainResult& result, const std::string& run) {
+  const auto& s = result.summary;
+  if (s.val_accuracy)
+    fmt::print("{}: accuracy {:.2f} %, loss {:.4f} on validation", s.exit_reason, 100 * *s.val_accuracy, *s.val_loss);
+  else
+    fmt::print("{}: accuracy {:.2f} %, loss {:.4f} in training", s.exit_reason, 100 * s.train_accuracy, s.train_loss);
+  fmt::print("; {} steps, {:.1f} s training, {:.0f} images/s, first step {:.2f} s after the start; logs in {}\n", s.steps,
+             s.train_s, s.images_per_second, s.startup_s, run);
+}
+
+}  // namespace
+
+ExitCode train(Call& call) {
+  TrainCommand command;
+  bool run = false;
+  communication::collectively(call.communicator, "reading the options", [&] { run = parse(call, command); });
+  if (!run) return ExitCode::done;
+  const LiveBackend backend(command.backend, call.communicator);
+  const auto result = training::train(command.train, *backend, call.communicator);
+  if (call.speaks() && !command.train.dry_run) print_result(result, command.train.run.string());
+  return result.code;
+}
+
+}  // namespace brigade::cli

@@ -1,0 +1,112 @@
+#include "plan.hpp"
+
+#include <cmath>
+
+#include "brigade/core/error.hpp"
+#include "brigade/network/executor.hpp"
+#include "brigade/network/zoo.hpp"
+
+namespace brigade::training {
+namespace {
+
+std::optional<std::string> choose_validation(const dataset::Manifest& manifest, const std::string& wish) {
+  if (wish == "none") return std::nullopt;
+  if (wish != "auto") return manifest.split(wish), wish;
+  for (const char* name : {"val", "test"})
+    if (manifest.splits.contains(name)) return name;
+  return std::nullopt;
+}
+
+void check_batch(const TrainOptions& options, const Plan& plan, int ranks) {
+  require<OptionError>(options.global_batch > 0, "--batch-size {} is not positive", options.global_batch);
+  require<OptionError>(options.epochs > 0, "--epochs {} is not positive", options.epochs);
+  require<OptionError>(plan.micro_batches >= ranks,
+                       "{} micro-batches cannot feed {} ranks (each rank computes at least one). Use --micro-batches {} "
+                       "or fewer ranks?",
+                       plan.micro_batches, ranks, ranks);
+  require<OptionError>(options.global_batch % plan.micro_batches == 0,
+                       "a global batch of {} images cannot be cut into {} equal micro-batches (batch not divisible). Use "
+                       "--batch-size {} or another --micro-batches?",
+                       options.global_batch, plan.micro_batches,
+                       (options.global_batch / plan.micro_batches + 1) * plan.micro_batches);
+  require<OptionError>(plan.train_samples >= options.global_batch,
+                       "the training split has {} samples, fewer than one global batch of {}. Use a smaller --batch-size?",
+                       plan.train_samples, options.global_batch);
+}
+
+}  // namespace
+
+Plan make_plan(const TrainOptions& options, int rank, int ranks) {
+  Plan plan;
+  plan.manifest = dataset::read_manifest(options.dataset);
+  plan.train_samples = plan.manifest.split("train").samples();
+  plan.validation_split = choose_validation(plan.manifest, options.validation_split);
+
+  const auto& image = plan.manifest.image;
+  plan.model = {.network = options.network,
+                .height = image.height,
+                .width = image.width,
+                .channels = image.channels,
+                .classes = plan.manifest.classes,
+                .mean = plan.manifest.mean,
+                .stddev = plan.manifest.stddev};
+  plan.graph = network::make_network(options.network, {.height = image.height,
+                                                       .width = image.width,
+                                                       .channels = image.channels,
+                                                       .classes = static_cast<std::int64_t>(plan.model.classes.size()),
+                                                       .dropout = options.dropout});
+
+  plan.micro_batches = options.micro_batches == 0 ? ranks : options.micro_batches;
+  check_batch(options, plan, ranks);
+  plan.own_micro_batches = dataset::part_of(plan.micro_batches, rank, ranks);
+  const std::int64_t micro_batch = options.global_batch / plan.micro_batches;
+  plan.own_share = {plan.own_micro_batches.begin * micro_batch, plan.own_micro_batches.end * micro_batch};
+
+  plan.steps_per_epoch = plan.train_samples / options.global_batch;
+  plan.total_steps = plan.steps_per_epoch * options.epochs;
+  plan.optimizer = options.optimizer;
+  plan.optimizer.warmup_steps = std::llround(options.warmup_epochs * static_cast<double>(plan.steps_per_epoch));
+  return plan;
+}
+
+std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
+  const auto parameters = network::parameter_count(plan.graph);
+  double flops = 0;
+  for (const auto& node : plan.graph.nodes) flops += network::forward_flops(plan.graph, node);
+  const double gradient_bytes = 4.0 * static_cast<double>(parameters + network::statistics_count(plan.graph));
+  const double arena = static_cast<double>(network::planned_bytes(plan.graph, plan.micro_batch(), true));
+  return fmt::format(
+      "network         {} ({} parameters, {:.1f} MFLOP an image forward)\n"
+      "training data   {} images in {} classes; validation: {}\n"
+      "global batch    {} images = {} micro-batches of {} over {} ranks\n"
+      "steps           {} an epoch x {} epochs = {} ({} images dropped an epoch)\n"
+      "memory          {:.1f} MB activations + {:.1f} MB weights, gradients and optimizer, a rank\n"
+      "traffic         {:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)\n",
+      plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
+      plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
+      plan.steps_per_epoch, options.epochs, plan.total_steps,
+      plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
+      gradient_bytes * (options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) * 1e-6,
+      gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
+}
+
+std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options) {
+  const auto& o = options.optimizer;
+  return {{"network", options.network},
+          {"image", fmt::format("{}x{}x{}", plan.model.height, plan.model.width, plan.model.channels)},
+          {"classes", fmt::format("{}", plan.model.classes.size())},
+          {"training samples", fmt::format("{}", plan.train_samples)},
+          {"batch-size", fmt::format("{}", options.global_batch)},
+          {"epochs", fmt::format("{}", options.epochs)},  // the schedule depends on it
+          {"seed", fmt::format("{}", options.seed)},
+          {"dropout", options.dropout ? fmt::format("{}", *options.dropout) : "as published"},
+          {"optimizer", o.kind == OptimizerKind::sgd ? "sgd" : "adam"},
+          {"learning-rate", fmt::format("{}", o.learning_rate)},
+          {"momentum", fmt::format("{}", o.momentum)},
+          {"nesterov", o.nesterov ? "yes" : "no"},
+          {"weight-decay", fmt::format("{}", o.weight_decay)},
+          {"schedule", o.schedule == ScheduleKind::constant ? "constant" : "cosine"},
+          {"warmup-epochs", fmt::format("{}", options.warmup_epochs)}};
+}
+
+}  // namespace brigade::training

@@ -1,0 +1,39 @@
+// What a training run is going to do, decided and checked before any of it is done.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "brigade/dataset/manifest.hpp"
+#include "brigade/dataset/sampling.hpp"
+#include "brigade/network/graph.hpp"
+#include "brigade/training/checkpoint.hpp"
+#include "brigade/training/trainer.hpp"
+
+namespace brigade::training {
+
+struct Plan {
+  dataset::Manifest manifest;
+  ModelInfo model;
+  network::Graph graph;
+  std::optional<std::string> validation_split;
+  std::int64_t train_samples = 0;
+  std::int64_t micro_batches = 1;
+  dataset::Range own_micro_batches;  // of this rank
+  dataset::Range own_share;          // of the global batch, in samples
+  std::int64_t steps_per_epoch = 1, total_steps = 1;
+  OptimizerOptions optimizer;        // with warm-up in steps
+
+  std::int64_t micro_batch() const { return own_share.size() / own_micro_batches.size(); }
+};
+
+// Throws OptionError or DataError. Does not communicate.
+Plan make_plan(const TrainOptions& options, int rank, int ranks);
+
+// For --dry-run: memory, traffic and steps, as text.
+std::string describe(const Plan& plan, const TrainOptions& options, int ranks);
+
+// The options that must not change between a run and its resumption.
+std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options);
+
+}  // namespace brigade::training

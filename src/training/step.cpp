@@ -1,0 +1,173 @@
+// The step is one paragraph: take the next batch, forward, backward (each finished gradient goes to the
+// reducer while backward continues), finish the reduction, optimizer step, record.
+//
+// A rank computes one or several of the global batch's micro-batches. Its gradients, the micro-batches'
+// batch-norm statistics and a few numbers about the step lie in one flat array,
+//
+//     [ status | batch statistics | gradients in forward order ]
+//
+// which backward completes from its end to its front. It is cut into buckets once, at layer borders, so
+// that every rank adds the same buckets in the same order, also a rank whose batch could not be read: it
+// adds zeros and says so in the status, and the step fails on all ranks at once.
+#include "step.hpp"
+
+#include <cmath>
+
+#include "brigade/core/error.hpp"
+
+namespace brigade::training {
+
+StepStatus TrainingStep::run(std::int64_t step, float learning_rate, telemetry::StepRow& row) {
+  watch_ = Stopwatch();
+  row.step = step;
+  row.learning_rate = learning_rate;
+  row.start_s = now_s() - options_.clock_origin_s;
+  const Stopwatch whole_step;
+
+  if (const dataset::Batch* batch = next_batch(row)) forward_backward(*batch, step, row);
+  finish_reduction(step, row);
+  check(step);
+  optimize(step, learning_rate, row);
+
+  row.loss = status_.loss_sum / static_cast<double>(options_.global_batch);
+  row.step_s = whole_step.elapsed();
+  return status_;
+}
+
+TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend, communication::Communicator& communicator,
+                           dataset::BatchStream& batches, Optimizer& optimizer, const StepOptions& options)
+    : executor_(executor),
+      backend_(backend),
+      communicator_(communicator),
+      batches_(batches),
+      optimizer_(optimizer),
+      options_(options),
+      reducer_(communicator, options.allreduce),
+      sum_(executor.reduction()) {
+  if (options_.own_micro_batches.size() > 1) {
+    sum_memory_ = Buffer(backend.memory(), sum_.bytes());
+    sum_.data = sum_memory_.data();
+  }
+  // A bucket is closed by the first layer border at or beyond its size; the front of the array goes last.
+  const auto& parameters = executor_.parameters();
+  std::int64_t end = sum_.shape.size();
+  for (auto p = parameters.rbegin(); p != parameters.rend(); ++p) {
+    const std::int64_t begin = executor_.gradients_offset() + p->offset;
+    if (static_cast<std::size_t>(end - begin) * sizeof(float) < options_.bucket_bytes) continue;
+    buckets_.push_back(begin);
+    end = begin;
+  }
+  if (buckets_.empty() || buckets_.back() != 0) buckets_.push_back(0);
+}
+
+const dataset::Batch* TrainingStep::next_batch(telemetry::StepRow& row) {
+  status_ = {.stop = options_.stop_requested && options_.stop_requested() ? 1.0F : 0.0F};
+  buckets_added_ = 0;
+  const dataset::Batch* batch = nullptr;
+  try {
+    batch = batches_.next();
+    if (batch == nullptr) failure_ = "the stream of training batches has ended";
+  } catch (const Error& error) {
+    failure_ = error.what();
+  }
+  if (batch == nullptr) {
+    backend_.update(ops::Blend{.keep = 0, .add = 0}, {.x = sum_, .y = sum_});
+    status_.failed = 1;
+    put_status();
+  }
+  row.wait_data_s = watch_.lap();
+  return batch;
+}
+
+void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t step, telemetry::StepRow& row) {
+  const dataset::Range own = options_.own_micro_batches;
+  const std::int64_t n = options_.global_batch / options_.micro_batches;
+  const std::int64_t pixels = executor_.graph().input().size();
+  for (std::int64_t m = own.begin; m < own.end; ++m) {
+    const std::int64_t first = (m - own.begin) * n;
+    executor_.forward({.images = batch.images.data() + first * pixels,
+                       .labels = batch.labels.data() + first,
+                       .n = n,
+                       .first_sample = m * n,
+                       .step = step});
+    count_predictions();
+    row.forward_s += watch_.lap();
+
+    const bool first_of_rank = m == own.begin;
+    const bool last_of_rank = m + 1 == own.end;
+    if (last_of_rank) put_status();
+    std::int64_t finished = sum_.shape.size();
+    executor_.backward(1.0F / static_cast<float>(options_.global_batch), [&](std::int64_t offset) {
+      if (own.size() > 1) accumulate(offset, finished, first_of_rank);
+      finished = offset;
+      if (last_of_rank) reduce_from(offset == kStatusFloats ? 0 : offset);
+    });
+    row.backward_s += watch_.lap();
+  }
+  row.images = own.size() * n;
+}
+
+void TrainingStep::finish_reduction(std::int64_t step, telemetry::StepRow& row) {
+  row.reduce_arrive_s = now_s() - options_.clock_origin_s;
+  const std::size_t sent_before = reducer_.bytes_sent();
+  reduce_from(0);
+  reducer_.finish(fmt::format("the sum of gradients of step {}", step));
+  row.sent_bytes = static_cast<std::int64_t>(reducer_.bytes_sent() - sent_before);
+  backend_.download(sum_.data, &status_, sizeof status_);
+  row.reduce_wait_s = watch_.lap();
+}
+
+void TrainingStep::check(std::int64_t step) const {
+  if (status_.failed > 0)
+    communication::collectively(communicator_, "reading training data",
+                                [&] { require(failure_.empty(), "{}", failure_); });
+  if (std::isfinite(status_.loss_sum)) return;
+  DivergedError error(fmt::format("the loss of step {} is {} (training has diverged). Use a smaller --learning-rate, "
+                                  "or --warmup-epochs?",
+                                  step, status_.loss_sum));
+  error.on_all_ranks = true;
+  throw error;
+}
+
+void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::StepRow& row) {
+  const std::int64_t gradients = executor_.gradients_offset();
+  optimizer_.apply(range(sum_, gradients, sum_.shape.size()), step, learning_rate);
+  if (gradients > kStatusFloats) {
+    // Running averages follow the mean of the micro-batches' statistics.
+    const float momentum = options_.batch_norm_momentum;
+    backend_.update(ops::Blend{.keep = momentum, .add = (1 - momentum) / static_cast<float>(options_.micro_batches)},
+                    {.x = range(sum_, kStatusFloats, gradients), .y = executor_.statistics()});
+  }
+  backend_.synchronize();
+  row.optimizer_s = watch_.lap();
+}
+
+void TrainingStep::count_predictions() {
+  for (const float loss : executor_.loss()) status_.loss_sum += loss;
+  for (const std::int32_t rank : executor_.label_rank()) status_.correct += rank == 0 ? 1.0F : 0.0F;
+}
+
+void TrainingStep::put_status() { backend_.upload(&status_, sum_.data, sizeof status_); }
+
+// sum[begin, end) (+)= the executor's gradients of the micro-batch just finished.
+void TrainingStep::accumulate(std::int64_t begin, std::int64_t end, bool first) {
+  backend_.update(ops::Blend{.keep = first ? 0.0F : 1.0F, .add = 1},
+                  {.x = range(executor_.reduction(), begin, end), .y = range(sum_, begin, end)});
+}
+
+// Elements [offset, end) are final: hands every bucket that lies in there to the reducer.
+void TrainingStep::reduce_from(std::int64_t offset) {
+  while (buckets_added_ < buckets_.size() && buckets_[buckets_added_] >= offset) {
+    const std::int64_t begin = buckets_[buckets_added_];
+    const std::int64_t end = buckets_added_ == 0 ? sum_.shape.size() : buckets_[buckets_added_ - 1];
+    reducer_.add({sum_.f32() + begin, static_cast<std::size_t>(end - begin)});
+    ++buckets_added_;
+  }
+  reducer_.progress();
+}
+
+TensorView TrainingStep::range(TensorView flat, std::int64_t begin, std::int64_t end) const {
+  return {flat.f32() + begin, Shape{end - begin}};
+}
+
+}  // namespace brigade::training
