@@ -1,0 +1,86 @@
+#include "brigade/communication/allreduce.hpp"
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "allreduce_state.hpp"
+#include "check_mpi.hpp"
+#include "communicator_impl.hpp"
+#include "watch.hpp"
+
+namespace brigade::communication {
+namespace {
+
+// MPI's own algorithm, whichever it picks.
+class MpiSum final : public Allreduce::State {
+ public:
+  MpiSum(Communicator::Impl& communicator, std::span<float> data) : State(communicator) {
+    constexpr std::size_t kPiece = 1U << 30;  // MPI counts with int
+    for (std::size_t begin = 0; begin < data.size(); begin += kPiece) {
+      const auto piece = data.subspan(begin, std::min(kPiece, data.size() - begin));
+      MPI_Request& request = requests_.emplace_back(MPI_REQUEST_NULL);
+      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_FLOAT, MPI_SUM,
+                               impl.comm, &request),
+                "MPI_Iallreduce");
+    }
+    done_ = requests_.empty();
+    // MPI does not tell what it sends; a bandwidth-optimal algorithm sends this much.
+    const auto ranks = static_cast<std::size_t>(impl.size);
+    bytes_sent = 2 * data.size_bytes() * (ranks - 1) / ranks;
+  }
+  ~MpiSum() override {
+    if (!done_) impl.abandon(std::move(requests_));
+  }
+
+  bool advance() override {
+    if (done_) return false;
+    int all = 0;
+    check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &all, MPI_STATUSES_IGNORE),
+              "MPI_Testall");
+    done_ = all != 0;
+    return done_;
+  }
+  bool done() const override { return done_; }
+
+ private:
+  std::vector<MPI_Request> requests_;
+  bool done_ = false;
+};
+
+}  // namespace
+
+Allreduce::Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {
+  Communicator::Impl* impl = communicator.impl();
+  if (impl == nullptr) return;  // one rank: the sum is what is there
+  if (options.algorithm == Algorithm::mpi)
+    state_ = std::make_unique<MpiSum>(*impl, data);
+  else
+    state_ = start_ring(*impl, data, options.segment_bytes);
+  state_->advance();
+}
+
+Allreduce::~Allreduce() = default;
+Allreduce::Allreduce(Allreduce&&) noexcept = default;
+Allreduce& Allreduce::operator=(Allreduce&&) noexcept = default;
+
+bool Allreduce::progress() {
+  if (!state_ || state_->done()) return true;
+  state_->advance();
+  return state_->done();
+}
+
+void Allreduce::wait(std::string_view what) {
+  if (!state_) return;
+  Watch watch(state_->impl, what);
+  while (!state_->done()) state_->advance() ? watch.moved() : watch.idle();
+}
+
+std::size_t Allreduce::bytes_sent() const { return state_ ? state_->bytes_sent : 0; }
+
+void allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {
+  Allreduce(communicator, data, options).wait("allreduce");
+}
+
+}  // namespace brigade::communication

@@ -1,0 +1,251 @@
+// The blocking collectives are MPI's nonblocking ones and a watched wait, see watch.hpp.
+#include "brigade/communication/communicator.hpp"
+
+#include <mpi.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <numeric>
+
+#include "check_mpi.hpp"
+#include "communicator_impl.hpp"
+#include "watch.hpp"
+
+namespace brigade::communication {
+namespace {
+
+constexpr std::size_t kPieceElements = 1U << 30;  // MPI counts with int: longer arrays go in pieces
+
+int usable_cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : INT_MAX;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
+}
+
+// The same `bytes` of every rank, in rank order.
+template <class T>
+std::vector<T> all_gather_elements(Communicator::Impl& impl, std::span<const T> mine, std::string_view what) {
+  std::vector<T> all(mine.size() * static_cast<std::size_t>(impl.size));
+  require<OptionError>(mine.size_bytes() <= INT_MAX, "{} bytes are too many for one all-gather ('{}')",
+                       mine.size_bytes(), what);
+  const int bytes = static_cast<int>(mine.size_bytes());
+  MPI_Request request;
+  check_mpi(MPI_Iallgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, impl.comm, &request),
+            "MPI_Iallgather");
+  wait(impl, request, what);
+  return all;
+}
+
+std::int64_t least(Communicator::Impl& impl, std::int64_t value, std::string_view what) {
+  MPI_Request request;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MIN, impl.comm, &request), "MPI_Iallreduce");
+  wait(impl, request, what);
+  return value;
+}
+
+}  // namespace
+
+// ---- Impl ----
+
+int Communicator::Impl::left_behind = 0;
+
+Buffer SegmentPool::take(std::size_t bytes) {
+  const auto fits = std::find_if(free_.begin(), free_.end(), [&](const Buffer& b) { return b.bytes() >= bytes; });
+  if (fits == free_.end()) return {host_memory(), bytes};
+  Buffer buffer = std::move(*fits);
+  free_.erase(fits);
+  return buffer;
+}
+
+Communicator::Impl::Impl(double timeout_s) : hang_timeout_s(timeout_s) {
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(comm, &size), "MPI_Comm_size");
+
+  MPI_Comm node = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  check_mpi(MPI_Comm_rank(node, &node_rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(node, &node_size), "MPI_Comm_size");
+  check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+  // A bound rank owns its cores; unbound ranks all see the node's.
+  oversubscribed = node_size > 1 && usable_cores() < node_size && usable_cores() > 1;
+}
+
+Communicator::Impl::~Impl() {
+  if (!mpi_is_live()) return;
+  if (std::uncaught_exceptions() == 0 && all_abandoned_completed()) {
+    MPI_Comm_free(&comm);
+    return;
+  }
+  ++left_behind;
+  for (Abandoned& one : abandoned_) new Buffer(std::move(one.buffer));  // leaked: MPI may write to it any time
+}
+
+void Communicator::Impl::abandon(std::vector<MPI_Request> requests, Buffer buffer) {
+  abandoned_.push_back({std::move(requests), std::move(buffer)});
+}
+
+bool Communicator::Impl::all_abandoned_completed() {
+  return std::all_of(abandoned_.begin(), abandoned_.end(), [](Abandoned& one) {
+    int done = 0;
+    return MPI_Testall(static_cast<int>(one.requests.size()), one.requests.data(), &done, MPI_STATUSES_IGNORE) ==
+               MPI_SUCCESS &&
+           done != 0;
+  });
+}
+
+// ---- Communicator ----
+
+Communicator::Communicator() = default;
+Communicator::~Communicator() = default;
+Communicator::Communicator(Communicator&&) noexcept = default;
+Communicator& Communicator::operator=(Communicator&&) noexcept = default;
+
+Communicator Communicator::world(double hang_timeout_s) {
+  EXPECT(mpi_is_live());
+  require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
+  int size = 1;
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+  Communicator world;
+  if (size == 1) return world;
+  world.impl_ = std::make_unique<Impl>(hang_timeout_s);
+  world.impl_->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the next line need to complain
+  world.impl_->hosts = world.all_gather(host_name(), "exchange of host names");
+  return world;
+}
+
+int Communicator::rank() const { return impl_ ? impl_->rank : 0; }
+int Communicator::size() const { return impl_ ? impl_->size : 1; }
+int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }
+int Communicator::node_size() const { return impl_ ? impl_->node_size : 1; }
+
+void Communicator::barrier(std::string_view what) {
+  if (!impl_) return;
+  MPI_Request request;
+  check_mpi(MPI_Ibarrier(impl_->comm, &request), "MPI_Ibarrier");
+  wait(*impl_, request, what);
+}
+
+void Communicator::broadcast(std::span<std::byte> bytes, int root, std::string_view what) {
+  EXPECT(root >= 0 && root < size());
+  if (!impl_) return;
+  for (std::size_t begin = 0; begin < bytes.size(); begin += kPieceElements) {
+    const auto piece = bytes.subspan(begin, std::min(kPieceElements, bytes.size() - begin));
+    MPI_Request request;
+    check_mpi(MPI_Ibcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root, impl_->comm, &request),
+              "MPI_Ibcast");
+    wait(*impl_, request, what);
+  }
+}
+
+std::string Communicator::broadcast(std::string text, int root, std::string_view what) {
+  std::uint64_t bytes = text.size();
+  broadcast(std::as_writable_bytes(std::span(&bytes, 1)), root, what);
+  text.resize(bytes);
+  broadcast(std::as_writable_bytes(std::span(text)), root, what);
+  return text;
+}
+
+void Communicator::sum(std::span<std::int64_t> values, std::string_view what) {
+  if (!impl_) return;
+  for (std::size_t begin = 0; begin < values.size(); begin += kPieceElements) {
+    const auto piece = values.subspan(begin, std::min(kPieceElements, values.size() - begin));
+    MPI_Request request;
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_INT64_T, MPI_SUM,
+                             impl_->comm, &request),
+              "MPI_Iallreduce");
+    wait(*impl_, request, what);
+  }
+}
+
+void Communicator::sum(std::span<double> values, std::string_view what) {
+  if (!impl_) return;
+  const auto all = all_gather_elements<double>(*impl_, values, what);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    double total = all[i];
+    for (std::size_t at = i + values.size(); at < all.size(); at += values.size()) total += all[at];
+    values[i] = total;
+  }
+}
+
+std::vector<std::string> Communicator::all_gather(const std::string& mine, std::string_view what) {
+  if (!impl_) return {mine};
+  const std::int64_t my_bytes = std::ssize(mine);
+  const auto bytes = all_gather_elements<std::int64_t>(*impl_, std::span(&my_bytes, 1), what);
+  const std::int64_t total = std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
+  require<OptionError>(total <= INT_MAX, "{} bytes are too many for one all-gather ('{}')", total, what);
+
+  const std::vector<int> counts(bytes.begin(), bytes.end());
+  std::vector<int> offsets(counts.size());
+  std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
+  std::string joined(static_cast<std::size_t>(total), '\0');
+  MPI_Request request;
+  check_mpi(MPI_Iallgatherv(mine.data(), static_cast<int>(my_bytes), MPI_CHAR, joined.data(), counts.data(),
+                            offsets.data(), MPI_CHAR, impl_->comm, &request),
+            "MPI_Iallgatherv");
+  wait(*impl_, request, what);
+
+  std::vector<std::string> texts;
+  for (std::size_t rank = 0; rank < counts.size(); ++rank)
+    texts.push_back(joined.substr(static_cast<std::size_t>(offsets[rank]), static_cast<std::size_t>(counts[rank])));
+  return texts;
+}
+
+void Communicator::abort(ExitCode code) {
+  std::fflush(nullptr);
+  const int status = static_cast<int>(code);
+  if (mpi_is_live()) {
+    int ranks = 1;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    if (ranks > 1) MPI_Abort(MPI_COMM_WORLD, status);
+    MPI_Finalize();  // alone: nobody to wait for, and the launcher sees an orderly end
+  }
+  std::_Exit(status);
+}
+
+// ---- collectively() ----
+
+namespace detail {
+namespace {
+
+[[noreturn]] void throw_as(ExitCode code, const std::string& message) {
+  switch (code) {
+    case ExitCode::bad_options: throw OptionError(message);
+    case ExitCode::bad_data: throw DataError(message);
+    case ExitCode::diverged: throw DivergedError(message);
+    case ExitCode::peer_lost: throw PeerError(message);
+    default: throw Error(code, message);
+  }
+}
+
+}  // namespace
+
+// One small collective when nobody failed, the lowest failed rank; its code and text only then.
+void agree(Communicator& communicator, std::string_view what, ExitCode code, const std::string& message) {
+  const bool failed = code != ExitCode::done;
+  Communicator::Impl* impl = communicator.impl();
+  if (impl == nullptr) {
+    if (failed) throw_as(code, message);
+    return;
+  }
+  const std::int64_t first = least(*impl, failed ? impl->rank : impl->size, what);
+  if (first == impl->size) return;
+  const int root = static_cast<int>(first);
+  std::int64_t agreed = static_cast<std::int64_t>(code);
+  communicator.broadcast(std::as_writable_bytes(std::span(&agreed, 1)), root, what);
+  throw_as(static_cast<ExitCode>(agreed), communicator.broadcast(message, root, what));
+}
+
+}  // namespace detail
+}  // namespace brigade::communication

@@ -1,0 +1,67 @@
+// What stands behind a Communicator of more than one rank.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstddef>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "brigade/communication/communicator.hpp"
+#include "brigade/core/memory.hpp"
+
+namespace brigade::communication {
+
+/// Buffers that sums borrow for received segments and give back, so that a training step allocates none.
+class SegmentPool {
+ public:
+  /// At least `bytes` bytes; their content is undefined.
+  Buffer take(std::size_t bytes);
+  void give_back(Buffer buffer) { free_.push_back(std::move(buffer)); }
+
+ private:
+  std::vector<Buffer> free_;
+};
+
+struct Communicator::Impl {
+  explicit Impl(double timeout_s);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  MPI_Comm comm = MPI_COMM_NULL;
+  int rank = 0, size = 1;
+  int node_rank = 0, node_size = 1;
+  double hang_timeout_s = 300;
+  bool oversubscribed = false;     ///< more ranks than cores on this node: never spin
+  std::vector<std::string> hosts;  ///< of each rank
+
+  /// Tags keep the messages of sums in flight apart; equal on all ranks, as the order of sums is.
+  int next_tag() { return tag_ = (tag_ + 1) % kSumTags; }
+
+  SegmentPool segments;
+
+  /// Requests that somebody gave up waiting for. MPI may still touch `buffer`, so it lives on.
+  void abandon(std::vector<MPI_Request> requests, Buffer buffer = {});
+
+  /// Communicators that could not be freed, because requests on them never completed.
+  static int left_behind;
+
+  // Tags: MPI promises at least 0 ... 32767.
+  static constexpr int kSumTags = 32000;
+  static constexpr int kRollCallTag = 32001, kRollAnswerTag = 32002;
+
+ private:
+  struct Abandoned {
+    std::vector<MPI_Request> requests;
+    Buffer buffer;
+  };
+  bool all_abandoned_completed();
+
+  int tag_ = 0;
+  std::deque<Abandoned> abandoned_;
+};
+
+}  // namespace brigade::communication

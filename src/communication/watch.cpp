@@ -1,0 +1,134 @@
+#include "watch.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "brigade/core/clock.hpp"
+#include "check_mpi.hpp"
+
+namespace brigade::communication {
+namespace {
+
+constexpr int kSpins = 200;                             // MPI_Test alone: some 20 us
+constexpr double kYield_s = 1e-3;                       // then a core is offered to others
+constexpr auto kSleep = std::chrono::microseconds(50);  // then it is left to them
+constexpr double kListen_s = 0.05;                      // how often a waiting rank looks for roll calls
+constexpr double kRollCall_s = 1.0;                     // how long answers are collected
+constexpr std::size_t kLineBytes = 256;
+
+// A short message on its way; nobody waits for its arrival, so it owns its bytes.
+void send_line(Communicator::Impl& impl, int to, int tag, std::string_view text) {
+  Buffer line(host_memory(), kLineBytes);  // zeroed
+  std::memcpy(line.data(), text.data(), std::min(text.size(), kLineBytes - 1));
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (MPI_Isend(line.data(), kLineBytes, MPI_CHAR, to, tag, impl.comm, &request) == MPI_SUCCESS)
+    impl.abandon({request}, std::move(line));
+}
+
+// A message with this tag, if one is there: its sender (or -1) and text.
+int receive_line(Communicator::Impl& impl, int tag, std::string& text) {
+  int there = 0;
+  MPI_Status status;
+  if (MPI_Iprobe(MPI_ANY_SOURCE, tag, impl.comm, &there, &status) != MPI_SUCCESS || there == 0) return -1;
+  char line[kLineBytes] = {};
+  if (MPI_Recv(line, kLineBytes, MPI_CHAR, status.MPI_SOURCE, tag, impl.comm, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+    return -1;
+  line[kLineBytes - 1] = '\0';
+  text = line;
+  return status.MPI_SOURCE;
+}
+
+}  // namespace
+
+Watch::Watch(Communicator::Impl& impl, std::string_view what) : impl_(impl), what_(what), since_s_(now_s()) {}
+
+void Watch::moved() {
+  spins_ = 0;
+  since_s_ = now_s();
+}
+
+void Watch::idle() {
+  if (++spins_ < kSpins && !impl_.oversubscribed) return;
+  const double now = now_s();
+  const double waited_s = now - since_s_;
+  if (waited_s < kYield_s) {
+    sched_yield();
+    return;
+  }
+  if (waited_s > impl_.hang_timeout_s) give_up(waited_s);
+  if (now - listened_s_ > kListen_s) {
+    answer_roll_calls();
+    listened_s_ = now;
+  }
+  std::this_thread::sleep_for(kSleep);
+}
+
+void Watch::answer_roll_calls() {
+  std::string ignored;
+  for (int caller; (caller = receive_line(impl_, Communicator::Impl::kRollCallTag, ignored)) >= 0;)
+    send_line(impl_, caller, Communicator::Impl::kRollAnswerTag, what_);
+}
+
+// "no answer from rank 2 on host b; rank 0 waits in 'x'": who is where.
+std::string Watch::call_the_roll() {
+  for (int rank = 0; rank < impl_.size; ++rank)
+    if (rank != impl_.rank) send_line(impl_, rank, Communicator::Impl::kRollCallTag, what_);
+
+  std::map<int, std::string> present;
+  const double until_s = now_s() + kRollCall_s;
+  while (now_s() < until_s && std::ssize(present) < impl_.size - 1) {
+    std::string where;
+    // Somebody else's call says where that rank waits as well as an answer does.
+    if (int rank = receive_line(impl_, Communicator::Impl::kRollAnswerTag, where); rank >= 0) present[rank] = where;
+    if (int rank = receive_line(impl_, Communicator::Impl::kRollCallTag, where); rank >= 0) {
+      present[rank] = where;
+      send_line(impl_, rank, Communicator::Impl::kRollAnswerTag, what_);
+    }
+    std::this_thread::sleep_for(kSleep);
+  }
+
+  constexpr int kNamed = 8;  // of thousands of ranks a few say enough
+  int missing = 0;
+  int elsewhere = 0;
+  std::string text;
+  for (int rank = 0; rank < impl_.size; ++rank) {
+    if (rank == impl_.rank || present.contains(rank) || ++missing > kNamed) continue;
+    text += fmt::format("{}rank {} on host {}", missing == 1 ? "no answer from " : ", ", rank,
+                        impl_.hosts[static_cast<std::size_t>(rank)]);
+  }
+  if (missing > kNamed) text += fmt::format(" and {} more", missing - kNamed);
+  for (const auto& [rank, where] : present)
+    if (where != what_.substr(0, kLineBytes - 1) && ++elsewhere <= kNamed)
+      text += fmt::format("{}rank {} waits in '{}'", text.empty() ? "" : "; ", rank, where);
+  return text.empty() ? "all ranks wait in the same place; is the network broken?" : text;
+}
+
+void Watch::give_up(double waited_s) {
+  const std::string roll = call_the_roll();
+  throw PeerError(
+      fmt::format("rank {} on host {} waited {:.4g} s in '{}' ({}). Is that rank stopped, out of memory or "
+                  "much slower than the others?",
+                  impl_.rank, impl_.hosts[static_cast<std::size_t>(impl_.rank)], waited_s, what_, roll));
+}
+
+void wait(Communicator::Impl& impl, MPI_Request request, std::string_view what) {
+  Watch watch(impl, what);
+  try {
+    for (int done = 0;;) {
+      check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+      if (done != 0) return;
+      watch.idle();
+    }
+  } catch (...) {
+    if (request != MPI_REQUEST_NULL) impl.abandon({request});
+    throw;
+  }
+}
+
+}  // namespace brigade::communication

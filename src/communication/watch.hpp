@@ -1,0 +1,46 @@
+// A watched wait: patient in small steps, and never endless.
+//
+//     Watch watch(impl, "broadcast of weights");
+//     while (!finished()) watch.idle();
+//
+// idle() returns at once at first (the answer is usually microseconds away), then yields the core to
+// another rank, then sleeps for moments, so that ranks that share a core do not starve each other.
+// After hang_timeout_s without moved() it calls the roll and throws PeerError.
+//
+// The roll call: the rank that lost patience sends a line to everybody. Who is waiting too answers
+// with what it waits for, from within idle(); who does not answer is the one that is missing.
+#pragma once
+
+#include <mpi.h>
+
+#include <string>
+#include <string_view>
+
+#include "communicator_impl.hpp"
+
+namespace brigade::communication {
+
+class Watch {
+ public:
+  Watch(Communicator::Impl& impl, std::string_view what);
+  /// Call when nothing could be done.
+  void idle();
+  /// Call when something was done: patience starts anew.
+  void moved();
+
+ private:
+  void answer_roll_calls();
+  std::string call_the_roll();
+  [[noreturn]] void give_up(double waited_s);
+
+  Communicator::Impl& impl_;
+  std::string_view what_;
+  int spins_ = 0;
+  double since_s_;         // the last movement
+  double listened_s_ = 0;  // when roll calls were last looked for
+};
+
+/// Waits until `request` is complete; abandons it if that takes too long.
+void wait(Communicator::Impl& impl, MPI_Request request, std::string_view what);
+
+}  // namespace brigade::communication

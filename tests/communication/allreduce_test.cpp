@@ -1,0 +1,118 @@
+#include "brigade/communication/allreduce.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "brigade/core/random.hpp"
+#include "world.hpp"
+
+namespace brigade::communication {
+namespace {
+
+// Whole numbers small enough that every partial sum is exact, so the order of additions cannot matter.
+float value(int rank, std::size_t i, int sum = 0) {
+  return static_cast<float>((rank + 1) * 7 + static_cast<int>(i % 1009) - 3 * sum);
+}
+std::vector<float> values(int rank, std::size_t count, int sum = 0) {
+  std::vector<float> data(count);
+  for (std::size_t i = 0; i < count; ++i) data[i] = value(rank, i, sum);
+  return data;
+}
+std::vector<float> expected_sum(int ranks, std::size_t count, int sum = 0) {
+  std::vector<float> total(count);
+  for (int rank = 0; rank < ranks; ++rank)
+    for (std::size_t i = 0; i < count; ++i) total[i] += value(rank, i, sum);
+  return total;
+}
+
+struct Case {
+  std::size_t floats, segment_bytes;
+  Algorithm algorithm = Algorithm::ring;
+};
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.floats << " floats, segments of " << c.segment_bytes << " bytes, "
+       << (c.algorithm == Algorithm::ring ? "ring" : "mpi");
+}
+
+class AllreduceSums : public testing::TestWithParam<Case> {};
+
+TEST_P(AllreduceSums, ExactlyEveryRanksValues) {
+  const auto [floats, segment_bytes, algorithm] = GetParam();
+  auto data = values(world().rank(), floats);
+  allreduce(world(), data, {.algorithm = algorithm, .segment_bytes = segment_bytes});
+  EXPECT_EQ(data, expected_sum(world().size(), floats));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , AllreduceSums,
+    testing::Values(Case{0, 16},                                                      // nothing
+                    Case{1, 16},                                                      // fewer floats than ranks
+                    Case{2, 16}, Case{3, 16}, Case{4, 16}, Case{5, 16}, Case{12, 4},  // a segment is a float
+                    Case{12, 1},                                                      // never less than a float
+                    Case{37, 16},                                            // chunks differ, last segments are short
+                    Case{1021, 16},                                          // many segments
+                    Case{1021, 24},                                          //
+                    Case{1 << 10, 1 << 12},                                  // one segment a chunk, or half of one
+                    Case{100'003, 1 << 12},                                  // uneven and many
+                    Case{1'000'003, 256U << 10}, Case{1'000'003, 1U << 30},  // a segment larger than all
+                    Case{0, 16, Algorithm::mpi}, Case{1, 16, Algorithm::mpi}, Case{100'003, 16, Algorithm::mpi}));
+
+TEST(Allreduce, SumsInFlightStayApart) {
+  constexpr int kSums = 12;
+  std::vector<std::vector<float>> data;
+  for (int s = 0; s < kSums; ++s) data.push_back(values(world().rank(), 100 + 333 * static_cast<std::size_t>(s), s));
+  std::vector<Allreduce> sums;
+  for (auto& one : data) sums.emplace_back(world(), one, AllreduceOptions{.segment_bytes = 64});
+  for (int s = kSums - 1; s >= 0; --s) {  // waited for in the other order, which differs from rank to rank
+    const int shifted = (s + world().rank()) % kSums;
+    while (!sums[static_cast<std::size_t>(shifted)].progress())
+      for (auto& sum : sums) sum.progress();
+  }
+  for (int s = 0; s < kSums; ++s) {
+    const auto& one = data[static_cast<std::size_t>(s)];
+    EXPECT_EQ(one, expected_sum(world().size(), one.size(), s)) << "sum " << s;
+  }
+}
+
+TEST(Allreduce, LeavesTheSameBitsOnEveryRank) {
+  for (const std::size_t count : {5U, 1021U, 65'537U}) {
+    std::vector<float> data(count);
+    for (std::size_t i = 0; i < count; ++i)  // of very different size, so that every rounding shows
+      data[i] = std::ldexp(
+          to_uniform(random_u32({.seed = 1, .stream = static_cast<std::uint32_t>(world().rank())}, i)) - 0.5F,
+          static_cast<int>(i % 40) - 20);
+    allreduce(world(), data, {.segment_bytes = 1000});
+    std::vector<float> of_rank_0 = data;
+    world().broadcast(std::as_writable_bytes(std::span(of_rank_0)), 0, "the sum of rank 0");
+    EXPECT_EQ(std::memcmp(data.data(), of_rank_0.data(), count * sizeof(float)), 0) << count << " floats";
+  }
+}
+
+// 2K(N-1)/N bytes: exactly, summed over the ranks, whatever the chunks and segments.
+TEST(Allreduce, SendsNoMoreThanItMust) {
+  for (const std::size_t count : {1U, 37U, 10'000U}) {
+    auto data = values(world().rank(), count);
+    Allreduce sum(world(), data, {.segment_bytes = 256});
+    sum.wait("a test");
+    EXPECT_TRUE(sum.progress());
+    std::int64_t bytes = static_cast<std::int64_t>(sum.bytes_sent());
+    world().sum(std::span(&bytes, 1), "bytes");
+    EXPECT_EQ(bytes, 2 * static_cast<std::int64_t>(count * sizeof(float)) * (world().size() - 1));
+  }
+}
+
+TEST(Allreduce, OfACommunicatorAloneIsTheIdentity) {
+  Communicator alone;
+  auto data = values(3, 10);
+  Allreduce sum(alone, data);
+  EXPECT_TRUE(sum.progress());
+  sum.wait("nobody");
+  EXPECT_EQ(sum.bytes_sent(), 0U);
+  EXPECT_EQ(data, values(3, 10));
+}
+
+}  // namespace
+}  // namespace brigade::communication

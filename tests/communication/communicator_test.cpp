@@ -1,0 +1,154 @@
+#include "brigade/communication/communicator.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "brigade/communication/reducer.hpp"
+#include "brigade/core/clock.hpp"
+#include "world.hpp"
+
+namespace brigade::communication {
+namespace {
+
+TEST(Communicator, CountsTheRanksOfANode) {  // tests run on one
+  EXPECT_EQ(world().node_size(), world().size());
+  EXPECT_EQ(world().node_rank(), world().rank());
+}
+
+TEST(Communicator, AloneIsRankZeroOfOne) {
+  Communicator alone;
+  EXPECT_EQ(alone.rank(), 0);
+  EXPECT_EQ(alone.size(), 1);
+  EXPECT_EQ(alone.node_rank(), 0);
+  EXPECT_EQ(alone.node_size(), 1);
+  alone.barrier("nobody");
+  std::vector<double> doubles{1.5, -2};
+  alone.sum(doubles, "nobody");
+  EXPECT_EQ(doubles, (std::vector<double>{1.5, -2}));
+  std::vector<std::int64_t> integers{7};
+  alone.sum(integers, "nobody");
+  EXPECT_EQ(integers, std::vector<std::int64_t>{7});
+  EXPECT_EQ(alone.broadcast("text", 0, "nobody"), "text");
+  EXPECT_EQ(alone.all_gather("mine", "nobody"), std::vector<std::string>{"mine"});
+}
+
+TEST(Communicator, BroadcastsFromEveryRoot) {
+  for (int root = 0; root < world().size(); ++root) {
+    std::vector<float> weights(1000, static_cast<float>(world().rank()));
+    world().broadcast(std::as_writable_bytes(std::span(weights)), root, "weights");
+    EXPECT_EQ(weights, std::vector<float>(1000, static_cast<float>(root)));
+
+    const auto text_of = [](int rank) { return std::string(static_cast<std::size_t>(rank) * 100, 'a' + char(rank)); };
+    EXPECT_EQ(world().broadcast(text_of(world().rank()), root, "text"), text_of(root));  // empty from rank 0
+  }
+}
+
+TEST(Communicator, SumsIntegersExactly) {
+  std::vector<std::int64_t> values{world().rank(), std::int64_t{1} << 53, -world().rank()};
+  world().sum(values, "counts");
+  const std::int64_t ranks = world().size();
+  const std::int64_t triangle = ranks * (ranks - 1) / 2;
+  EXPECT_EQ(values, (std::vector<std::int64_t>{triangle, ranks << 53, -triangle}));
+}
+
+// 1e16 + 1 + 1 + ... rounds to 1e16 only if added from the left.
+TEST(Communicator, SumsDoublesInRankOrder) {
+  std::vector<double> values{world().rank() == 0 ? 1e16 : 1.0, 0.1 * (world().rank() + 1)};
+  double in_order = 0.1;
+  for (int rank = 1; rank < world().size(); ++rank) in_order += 0.1 * (rank + 1);
+  world().sum(values, "losses");
+  EXPECT_EQ(values, (std::vector<double>{1e16, in_order}));
+}
+
+TEST(Communicator, GathersTextsOfAnyLengthInRankOrder) {
+  const auto text_of = [](int rank) { return std::string(static_cast<std::size_t>((rank + 1) % 3), 'x') + "\0y"; };
+  std::vector<std::string> expected;
+  for (int rank = 0; rank < world().size(); ++rank) expected.push_back(text_of(rank));
+  EXPECT_EQ(world().all_gather(text_of(world().rank()), "texts"), expected);
+}
+
+// ---- collectively() ----
+
+TEST(Collectively, ReturnsWhenNobodyFails) {
+  int calls = 0;
+  collectively(world(), "a test", [&] { ++calls; });
+  EXPECT_EQ(calls, 1);
+}
+
+template <class Expected, class Thrown>
+void expect_all_throw(int failing_rank, ExitCode code) {
+  const std::string message = fmt::format("shard {} is truncated", failing_rank);
+  try {
+    collectively(world(), "a test", [&] {
+      if (world().rank() >= failing_rank) throw Thrown(fmt::format("shard {} is truncated", world().rank()));
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const Expected& error) {
+    EXPECT_EQ(error.code(), code);
+    EXPECT_EQ(error.what(), message);  // of the lowest failing rank
+  }
+}
+
+TEST(Collectively, ThrowsTheErrorOfTheLowestFailedRankOnAll) {
+  for (int rank = 0; rank < world().size(); ++rank) {
+    expect_all_throw<OptionError, OptionError>(rank, ExitCode::bad_options);
+    expect_all_throw<DataError, DataError>(rank, ExitCode::bad_data);
+    expect_all_throw<DivergedError, DivergedError>(rank, ExitCode::diverged);
+    expect_all_throw<PeerError, PeerError>(rank, ExitCode::peer_lost);
+    expect_all_throw<OptionError, NotCompiled>(rank, ExitCode::bad_options);
+  }
+  EXPECT_THROW(collectively(world(), "a test", [] { throw Error(ExitCode::stopped_early, ""); }), Error);
+}
+
+// ---- a rank that does not come ----
+
+// The last rank sleeps past the others' patience; they name it, its host and what they waited for.
+template <class Wait>
+void expect_last_rank_is_missed(const std::string& what, Wait&& wait) {
+  if (world().size() == 1) GTEST_SKIP() << "needs a peer";
+  const int last = world().size() - 1;
+  {
+    Communicator impatient = Communicator::world(1.0);
+    const double start_s = now_s();
+    if (world().rank() == last) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(3500));
+      wait(impatient);
+    } else {
+      try {
+        wait(impatient);
+        ADD_FAILURE() << "rank " << world().rank() << " did not miss rank " << last;
+      } catch (const PeerError& error) {
+        EXPECT_THAT(error.what(), testing::MatchesRegex(fmt::format(
+                                      "rank {} on host .+ waited 1.* s in '{}' \\(no answer from rank {} on host .*",
+                                      world().rank(), what, last)));
+        EXPECT_THAT(error.what(), testing::Not(testing::HasSubstr(", rank")));  // who waits as well is not accused
+        EXPECT_EQ(error.code(), ExitCode::peer_lost);
+      }
+      EXPECT_LT(now_s() - start_s, 3.2);
+    }
+    world().barrier("the sleeper's return");
+  }
+  world().barrier("end of the test");
+}
+
+TEST(HangTimeout, NamesABarrierAndTheMissingRank) {
+  expect_last_rank_is_missed("start of epoch 3", [](Communicator& ranks) { ranks.barrier("start of epoch 3"); });
+}
+
+TEST(HangTimeout, NamesAStalledSumAndTheMissingRank) {
+  static std::vector<float> gradients;  // outlives the sum that is given up
+  gradients.assign(50'000, 1.0F);
+  expect_last_rank_is_missed("sum of gradients", [](Communicator& ranks) {
+    if (ranks.rank() == ranks.size() - 1) return;  // never takes part
+    GradientReducer reducer(ranks);
+    reducer.add(gradients);
+    reducer.finish("sum of gradients");
+  });
+}
+
+}  // namespace
+}  // namespace brigade::communication
