@@ -1,0 +1,284 @@
+// Whole runs on 1, 2, 3 and 4 ranks. Each rank also computes the run on its own, with a default
+// communicator, and compares: what N ranks do together must be what one does alone.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "brigade/communication/communicator.hpp"
+#include "brigade/core/random.hpp"
+#include "brigade/dataset/ingest.hpp"
+#include "brigade/host/backend.hpp"
+#include "brigade/training/checkpoint.hpp"
+#include "brigade/training/evaluation.hpp"
+#include "brigade/training/trainer.hpp"
+
+namespace brigade::training {
+namespace fs = std::filesystem;
+namespace {
+
+communication::Communicator* world = nullptr;
+ops::Backend* backend = nullptr;
+fs::path scratch;  // shared by the ranks
+
+// 28x28 images whose class is visible (a bright block at a place of its own) under noise.
+class Blocks final : public dataset::Source {
+ public:
+  Blocks(std::int64_t samples, std::uint32_t stream) : samples_(samples), stream_(stream) {}
+  std::int64_t samples() const override { return samples_; }
+  dataset::ImageShape image() const override { return {28, 28, 1}; }
+  std::vector<std::string> classes() const override { return {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}; }
+  std::int32_t label(std::int64_t i) const override {
+    return static_cast<std::int32_t>(random_u32({1, Purpose::synthetic_data, stream_, 1}, static_cast<std::uint64_t>(i)) % 10);
+  }
+  std::string name(std::int64_t i) const override { return fmt::format("block {}", i); }
+  void read(std::int64_t i, std::uint8_t* pixels) const override {
+    const RandomKey noise{1, Purpose::synthetic_data, stream_, 2};
+    for (std::int64_t p = 0; p < 784; ++p)
+      pixels[p] = static_cast<std::uint8_t>(random_u32(noise, static_cast<std::uint64_t>(i * 784 + p)) % 100);
+    const int row = label(i) / 4 * 9, column = label(i) % 4 * 7;
+    for (int y = 0; y < 7; ++y) std::memset(pixels + (row + y) * 28 + column, 200, 7);
+  }
+
+ private:
+  std::int64_t samples_;
+  std::uint32_t stream_;
+};
+
+const fs::path& dataset_directory() {
+  static const fs::path directory = [] {
+    const fs::path path = scratch / "blocks";
+    if (world->rank() == 0) {
+      std::map<std::string, std::unique_ptr<dataset::Source>> sources;
+      sources.emplace("train", std::make_unique<Blocks>(203, 1));
+      sources.emplace("test", std::make_unique<Blocks>(101, 2));
+      const dataset::IngestOptions options{.directory = path, .samples_per_shard = 64, .progress = {}};
+      dataset::ingest_shards(sources, options);
+      dataset::finish_ingest(sources, options);
+    }
+    world->barrier("the dataset");
+    return path;
+  }();
+  return directory;
+}
+
+TrainOptions options_for(const std::string& run) {
+  TrainOptions options;
+  options.dataset = dataset_directory();
+  options.run = scratch / run;
+  options.network = "lenet5";
+  options.epochs = 2;
+  options.global_batch = 24;
+  options.optimizer = {.learning_rate = 0.02F, .schedule = ScheduleKind::cosine};
+  options.bucket_bytes = 16U << 10;  // several buckets
+  options.allreduce.segment_bytes = 1U << 10;
+  return options;
+}
+
+// A run by this rank alone, in a directory of its own.
+TrainResult train_alone(TrainOptions options) {
+  options.run += fmt::format("-alone-{}", world->rank());
+  communication::Communicator alone;
+  return train(options, *backend, alone);
+}
+
+std::vector<double> losses(const fs::path& run) {
+  std::ifstream in(run / "steps-00000.csv");
+  std::string line, field;
+  std::getline(in, line);
+  int column = 0;
+  for (std::istringstream names(line); std::getline(names, field, ',') && field != "loss";) ++column;
+  std::vector<double> result;
+  while (std::getline(in, line)) {
+    std::istringstream fields(line);
+    for (int i = 0; i <= column; ++i) std::getline(fields, field, ',');
+    result.push_back(std::stod(field));
+  }
+  return result;
+}
+
+void expect_same_bits(const Model& a, const Model& b) {
+  ASSERT_EQ(a.parameters.size(), b.parameters.size());
+  for (std::size_t i = 0; i < a.parameters.size(); ++i)
+    EXPECT_EQ(a.parameters[i].values, b.parameters[i].values) << a.parameters[i].name;
+  for (std::size_t i = 0; i < a.statistics.size(); ++i)
+    EXPECT_EQ(a.statistics[i].values, b.statistics[i].values) << a.statistics[i].name;
+}
+
+TEST(Training, LossesDoNotDependOnTheNumberOfRanks) {
+  const auto options = options_for("losses");
+  const auto together = train(options, *backend, *world);
+  const auto alone = train_alone(options);
+  EXPECT_EQ(together.code, ExitCode::done);
+  EXPECT_EQ(together.summary.steps, 16);
+  const auto expected = losses(options.run.string() + fmt::format("-alone-{}", world->rank()));
+  const auto actual = losses(options.run);
+  ASSERT_EQ(actual.size(), 16U);
+  for (std::size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i] / expected[i], 1, 1e-5) << "step " << i;
+  EXPECT_LT(actual.back(), 0.5 * actual.front());  // it learns
+  EXPECT_EQ(*together.summary.val_accuracy, *alone.summary.val_accuracy);
+  EXPECT_NEAR(*together.summary.val_loss, *alone.summary.val_loss, 1e-5);
+}
+
+TEST(Training, MicroBatchesMakeNoDifferenceWithoutBatchNorm) {
+  auto options = options_for("micro");
+  options.micro_batches = 12;
+  options.dropout = 0.3F;
+  options.max_steps = 4;
+  train(options, *backend, *world);
+  options.micro_batches = 1;
+  train_alone(options);
+  const auto expected = losses(options.run.string() + fmt::format("-alone-{}", world->rank()));
+  const auto actual = losses(options.run);
+  for (std::size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i] / expected[i], 1, 1e-5) << "step " << i;
+}
+
+// Batch-norm statistics belong to a micro-batch, so 12 micro-batches give the same run on any number of ranks.
+TEST(Training, BatchNormFollowsMicroBatchesNotRanks) {
+  auto options = options_for("bn");
+  options.network = "fashion-cnn";
+  options.micro_batches = 12;
+  options.max_steps = 3;
+  train(options, *backend, *world);
+  const auto alone = train_alone(options);
+  const auto expected = losses(options.run.string() + fmt::format("-alone-{}", world->rank()));
+  const auto actual = losses(options.run);
+  ASSERT_EQ(actual.size(), 3U);
+  for (std::size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i] / expected[i], 1, 1e-5) << "step " << i;
+}
+
+TEST(Training, ResumesBitForBit) {
+  for (const auto kind : {OptimizerKind::sgd, OptimizerKind::adam}) {
+    const std::string name = kind == OptimizerKind::sgd ? "sgd" : "adam";
+    auto options = options_for("whole-" + name);
+    options.network = "fashion-cnn";
+    options.optimizer = {.kind = kind, .learning_rate = 0.003F, .weight_decay = 1e-4F, .schedule = ScheduleKind::cosine};
+    train(options, *backend, *world);
+
+    auto interrupted = options;
+    interrupted.run = scratch / ("interrupted-" + name);
+    interrupted.resume = true;  // harmless on a first run
+    for (const std::int64_t steps : {3, 11, 0}) {
+      interrupted.max_steps = steps;
+      train(interrupted, *backend, *world);
+      world->barrier("the checkpoint");
+    }
+    expect_same_bits(load_model(*newest_checkpoint(options.run / "checkpoints")),
+                     load_model(*newest_checkpoint(interrupted.run / "checkpoints")));
+    EXPECT_EQ(losses(options.run), losses(interrupted.run));
+  }
+}
+
+TEST(Training, RefusesToResumeAnotherRun) {
+  auto options = options_for("changed");
+  options.max_steps = 2;
+  train(options, *backend, *world);
+  options.resume = true;
+  options.seed = 99;
+  try {
+    train(options, *backend, *world);
+    FAIL() << "another seed was accepted";
+  } catch (const OptionError& error) {
+    EXPECT_NE(std::string(error.what()).find("another seed (it was 1, now 99)"), std::string::npos) << error.what();
+    EXPECT_TRUE(error.on_all_ranks);
+  }
+}
+
+TEST(Training, DivergenceStopsAllRanksAlike) {
+  auto options = options_for("diverged");
+  options.optimizer.learning_rate = 1e12F;
+  try {
+    train(options, *backend, *world);
+    FAIL() << "the loss stayed finite";
+  } catch (const DivergedError& error) {
+    EXPECT_TRUE(error.on_all_ranks);
+    EXPECT_EQ(error.code(), ExitCode::diverged);
+  }
+}
+
+// One damaged image is met by one rank only; the message must reach them all.
+TEST(Training, ADamagedImageStopsAllRanksAndIsNamed) {
+  auto options = options_for("damaged");
+  options.dataset = scratch / "damaged-blocks";
+  if (world->rank() == 0) {
+    fs::copy(dataset_directory(), options.dataset);
+    const auto manifest = dataset::read_manifest(options.dataset);
+    const fs::path shard = options.dataset / manifest.split("train").shards[1].file;
+    std::fstream stream(shard, std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes(fs::file_size(shard), '\0');
+    stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    const auto block = bytes.find(std::string(7, static_cast<char>(200)));  // inside the first image
+    ASSERT_NE(block, std::string::npos);
+    stream.seekp(static_cast<std::streamoff>(block));
+    stream.put(static_cast<char>(201));
+  }
+  world->barrier("the damage");
+  try {
+    train(options, *backend, *world);
+    FAIL() << "the damage was not noticed";
+  } catch (const DataError& error) {
+    EXPECT_TRUE(error.on_all_ranks);
+    const std::string text = error.what();
+    EXPECT_NE(text.find("train-00001-of-"), std::string::npos) << text;
+    EXPECT_NE(text.find("checksum"), std::string::npos) << text;
+  }
+}
+
+TEST(Training, BatchMustBeDivisible) {
+  auto options = options_for("indivisible");
+  options.global_batch = 23;
+  options.micro_batches = 4;
+  EXPECT_THROW(train(options, *backend, *world), OptionError);
+}
+
+TEST(Evaluation, CountsEverySampleOnce) {
+  auto options = options_for("evaluation");
+  options.max_steps = 6;
+  train(options, *backend, *world);
+  world->barrier("the checkpoint");
+  const Model model = load_model(*newest_checkpoint(options.run / "checkpoints"));
+  const auto manifest = dataset::read_manifest(options.dataset);
+  network::Executor executor(make_graph(model.info), *backend, {.max_batch = 16, .training = false});
+  restore(model, executor, *backend);
+  const EvaluationOptions how{
+      .batch = 16, .confusion = true, .worst = 7, .stream = {.mean = model.info.mean, .stddev = model.info.stddev}};
+  communication::Communicator alone;
+  const auto expected = evaluate(executor, dataset::open_split(options.dataset, manifest, "test"), alone, how);
+  const auto actual = evaluate(executor, dataset::open_split(options.dataset, manifest, "test"), *world, how);
+  EXPECT_EQ(actual.samples, 101);
+  EXPECT_EQ(actual.top1, expected.top1);
+  EXPECT_EQ(actual.top5, expected.top5);
+  EXPECT_EQ(actual.confusion, expected.confusion);
+  EXPECT_NEAR(actual.loss_sum / expected.loss_sum, 1, 1e-6);
+  ASSERT_EQ(actual.worst.size(), expected.worst.size());
+  for (std::size_t i = 0; i < actual.worst.size(); ++i) EXPECT_EQ(actual.worst[i].name, expected.worst[i].name);
+  std::int64_t diagonal = 0;
+  for (std::size_t c = 0; c < 10; ++c) diagonal += actual.confusion[c * 11];
+  EXPECT_EQ(diagonal, actual.top1);
+}
+
+}  // namespace
+}  // namespace brigade::training
+
+int main(int argc, char** argv) {
+  using namespace brigade;
+  testing::InitGoogleTest(&argc, argv);
+  const communication::Environment mpi(argc, argv);
+  auto communicator = communication::Communicator::world(60);
+  const host::Runtime runtime(1);
+  const auto live = host::make_backend();
+  training::world = &communicator;
+  training::backend = live.get();
+  training::scratch = communicator.broadcast(
+      (std::filesystem::temp_directory_path() / fmt::format("brigade-training-{}", getpid())).string(), 0, "scratch");
+  if (communicator.rank() != 0)
+    delete testing::UnitTest::GetInstance()->listeners().Release(
+        testing::UnitTest::GetInstance()->listeners().default_result_printer());
+  std::vector<std::int64_t> failed{RUN_ALL_TESTS()};
+  communicator.sum(failed, "the verdict");
+  if (communicator.rank() == 0) std::filesystem::remove_all(training::scratch);
+  return failed[0] == 0 ? 0 : 1;
+}
