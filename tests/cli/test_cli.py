@@ -1,0 +1,297 @@
+"""The program as a user meets it: results of a small run, and every kind of bad input."""
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy
+import pytest
+from PIL import Image
+
+from conftest import BRIGADE, ENVIRONMENT
+
+TRAIN = ["--network", "lenet5", "--epochs", 2, "--batch-size", 40, "--learning-rate", 0.05]
+
+
+def digest(directory):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
+
+
+def only_error(result, code):
+    """The one error line of a run that must end with this code."""
+    assert result.code == code, result.all_err
+    assert len(result.errors) == 1, result.all_err
+    return result.errors[0]
+
+
+@pytest.fixture(scope="module")
+def run(brigade, dataset, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "first"
+    result = brigade("train", "--dataset", dataset, "--run", directory, *TRAIN, ranks=2)
+    assert result.code == 0, result.all_err
+    return directory
+
+
+# ---- what works
+
+def test_help_and_version(brigade):
+    for arguments in (["--help"], ["train", "--help"], ["shard", "--help"], ["--version"]):
+        result = brigade(*arguments)
+        assert result.code == 0 and result.out.startswith("brigade"), arguments
+    assert "--learning-rate" in brigade("train", "--help").out
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_shards_are_the_same_bytes_for_any_rank_count(brigade, idx, dataset, tmp_path, ranks):
+    brigade("shard", "--source", idx, "--output", tmp_path / "d", "--samples-per-shard", 128, ranks=ranks)
+    assert digest(tmp_path / "d") == digest(dataset)
+
+
+def test_shard_again_keeps_finished_shards_and_mends_damaged_ones(brigade, idx, copied_dataset):
+    before = digest(copied_dataset)
+    shards = sorted(copied_dataset.glob("*.h5"))
+    shards[0].unlink()
+    with open(shards[1], "r+b") as file:
+        file.truncate(1000)
+    result = brigade("shard", "--source", idx, "--output", copied_dataset, "--samples-per-shard", 128, ranks=2)
+    assert result.code == 0, result.all_err
+    written, kept = map(int, re.search(r"(\d+) images written, (\d+) already there", result.out).groups())
+    assert written + kept == 701 and 0 < written < 300
+    assert digest(copied_dataset) == before
+
+
+def test_shards_read_with_h5py(dataset):
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    assert len(manifest["classes"]) == 10
+    total = 0
+    for path in sorted(dataset.glob("train-*.h5")):
+        with h5py.File(path, "r") as shard:
+            assert shard["images"].dtype == numpy.uint8 and shard["images"].shape[1:] == (28, 28, 1)
+            assert shard["images"].shape[0] == shard["labels"].shape[0] == shard["checksums"].shape[0] == shard["names"].shape[0]
+            total += shard["images"].shape[0]
+    assert total == 600
+
+
+def test_inspect(brigade, dataset):
+    result = brigade("inspect", "--dataset", dataset, ranks=2)
+    assert result.code == 0, result.all_err
+    assert re.search(r"images +101 +600", result.out) and "every checksum is right" in result.out
+
+
+def test_run_directory(run):
+    info = json.loads((run / "run.json").read_text())
+    assert info["ranks"] == 2 and info["network"] == "lenet5" and info["options"]["batch-size"] == "40"
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["exit_reason"] == "done" and summary["steps"] == 30
+    for rank in range(2):
+        with open(run / f"steps-{rank:05}.csv") as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["step"]) for row in rows] == list(range(30))
+        assert all(int(row["images"]) == 20 for row in rows)
+        parts = ["wait_data_s", "forward_s", "backward_s", "reduce_wait_s", "optimizer_s"]
+        for row in rows:
+            assert sum(float(row[part]) for part in parts) <= float(row["step_s"]) + 1e-6
+    with open(run / "epochs.csv") as file:
+        epochs = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in epochs] == [1, 2]
+    assert all(int(row["val_images"]) == 101 for row in epochs)
+    assert float(epochs[-1]["val_accuracy"]) > 0.9
+    assert list(run.glob("events.out.tfevents.*"))
+    assert (run / "checkpoints/step-00000030/manifest.json").exists()
+    assert not list(run.rglob("*partial*"))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_evaluate_is_exact_at_any_rank_count(brigade, dataset, run, tmp_path, ranks):
+    output = tmp_path / "evaluation.json"
+    result = brigade("evaluate", "--dataset", dataset, "--run", run, "--output", output, ranks=ranks)
+    assert result.code == 0, result.all_err
+    report = json.loads(output.read_text())
+    assert report["samples"] == 101 and sum(map(sum, report["confusion"])) == 101
+    with open(run / "epochs.csv") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert report["top1_accuracy"] == pytest.approx(float(last["val_accuracy"]), abs=1e-9)
+    assert report["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-5)
+
+
+def test_resume_of_a_finished_run_does_nothing(brigade, dataset, run):
+    before = (run / "summary.json").read_text()
+    result = brigade("train", "--dataset", dataset, "--run", run, *TRAIN, "--resume", ranks=2)
+    assert result.code == 0 and (run / "summary.json").read_text() == before
+
+
+def test_a_signal_stops_with_a_checkpoint_and_resume_continues(brigade, dataset, tmp_path):
+    arguments = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "lenet5", "--epochs", 400,
+                 "--batch-size", 40, "--checkpoint-every", 0]
+    with subprocess.Popen([str(BRIGADE), *map(str, arguments)], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        log = tmp_path / "r" / "epochs.csv"
+        deadline = time.time() + 60
+        while not log.exists() and time.time() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(60) == 75
+    stopped = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert stopped["exit_reason"] == "stopped early"
+    result = brigade(*arguments, "--resume", "--max-steps", stopped["steps"] + 3)
+    assert result.code == 0, result.all_err
+    with open(tmp_path / "r" / "steps-00000.csv") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == list(range(stopped["steps"] + 3))
+
+
+def test_config_file_and_command_line(brigade, dataset, tmp_path):
+    config = tmp_path / "run.ini"
+    config.write_text(f"dataset = {dataset}\nnetwork = lenet5\nbatch-size = 60\nlearning-rate = 0.01\n")
+    result = brigade("train", "--config", config, "--run", tmp_path / "r", "--batch-size", 30, "--dry-run", ranks=2)
+    assert result.code == 0, result.all_err
+    assert "30 images = 2 micro-batches of 15 over 2 ranks" in result.out and not (tmp_path / "r").exists()
+
+
+def test_models(brigade):
+    listing = brigade("models").out
+    for name, parameters in {"fashion-cnn": 455_018, "lenet5": 61_706}.items():
+        assert re.search(rf"^{name} .* {parameters} ", listing, re.M), listing
+    assert "conv2d" in brigade("models", "tiny-model2").out
+
+
+# ---- bad options: exit code 2
+
+@pytest.mark.parametrize("arguments, text", [
+    (["launch"], "no command 'launch'"),
+    (["train", "--speed", "9"], "unrecognised option '--speed'"),
+    (["train", "--run", "r"], "--dataset is missing"),
+    (["train", "--dataset", "d", "--run", "r", "--optimizer", "lion"], "'lion' is not one of sgd|adam"),
+    (["train", "--dataset", "d", "--run", "r", "--epochs", "many"], "many"),
+    (["evaluate", "--dataset", "d"], "either --run or --checkpoint"),
+])
+def test_bad_options(brigade, tmp_path, arguments, text):
+    assert text in only_error(brigade(*arguments, ranks=2, cwd=tmp_path), 2)
+
+
+@pytest.mark.parametrize("extra, text", [
+    (["--batch-size", 33], "cannot be cut into 2 equal micro-batches"),
+    (["--batch-size", 1000], "fewer than one global batch"),
+    (["--micro-batches", 1], "cannot feed 2 ranks"),
+    (["--network", "lenet"], "lenet5"),
+    (["--network", "tiny-model2"], "does not fit"),
+    (["--validation-split", "dev"], "dev"),
+    (["--backend", "cuda"], "without CUDA"),
+])
+def test_options_that_do_not_fit_the_dataset(brigade, dataset, tmp_path, extra, text):
+    assert text in only_error(brigade("train", "--dataset", dataset, "--run", tmp_path / "r", *extra, ranks=2), 2)
+
+
+def test_a_finished_run_is_not_overwritten(brigade, dataset, run):
+    assert "already holds a finished run" in only_error(
+        brigade("train", "--dataset", dataset, "--run", run, *TRAIN, ranks=2), 2)
+
+
+# ---- bad data: exit code 3
+
+def train_on(brigade, directory, tmp_path, *extra):
+    return brigade("train", "--dataset", directory, "--run", tmp_path / "r", *TRAIN, *extra, ranks=2)
+
+
+def test_missing_dataset(brigade, tmp_path):
+    assert "manifest.json" in only_error(train_on(brigade, tmp_path / "nothing", tmp_path), 3)
+
+
+def test_truncated_shard(brigade, copied_dataset, tmp_path):
+    shard = copied_dataset / "train-00001-of-00005.h5"
+    os.truncate(shard, shard.stat().st_size // 2)
+    assert shard.name in only_error(train_on(brigade, copied_dataset, tmp_path), 3)
+
+
+def test_missing_shard(brigade, copied_dataset, tmp_path):
+    (copied_dataset / "test-00000-of-00001.h5").unlink()
+    assert "test-00000-of-00001.h5" in only_error(train_on(brigade, copied_dataset, tmp_path), 3)
+
+
+@pytest.mark.parametrize("reader", ["mmap", "independent"])
+def test_flipped_byte_names_file_and_index(brigade, copied_dataset, tmp_path, reader):
+    with h5py.File(copied_dataset / "train-00002-of-00005.h5", "r+") as shard:
+        image = shard["images"][17]
+        image[3, 4, 0] ^= 1
+        shard["images"][17] = image
+    message = only_error(train_on(brigade, copied_dataset, tmp_path, "--reader", reader), 3)
+    assert "train-00002-of-00005.h5" in message and "17" in message and "checksum" in message
+    message = only_error(brigade("inspect", "--dataset", copied_dataset, ranks=2), 3)
+    assert "train-00002-of-00005.h5" in message and "17" in message
+
+
+def test_label_out_of_range(brigade, copied_dataset, tmp_path):
+    with h5py.File(copied_dataset / "train-00000-of-00005.h5", "r+") as shard:
+        shard["labels"][5] = 10
+    message = only_error(train_on(brigade, copied_dataset, tmp_path), 3)
+    assert "train-00000-of-00005.h5" in message and "10" in message
+
+
+def test_shards_of_different_shapes(brigade, copied_dataset, tmp_path):
+    with h5py.File(copied_dataset / "train-00003-of-00005.h5", "r+") as shard:
+        images = shard["images"][:, :27]
+        del shard["images"]
+        shard.create_dataset("images", data=images)
+    message = only_error(train_on(brigade, copied_dataset, tmp_path), 3)
+    assert "train-00003-of-00005.h5" in message and "27" in message
+
+
+def test_manifest_that_lies(brigade, copied_dataset, tmp_path):
+    path = copied_dataset / "manifest.json"
+    path.write_text(path.read_text().replace('"train-00000-of-00005.h5"', '"../secret.h5"'))
+    assert "manifest.json" in only_error(train_on(brigade, copied_dataset, tmp_path), 3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = numpy.random.default_rng(3)
+    for label in ("cat", "dog"):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        for i in range(6):
+            pixels = generator.integers(0, 255, (20, 30, 3), dtype=numpy.uint8)
+            Image.fromarray(pixels).save(tmp_path / "folder" / label / f"{i}.{'jpg' if i % 2 else 'png'}")
+    return tmp_path / "folder"
+
+
+def test_an_image_that_does_not_decode(brigade, folder, tmp_path):
+    (folder / "cat" / "0.png").write_bytes(b"no picture")
+    shard = ["shard", "--source", folder, "--output", tmp_path / "d", "--image-size", 16]
+    result = brigade(*shard, ranks=2)
+    assert result.code == 3 and "cat/0.png" in result.all_err
+    result = brigade(*shard, "--skip-bad", ranks=2)
+    assert result.code == 0 and "cat/0.png" in result.all_err
+    assert "11" in brigade("inspect", "--dataset", tmp_path / "d").out
+
+
+def test_a_source_that_is_none(brigade, tmp_path):
+    (tmp_path / "empty").mkdir()
+    only_error(brigade("shard", "--source", tmp_path / "empty", "--output", tmp_path / "d", ranks=2), 3)
+    only_error(brigade("shard", "--source", tmp_path / "none", "--output", tmp_path / "d", ranks=2), 3)
+
+
+def test_truncated_idx(brigade, idx, tmp_path):
+    shutil.copytree(idx, tmp_path / "idx")
+    path = tmp_path / "idx" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert path.name in only_error(brigade("shard", "--source", tmp_path / "idx", "--output", tmp_path / "d", ranks=2), 3)
+
+
+def test_damaged_checkpoint(brigade, dataset, run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    model = next(copy.glob("checkpoints/step-*/model.h5"))
+    os.truncate(model, model.stat().st_size - 7)
+    assert "damaged" in only_error(brigade("evaluate", "--dataset", dataset, "--run", copy, ranks=2), 3)
+
+
+# ---- divergence and lost ranks
+
+def test_divergence(brigade, dataset, tmp_path):
+    result = brigade("train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "lenet5", "--batch-size", 40,
+                     "--learning-rate", 1e12, "--epochs", 3, ranks=2)
+    assert "diverged" in only_error(result, 4)
