@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -16,6 +17,13 @@ inline constexpr int kLanes = 16;
 inline constexpr int kLanes = 8;
 #else
 inline constexpr int kLanes = 4;
+#endif
+
+// How many of them the processor has: what a register-blocked kernel may hold at once.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 16;
 #endif
 
 using Vec = float __attribute__((vector_size(4 * kLanes)));
@@ -56,5 +64,28 @@ inline void store_streaming(float* p, Vec v) {
 }
 
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+
+namespace detail {
+// Exchanges the off-diagonal blocks of the 2x2 blocks of `distance` lanes in rows a and b.
+template <int distance, int... lane>
+inline void exchange(Vec& a, Vec& b, std::integer_sequence<int, lane...>) {
+  const Vec low = __builtin_shufflevector(a, b, ((lane & distance) ? kLanes + lane - distance : lane)...);
+  b = __builtin_shufflevector(a, b, ((lane & distance) ? kLanes + lane : lane + distance)...);
+  a = low;
+}
+template <int distance>
+inline void transpose_rounds(Vec* rows) {
+  if constexpr (distance < kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+      if ((i & distance) == 0)
+        exchange<distance>(rows[i], rows[i + distance], std::make_integer_sequence<int, kLanes>());
+    transpose_rounds<2 * distance>(rows);
+  }
+}
+}  // namespace detail
+
+// Transposes the kLanes x kLanes matrix in place, in log2(kLanes) rounds of pairwise exchanges.
+inline void transpose(Vec (&rows)[kLanes]) { detail::transpose_rounds<1>(rows); }
 
 }  // namespace brigade::host

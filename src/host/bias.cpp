@@ -1,0 +1,81 @@
+#include "bias.hpp"
+
+#include <algorithm>
+
+#include "lanes.hpp"
+#include "parallel.hpp"
+
+namespace brigade::host {
+namespace {
+
+constexpr int kVectors = 4;                   // columns of a stripe, in registers: their sums stay there
+constexpr std::int64_t kSliceFloats = 32768;  // 128 KiB of dy
+
+struct Rows {
+  const float* y;  // null: no mask
+  std::int64_t y_pitch;
+  float* dy;
+  std::int64_t dy_pitch;
+  std::int64_t first, last;
+};
+
+template <int kWidth, class Lanes>
+void mask_and_sum_stripe(const Rows& rows, std::int64_t column, Lanes lanes, float* sums) {
+  Vec sum[kWidth] = {};
+  for (std::int64_t r = rows.first; r < rows.last; ++r) {
+    float* dy = rows.dy + r * rows.dy_pitch + column;
+#pragma GCC unroll 4
+    for (int j = 0; j < kWidth; ++j) {
+      Vec gradient = lanes.load(dy + j * kLanes);
+      if (rows.y != nullptr) {
+        const Vec y = lanes.load(rows.y + r * rows.y_pitch + column + j * kLanes);
+        gradient = y > Vec{} ? gradient : Vec{};
+        lanes.store(dy + j * kLanes, gradient);
+      }
+      sum[j] += gradient;
+    }
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < kWidth; ++j) lanes.store(sums + column + j * kLanes, sum[j]);
+}
+
+}  // namespace
+
+const float* pad_bias(HostBackend& backend, const ConstTensorView& bias) {
+  if (!bias) return nullptr;
+  const std::int64_t columns = bias.shape.size(), padded = (columns + kLanes - 1) / kLanes * kLanes;
+  float* out = backend.scratch(Scratch::padded_bias, padded);
+  std::fill(std::copy_n(bias.f32(), columns, out), out + padded, 0.0F);
+  return out;
+}
+
+void mask_and_sum(HostBackend& backend, ops::Activation activation, const ConstTensorView& y, const TensorView& dy,
+                  const TensorView& dbias) {
+  const bool mask = activation == ops::Activation::relu;
+  if (!mask && !dbias) return;
+  const std::int64_t columns = dy.shape.back(), n_rows = dy.shape.size() / columns;
+  const std::int64_t slice_rows = std::max<std::int64_t>(1, kSliceFloats / columns);
+  const std::int64_t slices = (n_rows + slice_rows - 1) / slice_rows;
+  float* partial = backend.scratch(Scratch::partial_sums, std::max<std::int64_t>(1, slices) * columns);
+  for_each_part(slices, [&](std::int64_t slice) {
+    const Rows rows{mask ? y.f32() : nullptr,
+                    y.pitch,
+                    dy.f32(),
+                    dy.pitch,
+                    slice * slice_rows,
+                    std::min(n_rows, (slice + 1) * slice_rows)};
+    float* sums = partial + slice * columns;
+    std::int64_t c = 0;
+    for (; c + kVectors * kLanes <= columns; c += kVectors * kLanes)
+      mask_and_sum_stripe<kVectors>(rows, c, Whole{}, sums);
+    for (; c + kLanes <= columns; c += kLanes) mask_and_sum_stripe<1>(rows, c, Whole{}, sums);
+    if (c < columns) mask_and_sum_stripe<1>(rows, c, First{static_cast<int>(columns - c)}, sums);
+  });
+  if (!dbias) return;
+  float* out = dbias.f32();
+  std::fill_n(out, columns, 0.0F);
+  for (std::int64_t slice = 0; slice < slices; ++slice)
+    for (std::int64_t c = 0; c < columns; ++c) out[c] += partial[slice * columns + c];
+}
+
+}  // namespace brigade::host

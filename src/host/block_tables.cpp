@@ -1,0 +1,149 @@
+#include "block_tables.hpp"
+
+#include <algorithm>
+
+namespace brigade::host {
+namespace {
+
+// Grows only, so that steady state never allocates.
+template <class T>
+void reserve(std::vector<T>& v, std::int64_t n) {
+  if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
+}
+
+// 14 x 14 pixels and less: a border of one or two pixels is then a good part of the map.
+constexpr std::int64_t kSmallMap = 200;
+constexpr int kMaxRows = 16;
+
+}  // namespace
+
+PixelCursor::PixelCursor(const Images<float>& out, std::int64_t images, bool images_innermost, std::int64_t pixel)
+    : images_(images), height_(out.height), width_(out.width), images_innermost_(images_innermost) {
+  if (images_innermost) {
+    n = pixel % images;
+    pixel /= images;
+  } else {
+    n = pixel / (height_ * width_);
+    pixel %= height_ * width_;
+  }
+  y = pixel / width_;
+  x = pixel % width_;
+}
+
+void PixelCursor::advance() {
+  if (images_innermost_) {
+    if (++n < images_) return;
+    n = 0;
+  }
+  if (++x < width_) return;
+  x = 0;
+  if (++y < height_) return;
+  y = 0;
+  ++n;
+}
+
+ProductPlan::ProductPlan(const Product& p, const float* zero_row) : product(p), zeros(zero_row) {
+  tile_rows = host::tile_rows(Panels(p.columns).max_vectors());
+  images_innermost = !p.padded && p.images > 1 && p.out.height * p.out.width <= kSmallMap;
+  low_y = low_x = 0;
+  high_y = p.in.height;
+  high_x = p.in.width;
+  for (const Tap& tap : p.taps) {
+    low_y = std::max<std::int64_t>(low_y, -tap.y);
+    low_x = std::max<std::int64_t>(low_x, -tap.x);
+    high_y = std::min(high_y, p.in.height - tap.y);
+    high_x = std::min(high_x, p.in.width - tap.x);
+  }
+}
+
+void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::int64_t pixels) {
+  const Product& p = plan.product;
+  tile_rows_ = plan.tile_rows;
+  pixels_ = pixels;
+  tiles_ = static_cast<int>((pixels + tile_rows_ - 1) / tile_rows_);
+  all_taps_ = static_cast<int>(p.taps.size());
+  reserve(tile_, tiles_);
+  reserve(rows_, static_cast<std::int64_t>(tiles_) * tile_rows_ * std::max(all_taps_, 1));
+  reserve(taps_, static_cast<std::int64_t>(tiles_) * all_taps_);
+  reserve(out_, static_cast<std::int64_t>(tiles_) * tile_rows_);
+  reserve(offsets_, all_taps_);
+  reserve(dummy_, Panels(p.columns).padded_columns());
+  for (int t = 0; t < all_taps_; ++t) {
+    const Tap& tap = p.taps[static_cast<std::size_t>(t)];
+    offsets_[static_cast<std::size_t>(t)] = tap.y * p.in.row + tap.x * p.in.pixel;
+  }
+
+  PixelCursor cursor(p.out, p.images, plan.images_innermost, first_pixel);
+  for (int tile = 0; tile < tiles_; ++tile) {
+    const float* origins[kMaxRows];
+    std::int64_t y[kMaxRows], x[kMaxRows];
+    bool interior = true;
+    const auto here = static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels - tile * tile_rows_));
+    float** out = out_.data() + tile * tile_rows_;
+    for (int i = 0; i < here; ++i) {
+      y[i] = cursor.y * p.stride_y;
+      x[i] = cursor.x * p.stride_x;
+      origins[i] = p.in.data + cursor.n * p.in.image + y[i] * p.in.row + x[i] * p.in.pixel;
+      out[i] = p.out.data + cursor.n * p.out.image + cursor.y * p.out.row + cursor.x * p.out.pixel;
+      interior &= y[i] >= plan.low_y && y[i] < plan.high_y && x[i] >= plan.low_x && x[i] < plan.high_x;
+      cursor.advance();
+    }
+    for (int i = here; i < tile_rows_; ++i) {  // rows beyond the last pixel compute row 0 again and write it nowhere
+      y[i] = y[0], x[i] = x[0], origins[i] = origins[0];
+      out[i] = dummy_.data();
+    }
+    if (p.padded || interior) {
+      tile_[static_cast<std::size_t>(tile)] = {RowKind::by_offset, all_taps_};
+      std::copy_n(origins, tile_rows_, rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_);
+    } else {
+      add_pointers(plan, tile, origins, y, x);
+    }
+  }
+}
+
+void BlockTables::add_pointers(const ProductPlan& plan, int tile, const float* const* origins, const std::int64_t* y,
+                               const std::int64_t* x) {
+  const Product& p = plan.product;
+  const float** rows = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
+  std::int32_t* taps = taps_.data() + static_cast<std::int64_t>(tile) * all_taps_;
+  int n_taps = 0;
+  for (int t = 0; t < all_taps_; ++t) {
+    const Tap& tap = p.taps[static_cast<std::size_t>(t)];
+    const std::int64_t offset = offsets_[static_cast<std::size_t>(t)];
+    bool any = false;
+    for (int i = 0; i < tile_rows_; ++i) {
+      const bool inside = static_cast<std::uint64_t>(y[i] + tap.y) < static_cast<std::uint64_t>(p.in.height) &&
+                          static_cast<std::uint64_t>(x[i] + tap.x) < static_cast<std::uint64_t>(p.in.width);
+      rows[i] = inside ? origins[i] + offset : plan.zeros;
+      any |= inside;
+    }
+    if (!any) continue;  // the next tap overwrites these rows
+    rows += tile_rows_;
+    taps[n_taps++] = t;
+  }
+  tile_[static_cast<std::size_t>(tile)] = {RowKind::by_pointer, n_taps};
+}
+
+bool BlockTables::select(int tile, int first_tap, int last_tap, TileArgs& args) const {
+  const float* const* rows = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
+  args.out = out_.data() + tile * tile_rows_;
+  if (kind(tile) == RowKind::by_offset) {
+    args.rows = rows;
+    args.offsets = offsets_.data() + first_tap;
+    args.taps = nullptr;
+    args.first_tap = first_tap;
+    args.n_taps = last_tap - first_tap;
+  } else {
+    const std::int32_t* taps = taps_.data() + static_cast<std::int64_t>(tile) * all_taps_;
+    const std::int32_t* end = taps + tile_[static_cast<std::size_t>(tile)].n_taps;
+    const std::int32_t* first = std::lower_bound(taps, end, first_tap);
+    const std::int32_t* last = std::lower_bound(first, end, last_tap);
+    args.rows = rows + (first - taps) * tile_rows_;
+    args.taps = first;
+    args.first_tap = 0;
+    args.n_taps = static_cast<int>(last - first);
+  }
+  return args.n_taps > 0;
+}
+
+}  // namespace brigade::host

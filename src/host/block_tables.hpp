@@ -1,0 +1,66 @@
+// Where the rows of a block of tiles lie in memory: the pointers that make an implicit product of a convolution.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "conv_product.hpp"
+#include "tile_kernel.hpp"
+
+namespace brigade::host {
+
+// Numbers a product's output pixels: [n][y][x], or [y][x][n].
+class PixelCursor {
+ public:
+  PixelCursor(const Images<float>& out, std::int64_t images, bool images_innermost, std::int64_t pixel);
+  void advance();
+  std::int64_t n = 0, y = 0, x = 0;
+
+ private:
+  std::int64_t images_, height_, width_;
+  bool images_innermost_;
+};
+
+// What holds for every block of a product.
+struct ProductPlan {
+  ProductPlan(const Product& product, const float* zeros);
+
+  const Product& product;
+  const float* zeros;  // [channels]
+  int tile_rows;
+  bool images_innermost;
+  // Output pixels whose taps all lie inside of `in`: y and x in [low, high) (in input coordinates).
+  std::int64_t low_y, high_y, low_x, high_x;
+};
+
+// Tables of one block; memory is kept from block to block.
+class BlockTables {
+ public:
+  void fill(const ProductPlan& plan, std::int64_t first_pixel, std::int64_t pixels);
+
+  int tiles() const { return tiles_; }
+  // Sets A's rows for the taps in [first_tap, last_tap), and C's rows of a tile. False if no tap is left of these.
+  bool select(int tile, int first_tap, int last_tap, TileArgs& args) const;
+  RowKind kind(int tile) const { return tile_[static_cast<std::size_t>(tile)].kind; }
+  // False if some rows of the tile are no pixels (beyond the last), but write into a dummy row.
+  bool full(int tile) const { return (tile + 1) * tile_rows_ <= pixels_; }
+
+ private:
+  struct Tile {
+    RowKind kind;
+    int n_taps;  // by_pointer: those that are not all zeros
+  };
+  void add_pointers(const ProductPlan& plan, int tile, const float* const* origins, const std::int64_t* y,
+                    const std::int64_t* x);
+
+  int tiles_ = 0, tile_rows_ = 0, all_taps_ = 0;
+  std::int64_t pixels_ = 0;
+  std::vector<Tile> tile_;
+  std::vector<const float*> rows_;     // [tile][tap][row]; by_offset uses [tile][row] of it
+  std::vector<std::int32_t> taps_;     // [tile][n_taps]
+  std::vector<float*> out_;            // [tile][row]
+  std::vector<std::int64_t> offsets_;  // [tap]
+  std::vector<float> dummy_;           // [columns]
+};
+
+}  // namespace brigade::host

@@ -1,0 +1,148 @@
+#include "conv_product.hpp"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+
+#include "block_tables.hpp"
+#include "parallel.hpp"
+#include "tile_kernel.hpp"
+
+namespace brigade::host {
+namespace {
+
+// Output pixels of a block: their rows of A (and C) stay in the second-level cache while panels and K-blocks pass.
+constexpr std::int64_t kBlockPixels = 192;
+// k steps of a K-block: at 4 registers a step, 1024 steps are 256 KiB.
+constexpr std::int64_t kBlockSteps = 1024;
+// Outputs above this size do not fit into the last cache anyway: stored past it.
+constexpr std::int64_t kStreamingBytes = 24 << 20;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// How the work is dealt to threads: a grid of pixel blocks and panel groups.
+struct Split {
+  std::int64_t block_tiles = 1, blocks = 1;
+  std::int64_t group_panels = 1, groups = 1;
+};
+
+// Few pixels (dense layers, batches of one) are split over panels too. The part that ends last decides the time, so
+// the grid with the smallest sum of parts per thread wins; of equal ones that with the fewest groups, which reads
+// every pixel the fewest times.
+Split split(std::int64_t tiles, std::int64_t tile_rows, std::int64_t panels) {
+  const std::int64_t n_threads = threads();
+  Split best;
+  std::int64_t best_cost = -1;
+  for (std::int64_t groups = 1; groups <= std::min(panels, n_threads); ++groups) {
+    Split s;
+    s.group_panels = ceil_div(panels, groups);
+    s.groups = ceil_div(panels, s.group_panels);
+    const std::int64_t at_least = ceil_div(tiles, kBlockPixels / tile_rows);
+    const std::int64_t rounds = ceil_div(std::max(at_least, ceil_div(n_threads, s.groups)) * s.groups, n_threads);
+    s.block_tiles = ceil_div(tiles, std::max<std::int64_t>(1, rounds * n_threads / s.groups));
+    s.blocks = ceil_div(tiles, s.block_tiles);
+    const std::int64_t cost = ceil_div(s.blocks * s.groups, n_threads) * s.block_tiles * s.group_panels;
+    if (best_cost < 0 || cost < best_cost) best = s, best_cost = cost;
+  }
+  return best;
+}
+
+// The K-blocks: whole taps as long as one has no more than kBlockSteps channels, else parts of one tap.
+struct KBlocks {
+  explicit KBlocks(const Product& p) : taps(static_cast<int>(p.taps.size())), channels(p.channels) {
+    if (taps > 0 && p.channels <= kBlockSteps) {
+      const std::int64_t blocks = ceil_div(taps * p.channels, kBlockSteps);
+      taps = static_cast<int>(ceil_div(taps, blocks));
+    } else if (taps > 0) {
+      taps = 1;
+      channels = ceil_div(ceil_div(p.channels, ceil_div(p.channels, kBlockSteps)), 8) * 8;
+    }
+  }
+  int taps;
+  std::int64_t channels;
+};
+
+bool can_stream(const Product& p, const KBlocks& k) {
+  const bool one_block = k.taps == static_cast<int>(p.taps.size()) && k.channels == p.channels;
+  const bool aligned =
+      p.columns % kLanes == 0 && p.out.pixel % kLanes == 0 && reinterpret_cast<std::uintptr_t>(p.out.data) % 64 == 0;
+  return one_block && aligned && p.pixels() * p.columns * 4 > kStreamingBytes;
+}
+
+// One K-block of one panel over all tiles of a block.
+struct PanelPass {
+  std::int64_t panel;
+  int first_tap, last_tap;
+  std::int64_t first_channel, n_channels;
+  bool first, last;  // of the K-blocks
+  bool streaming;
+};
+
+void multiply_panel(const Product& p, const BlockTables& tables, int tile_rows, const PanelPass& pass) {
+  const Panels panels(p.columns);
+  TileArgs args;
+  args.first_channel = pass.first_channel;
+  args.n_channels = static_cast<int>(pass.n_channels);
+  args.b_channel_step = p.weights.channel_step(pass.panel);
+  args.b_tap_step = p.weights.tap_step(pass.panel);
+  args.b = p.weights.panel(pass.panel) + pass.first_channel * args.b_channel_step;
+  args.first_column = panels.first_column(pass.panel);
+  args.last_lanes = panels.last_lanes(pass.panel);
+  args.accumulate = !pass.first;
+  args.bias = p.bias == nullptr ? nullptr : p.bias + args.first_column;
+  args.relu = p.relu && pass.last;
+
+  const int vectors = panels.vectors(pass.panel);
+  const TileKernel by_offset = tile_kernel(RowKind::by_offset, tile_rows, vectors);
+  const TileKernel by_pointer = tile_kernel(RowKind::by_pointer, tile_rows, vectors);
+  for (int tile = 0; tile < tables.tiles(); ++tile) {
+    const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
+    if (!any && args.accumulate && !args.relu) continue;
+    args.streaming = pass.streaming && tables.full(tile);
+    (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
+  }
+}
+
+}  // namespace
+
+void multiply(HostBackend& backend, const Product& p) {
+  if (p.pixels() == 0) return;
+  const ProductPlan plan(p, backend.scratch(Scratch::zeros, p.channels));
+  const Panels panels(p.columns);
+  const std::int64_t tiles = ceil_div(p.pixels(), plan.tile_rows);
+  const Split parts = split(tiles, plan.tile_rows, panels.count());
+  const KBlocks k(p);
+  const bool streaming = can_stream(p, k);
+  const int n_taps = static_cast<int>(p.taps.size());
+
+  for_each_part(parts.blocks * parts.groups, [&](std::int64_t part) {
+    thread_local BlockTables tables;
+    const std::int64_t group = part / parts.blocks, block = part % parts.blocks;
+    const std::int64_t first_pixel = block * parts.block_tiles * plan.tile_rows;
+    tables.fill(plan, first_pixel, std::min(parts.block_tiles * plan.tile_rows, p.pixels() - first_pixel));
+    const std::int64_t end_panel = std::min(panels.count(), (group + 1) * parts.group_panels);
+    int tap = 0;
+    do {  // at least once: a sum over no taps is zero, and must be written
+      for (std::int64_t channel = 0; channel < p.channels; channel += k.channels) {
+        for (std::int64_t panel = group * parts.group_panels; panel < end_panel; ++panel)
+          multiply_panel(p, tables, plan.tile_rows,
+                         {.panel = panel,
+                          .first_tap = tap,
+                          .last_tap = std::min(tap + k.taps, n_taps),
+                          .first_channel = channel,
+                          .n_channels = std::min(k.channels, p.channels - channel),
+                          .first = tap == 0 && channel == 0,
+                          .last = tap + k.taps >= n_taps && channel + k.channels >= p.channels,
+                          .streaming = streaming});
+      }
+      tap += k.taps;
+    } while (tap < n_taps);
+#if defined(__AVX512F__)
+    if (streaming) _mm_sfence();
+#endif
+  });
+}
+
+}  // namespace brigade::host

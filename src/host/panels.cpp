@@ -1,0 +1,60 @@
+#include "panels.hpp"
+
+#include "parallel.hpp"
+
+namespace brigade::host {
+namespace {
+
+// Rows of kLanes channels of the transpose: out[c][x] = in[x][c] for c < channels <= kLanes and x < columns of the
+// panel; columns beyond are 0.
+void transpose_rows(const float* in, std::int64_t in_pitch, int channels, std::int64_t columns, float* out,
+                    int vectors) {
+  for (int j = 0; j < vectors; ++j) {
+    const auto here = static_cast<int>(std::clamp<std::int64_t>(columns - j * kLanes, 0, kLanes));
+    Vec rows[kLanes];
+    for (int x = 0; x < kLanes; ++x) {
+      const float* row = in + (j * kLanes + x) * in_pitch;
+      rows[x] = x >= here ? Vec{} : channels == kLanes ? load(row) : load_first(row, channels);
+    }
+    transpose(rows);
+    for (int c = 0; c < channels; ++c) store(out + (c * vectors + j) * kLanes, rows[c]);
+  }
+}
+
+}  // namespace
+
+Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int64_t columns, float* packed) {
+  const Panels panels(columns);
+  const Weights weights = Weights::packed(packed, taps, channels, columns);
+  for_each_part(taps * panels.count(), [&](std::int64_t part) {
+    const std::int64_t tap = part / panels.count(), p = part % panels.count();
+    const int vectors = panels.vectors(p), last = panels.last_lanes(p);
+    const float* in = w + tap * channels * columns + panels.first_column(p);
+    float* out = packed + (weights.panel(p) - packed) + tap * weights.tap_step(p);
+    for (std::int64_t c = 0; c < channels; ++c, in += columns, out += vectors * kLanes) {
+      for (int j = 0; j < vectors - 1; ++j) store(out + j * kLanes, load(in + j * kLanes));
+      store(out + (vectors - 1) * kLanes, load_first(in + (vectors - 1) * kLanes, last));
+    }
+  });
+  return weights;
+}
+
+Weights pack_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels, std::int64_t columns,
+                        float* packed) {
+  const Panels panels(columns);
+  const auto n_taps = static_cast<std::int64_t>(taps.size());
+  const Weights weights = Weights::packed(packed, n_taps, channels, columns);
+  for_each_part(n_taps * panels.count(), [&](std::int64_t part) {
+    const std::int64_t t = part / panels.count(), p = part % panels.count();
+    const int vectors = panels.vectors(p);
+    const std::int64_t first = panels.first_column(p);
+    const float* in = w + (taps[static_cast<std::size_t>(t)] * columns + first) * channels;
+    float* out = packed + (weights.panel(p) - packed) + t * weights.tap_step(p);
+    for (std::int64_t c = 0; c < channels; c += kLanes)
+      transpose_rows(in + c, channels, static_cast<int>(std::min<std::int64_t>(kLanes, channels - c)), columns - first,
+                     out + c * vectors * kLanes, vectors);
+  });
+  return weights;
+}
+
+}  // namespace brigade::host

@@ -1,0 +1,107 @@
+// How a matrix of weights lies in memory for the kernels.
+//
+// A convolution's weights are, for each tap, a matrix [channels][columns] (k runs over channels, the output channels
+// are the columns). A kernel keeps a few registers' width of columns at a time: a *panel*. Panels are balanced (7
+// registers make 4 + 3, never 6 + 1), because a narrow panel has too few accumulators to hide the latency of an FMA.
+//
+// Packed, the panels follow each other, each [tap][channel][its columns], padded with zero columns to whole registers:
+// the kernel reads it in one stream. A single panel of whole registers is packed as it stands at the door.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "vector.hpp"
+
+namespace brigade::host {
+
+// Widest panel and, for each width, the rows of a tile: as many accumulators as the registers hold beside one row of
+// weights and one broadcast value, and at least 10, so that two FMAs a cycle never wait for their own results.
+inline constexpr int kMaxVectors = kRegisters == 32 ? 4 : 2;
+constexpr int tile_rows(int vectors) {
+  if constexpr (kRegisters == 32) {
+    constexpr int kRows[] = {0, 14, 12, 8, 6};
+    return kRows[vectors];
+  } else {
+    return vectors == 2 ? 6 : 12;
+  }
+}
+
+class Panels {
+ public:
+  explicit Panels(std::int64_t columns)
+      : columns_(columns),
+        vectors_((columns + kLanes - 1) / kLanes),
+        count_((vectors_ + kMaxVectors - 1) / kMaxVectors) {}
+
+  std::int64_t count() const { return count_; }
+  std::int64_t columns() const { return columns_; }
+  std::int64_t padded_columns() const { return vectors_ * kLanes; }
+  int vectors(std::int64_t panel) const {
+    return static_cast<int>(vectors_ / count_ + (panel < vectors_ % count_ ? 1 : 0));
+  }
+  int max_vectors() const { return vectors(0); }
+  std::int64_t first_column(std::int64_t panel) const {
+    return (panel * (vectors_ / count_) + std::min(panel, vectors_ % count_)) * kLanes;
+  }
+  // Lanes of the panel's last register that are columns.
+  int last_lanes(std::int64_t panel) const {
+    return panel == count_ - 1 ? static_cast<int>(columns_ - (vectors_ - 1) * kLanes) : kLanes;
+  }
+
+ private:
+  std::int64_t columns_, vectors_, count_;
+};
+
+// Where panel p of the weights begins, and its distances in floats between channels and between taps.
+class Weights {
+ public:
+  static std::int64_t packed_size(std::int64_t taps, std::int64_t channels, std::int64_t columns) {
+    return taps * channels * Panels(columns).padded_columns();
+  }
+  // [taps][channels][columns] as it stands; columns must fill whole registers.
+  static Weights in_place(const float* data, std::int64_t channels, std::int64_t columns) {
+    return {data, 0, channels, columns};
+  }
+  static Weights packed(const float* data, std::int64_t taps, std::int64_t channels, std::int64_t columns) {
+    return {data, taps, channels, columns};
+  }
+
+  const float* panel(std::int64_t p) const {
+    const Panels panels(columns_);
+    return data_ + panels.first_column(p) * (packed_taps_ == 0 ? 1 : packed_taps_ * channels_);
+  }
+  std::int64_t channel_step(std::int64_t p) const {
+    return packed_taps_ == 0 ? columns_ : Panels(columns_).vectors(p) * kLanes;
+  }
+  std::int64_t tap_step(std::int64_t p) const { return channels_ * channel_step(p); }
+
+ private:
+  Weights(const float* data, std::int64_t packed_taps, std::int64_t channels, std::int64_t columns)
+      : data_(data), packed_taps_(packed_taps), channels_(channels), columns_(columns) {}
+  const float* data_;
+  std::int64_t packed_taps_;  // 0: in place
+  std::int64_t channels_, columns_;
+};
+
+// Packs w[tap][channel][column] (all taps).
+Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int64_t columns, float* packed);
+
+// Packs the transposes of w[tap][column][channel] for the chosen taps, in their order.
+Weights pack_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels, std::int64_t columns,
+                        float* packed);
+
+// The weights w[tap][channel][column] as they stand if the kernels can read them so and few rows would not pay for
+// packing, packed into scratch(floats) otherwise.
+template <class Scratch>
+Weights pack_if_needed(const float* w, std::int64_t taps, std::int64_t channels, std::int64_t columns,
+                       std::int64_t rows, const Scratch& scratch) {
+  // Rows of 4 KiB apart fall into the same few cache sets, which hurts once they are read again and again.
+  const bool few_rows = rows <= 256 && columns % 1024 != 0;
+  if (columns % kLanes == 0 && (Panels(columns).count() == 1 || few_rows))
+    return Weights::in_place(w, channels, columns);
+  return pack(w, taps, channels, columns, scratch(Weights::packed_size(taps, channels, columns)));
+}
+
+}  // namespace brigade::host

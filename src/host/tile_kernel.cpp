@@ -1,0 +1,119 @@
+#include "tile_kernel.hpp"
+
+#include <cstdlib>
+
+#include "lanes.hpp"
+
+namespace brigade::host {
+namespace {
+
+inline Vec multiply_add(Vec c, float a, Vec b) { return c + a * b; }
+
+// Every loop over the accumulators must be unrolled, or the compiler keeps the array in memory.
+template <int kRows, int kVectors>
+void load_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+  if (g.accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const float* out = g.out[i] + g.first_column;
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j)
+        c[i][j] = j == kVectors - 1 && g.last_lanes < kLanes ? load_first(out + j * kLanes, g.last_lanes)
+                                                             : load(out + j * kLanes);
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      const Vec start = g.bias == nullptr ? Vec{} : load(g.bias + j * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) c[i][j] = start;
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+  if (g.relu) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) c[i][j] = relu(c[i][j]);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    float* out = g.out[i] + g.first_column;
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      if (g.streaming)
+        store_streaming(out + j * kLanes, c[i][j]);
+      else if (j == kVectors - 1 && g.last_lanes < kLanes)
+        store_first(out + j * kLanes, c[i][j], g.last_lanes);
+      else
+        store(out + j * kLanes, c[i][j]);
+    }
+  }
+}
+
+template <RowKind kKind, int kRows, int kVectors>
+[[gnu::noinline]] void multiply_tile(const TileArgs& g) {
+  Vec c[kRows][kVectors];
+  load_tile<kRows, kVectors>(g, c);
+  const float* soon = g.prefetch == nullptr ? g.b : g.prefetch;  // a page that is mapped, at least
+  const std::int64_t soon_step = g.prefetch == nullptr ? 0 : 16;
+  for (int t = 0; t < g.n_taps; ++t) {
+    const std::int32_t tap = kKind == RowKind::by_offset ? g.first_tap + t : g.taps[t];
+    const float* a[kRows];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+      a[i] = kKind == RowKind::by_offset ? g.rows[i] + g.offsets[t] + g.first_channel
+                                         : g.rows[t * kRows + i] + g.first_channel;
+    const float* b = g.b + tap * g.b_tap_step;
+#pragma GCC unroll 2
+    for (int k = 0; k < g.n_channels; ++k) {
+      Vec row_of_b[kVectors];
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) row_of_b[j] = load(b + j * kLanes);
+      b += g.b_channel_step;
+      __builtin_prefetch(soon, 0, 2);
+      soon += soon_step;
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const float s = a[i][k];
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) c[i][j] = multiply_add(c[i][j], s, row_of_b[j]);
+      }
+    }
+  }
+  store_tile<kRows, kVectors>(g, c);
+}
+
+// Tiles of one product have the same rows, while its panels may differ by one vector.
+template <RowKind kKind, int kVectors>
+TileKernel kernel_of(int rows) {
+  if (rows == tile_rows(kVectors)) return multiply_tile<kKind, tile_rows(kVectors), kVectors>;
+  if constexpr (kVectors < kMaxVectors)
+    if (rows == tile_rows(kVectors + 1)) return multiply_tile<kKind, tile_rows(kVectors + 1), kVectors>;
+  std::abort();
+}
+
+template <RowKind kKind>
+TileKernel kernel_of(int rows, int vectors) {
+  switch (vectors) {
+    case 1: return kernel_of<kKind, 1>(rows);
+    case 2: return kernel_of<kKind, 2>(rows);
+    default:
+      if constexpr (kMaxVectors == 4)
+        return vectors == 3 ? kernel_of<kKind, 3>(rows) : kernel_of<kKind, 4>(rows);
+      else
+        std::abort();
+  }
+}
+
+}  // namespace
+
+TileKernel tile_kernel(RowKind kind, int rows, int vectors) {
+  return kind == RowKind::by_offset ? kernel_of<RowKind::by_offset>(rows, vectors)
+                                    : kernel_of<RowKind::by_pointer>(rows, vectors);
+}
+
+}  // namespace brigade::host

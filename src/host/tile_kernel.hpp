@@ -1,0 +1,56 @@
+// The micro-kernel of the implicit matrix product: one tile of output, all of it in registers.
+//
+//     C[rows][vectors] (+)= sum over taps t, channels k of A[row, t][k] * B[t][k][vectors]
+//
+// A row of A is an output pixel; for a tap it reads the contiguous channels of one input pixel. For each k the kernel
+// loads `vectors` registers of B, broadcasts one float of every row, and issues rows * vectors FMAs: with AVX-512 a
+// tile of 6 x 4 registers needs 10 loads for 24 FMAs, which leaves the FMA units as the only limit.
+//
+// Nothing is copied for a convolution: rows are found through pointers, of which there are two kinds.
+//   by_offset    every row has one pointer, every tap one offset that is the same for all rows (no row is at the
+//                border, the input is padded, or there is one tap only);
+//   by_pointer   a pointer for each tap and row; what lies outside of the image points to zeros.
+//
+// The sum of an output element runs over taps and channels in ascending order, whatever the blocking around the kernel.
+//
+// The element of A and B is one float. Two bf16 channels also fit a 32-bit element: then only multiply_add() and the
+// stores differ, and all pointers and strides stay.
+#pragma once
+
+#include <cstdint>
+
+#include "panels.hpp"
+
+namespace brigade::host {
+
+enum class RowKind { by_offset, by_pointer };
+
+struct TileArgs {
+  // A
+  const float* const* rows = nullptr;     // by_offset: [row]; by_pointer: [tap][row]
+  const std::int64_t* offsets = nullptr;  // by_offset: [tap], in floats
+  const std::int32_t* taps = nullptr;     // by_pointer: [tap], which tap of B it meets; by_offset: consecutive
+  int first_tap = 0;                      // by_offset: the first of them
+  int n_taps = 0;
+  int n_channels = 0;              // k steps per tap
+  std::int64_t first_channel = 0;  // of every row
+  // B: tap 0, the first of these channels
+  const float* b = nullptr;
+  std::int64_t b_channel_step = 0, b_tap_step = 0;
+  const float* prefetch = nullptr;  // A cache line per k step from here on is wanted soon; null: none
+  // C
+  float* const* out = nullptr;    // [row]
+  std::int64_t first_column = 0;  // of every row
+  int last_lanes = kLanes;        // of the last vector
+  bool accumulate = false;        // C +=; else the sum begins with
+  const float* bias = nullptr;    // [vectors * kLanes], or null: 0
+  bool relu = false;              // applied at the store
+  bool streaming = false;         // store past the caches; needs whole vectors, aligned to them
+};
+
+using TileKernel = void (*)(const TileArgs&);
+
+// The kernel for a tile of `rows` x `vectors`; rows is tile_rows(n) for some n >= vectors.
+TileKernel tile_kernel(RowKind kind, int rows, int vectors);
+
+}  // namespace brigade::host

@@ -1,0 +1,43 @@
+// The gradient of a convolution by its weights:
+//
+//     dw[t, c, k] = sum over output pixels p of x[p, t][c] * dy[p][k]
+//
+// where x[p, t] is the input pixel that tap t sees from p. A dense layer is one tap, and its rows are the pixels.
+//
+// A tile of dw, some channels c of one tap by one panel of k, stays in registers while pixels pass: each brings
+// `vectors` registers of dy and one broadcast per channel, the same loads per FMA as the forward tile. Only the pixels
+// whose tap lies inside of the image are visited, so padding costs nothing.
+//
+// Loop nest, outermost first:
+//   slices        of pixels, their number given by the shape alone; each has its own partial dw, added in order
+//   threads       each takes an equal run of (slice, tile) pairs: a sum is never cut by the number of threads
+//   blocks        of pixels, whose dy (packed by panel where that pays) stays in the first caches
+//   tiles         panel, tap, channels
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "conv_product.hpp"
+#include "host_backend.hpp"
+
+namespace brigade::host {
+
+struct WeightGradient {
+  Images<const float> x;
+  Images<const float> dy;
+  std::int64_t images = 0;
+  int stride_y = 1, stride_x = 1;
+  std::span<const Tap> taps;
+  std::int64_t channels = 0, columns = 0;
+  // Short rows of channels (first layers) make poor tiles: then the patches of a block of pixels are gathered, and all
+  // taps' channels count as one row. Needs an x that no tap leaves, and a register's width of memory behind it.
+  bool gather = false;
+  float* dw = nullptr;  // [taps][channels][columns]
+
+  std::int64_t pixels() const { return images * dy.height * dy.width; }
+};
+
+void add_up(HostBackend& backend, const WeightGradient& gradient);
+
+}  // namespace brigade::host

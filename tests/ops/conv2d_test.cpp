@@ -1,0 +1,146 @@
+// Convolution: the oracle's backward against its forward (numerical Jacobian), then the backend against the oracle.
+#include "oracle/conv2d.hpp"
+
+#include <cmath>
+#include <limits>
+#include <ostream>
+#include <string>
+
+#include "ops/support.hpp"
+
+namespace brigade::tests {
+namespace {
+
+struct Case {
+  std::string name;
+  Shape x;
+  ops::Conv2d conv;
+  bool bias = true;
+  std::int64_t gap = 0;  // channels between the pixels of x, y and their gradients: slices of wider tensors
+  double error = 2e-6;   // relative to the largest element
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.name; }
+const auto name_of = [](const auto& info) { return info.param.name; };
+
+constexpr auto kRelu = ops::Activation::relu;
+
+ops::Conv2d conv(std::int64_t in, std::int64_t out, int kh, int kw, int stride = 1, int top = 0, int left = 0,
+                 int bottom = 0, int right = 0, ops::Activation activation = ops::Activation::none) {
+  return {in, out, kh, kw, stride, stride, top, left, bottom, right, activation};
+}
+
+// Extents that divide by nothing a kernel could block by, and enough of them to pass each block's limit.
+const Case kCases[] = {
+    {"OnePixel", {1, 1, 1, 1}, conv(1, 1, 1, 1)},
+    {"Pointwise", {3, 7, 9, 33}, conv(33, 64, 1, 1, 1, 0, 0, 0, 0, kRelu)},
+    {"PointwiseSlices", {2, 7, 5, 17}, conv(17, 100, 1, 1, 1, 0, 0, 0, 0, kRelu), true, 3},
+    {"PointwiseStride2", {2, 9, 7, 16}, conv(16, 17, 1, 1, 2)},
+    {"PointwisePadded", {2, 5, 4, 5}, conv(5, 3, 1, 1, 1, 1, 0, 2, 1)},
+    {"PointwiseDeep", {2, 3, 3, 1100}, conv(1100, 33, 1, 1), false},
+    {"Same3x3", {3, 13, 11, 17}, conv(17, 33, 3, 3, 1, 1, 1, 1, 1, kRelu)},
+    {"Same3x3Slices", {3, 5, 6, 5}, conv(5, 3, 3, 3, 1, 1, 1, 1, 1, kRelu), true, 11},
+    {"Valid3x3", {2, 18, 17, 32}, conv(32, 32, 3, 3), false},
+    {"Valid3x3LargeMap", {1, 34, 37, 16}, conv(16, 64, 3, 3)},
+    {"Stride2AsymmetricPadding", {2, 14, 13, 16}, conv(16, 100, 3, 3, 2, 0, 0, 1, 1)},
+    {"Stride3", {3, 17, 16, 5}, conv(5, 17, 3, 3, 3, 2, 1, 0, 1, kRelu)},
+    {"Stride3Kernel1x2", {2, 8, 7, 6}, conv(6, 7, 1, 2, 3, 0, 1, 0, 0)},
+    {"Same5x5", {7, 14, 14, 32}, conv(32, 64, 5, 5, 1, 2, 2, 2, 2)},
+    {"Same5x5ManySteps", {2, 6, 7, 64}, conv(64, 16, 5, 5, 1, 2, 2, 2, 2, kRelu)},
+    {"Kernel1x7", {2, 9, 10, 16}, conv(16, 17, 1, 7, 1, 0, 3, 0, 3)},
+    {"Kernel7x1", {2, 9, 10, 17}, conv(17, 16, 7, 1, 1, 3, 0, 3, 0)},
+    {"PaddingWiderThanImage", {2, 2, 3, 5}, conv(5, 16, 5, 5, 1, 4, 4, 4, 4)},
+    {"FewChannels5x5", {9, 28, 28, 1}, conv(1, 32, 5, 5, 1, 2, 2, 2, 2, kRelu)},
+    {"FewChannels3x3", {2, 33, 31, 3}, conv(3, 33, 3, 3)},
+    {"FewChannels7x7Stride2", {2, 29, 31, 3}, conv(3, 64, 7, 7, 2, 2, 3, 3, 3), false},
+    {"FewChannels11x11Stride4", {1, 51, 47, 3}, conv(3, 96, 11, 11, 4, 2, 2, 1, 2, kRelu)},
+    {"FewChannelsSlices", {2, 9, 8, 2}, conv(2, 5, 3, 3, 1, 1, 1, 1, 1), true, 2},
+    {"ColumnKernel", {2, 12, 9, 3}, conv(3, 5, 4, 1, 1, 1, 0, 2, 0)},
+    {"ManySlices", {13, 24, 24, 3}, conv(3, 16, 3, 3, 1, 1, 1, 1, 1)},
+    {"ManyPixels", {5, 30, 29, 7}, conv(7, 5, 3, 3, 1, 1, 1, 1, 1)},
+    {"EmptyBatch", {0, 5, 5, 3}, conv(3, 4, 3, 3)},
+};
+
+oracle::Array bias_of(const Case& c) { return c.bias ? random_array({c.conv.out_channels}, 3) : oracle::Array(); }
+
+class OracleConv2d : public ::testing::TestWithParam<Case> {};
+
+TEST_P(OracleConv2d, BackwardIsTheJacobian) {
+  const Case& c = GetParam();
+  const auto x = random_array(c.x, 1), w = random_array(c.conv.weight_shape(), 2), bias = bias_of(c);
+  const auto y = oracle::forward(c.conv, x, w, bias), dy = random_array(y.shape, 4);
+  const auto g = oracle::backward(c.conv, x, w, y, dy);
+  constexpr double kError = 1e-7;
+  expect_gradient([&](const auto& v) { return oracle::forward(c.conv, v, w, bias); }, x, dy, g.dx, kError);
+  expect_gradient([&](const auto& v) { return oracle::forward(c.conv, x, v, bias); }, w, dy, g.dw, kError);
+  expect_gradient([&](const auto& v) { return oracle::forward(c.conv, x, w, v); }, bias, dy, g.dbias, kError);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OracleConv2d,
+                         ::testing::Values(Case{"Same3x3", {2, 5, 4, 2}, conv(2, 3, 3, 3, 1, 1, 1, 1, 1)},
+                                           Case{"Relu", {2, 4, 4, 2}, conv(2, 3, 2, 3, 1, 0, 1, 1, 1, kRelu)},
+                                           Case{"Stride2", {1, 6, 5, 3}, conv(3, 2, 3, 2, 2, 1, 0, 0, 2)}),
+                         name_of);
+
+class Conv2d : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Conv2d, ForwardIsTheOracle) {
+  const Case& c = GetParam();
+  const auto x = random_tensor(c.x, 1, -1, 1, c.x.back() + c.gap), w = random_tensor(c.conv.weight_shape(), 2);
+  const Tensor bias = c.bias ? Tensor(bias_of(c)) : Tensor();
+  const Shape y_shape = c.conv.output_shape(c.x);
+  Tensor y(y_shape, y_shape.back() + c.gap);
+  backend().forward(c.conv,
+                    {.x = x.view(), .w = w.view(), .bias = c.bias ? bias.view() : ConstTensorView(), .y = y.view()});
+  expect_near(y, oracle::forward(c.conv, to_array(x), to_array(w), c.bias ? to_array(bias) : oracle::Array()), c.error);
+}
+
+TEST_P(Conv2d, BackwardIsTheOracle) {
+  const Case& c = GetParam();
+  const Shape y_shape = c.conv.output_shape(c.x);
+  const std::int64_t x_pitch = c.x.back() + c.gap, y_pitch = y_shape.back() + c.gap;
+  const auto x = random_tensor(c.x, 1, -1, 1, x_pitch), w = random_tensor(c.conv.weight_shape(), 2);
+  const auto y = random_tensor(y_shape, 5, -1, 1, y_pitch);  // its sign alone matters
+  auto dy = random_tensor(y_shape, 4, -1, 1, y_pitch);
+  const auto expected = oracle::backward(c.conv, to_array(x), to_array(w), to_array(y), to_array(dy));
+  Tensor dx(c.x, x_pitch), dw(c.conv.weight_shape()), dbias({c.conv.out_channels});
+  backend().backward(c.conv, {.x = x.view(),
+                              .w = w.view(),
+                              .y = y.view(),
+                              .dy = dy.view(),
+                              .dx = dx.view(),
+                              .dw = dw.view(),
+                              .dbias = c.bias ? dbias.view() : TensorView()});
+  expect_near(dx, expected.dx, c.error, "dx");
+  expect_near(dw, expected.dw, c.error, "dw");
+  if (c.bias) expect_near(dbias, expected.dbias, c.error, "dbias");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Conv2d, ::testing::ValuesIn(kCases), name_of);
+
+TEST(Conv2d, WritesOnlyTheGradientsAskedFor) {
+  const auto c = conv(3, 5, 3, 3, 1, 1, 1, 1, 1);
+  const auto x = random_tensor({2, 6, 5, 3}, 1), w = random_tensor(c.weight_shape(), 2);
+  auto dy = random_tensor({2, 6, 5, 5}, 4);
+  const auto expected = oracle::backward(c, to_array(x), to_array(w), to_array(dy), to_array(dy));
+  Tensor dx(x.shape), dw(w.shape);
+  backend().backward(c,
+                     {.x = x.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = {}, .dw = dw.view(), .dbias = {}});
+  backend().backward(c,
+                     {.x = x.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = dx.view(), .dw = {}, .dbias = {}});
+  expect_near(dw, expected.dw, 2e-6, "dw");
+  expect_near(dx, expected.dx, 2e-6, "dx");
+}
+
+TEST(Conv2d, ReluLetsNanThrough) {
+  const auto c = conv(1, 1, 1, 1, 1, 0, 0, 0, 0, kRelu);
+  Tensor x({1, 1, 3, 1}), w({1, 1, 1, 1}), y(x.shape);
+  x[0] = -1, x[1] = std::numeric_limits<float>::quiet_NaN(), x[2] = 2, w[0] = 1;
+  backend().forward(c, {.x = x.view(), .w = w.view(), .bias = {}, .y = y.view()});
+  EXPECT_EQ(y[0], 0);
+  EXPECT_TRUE(std::isnan(y[1]));
+  EXPECT_EQ(y[2], 2);
+}
+
+}  // namespace
+}  // namespace brigade::tests

@@ -1,0 +1,32 @@
+#include "oracle/dense.hpp"
+
+#include <algorithm>
+
+namespace brigade::oracle {
+
+Array forward(const ops::Dense& dense, const Array& x, const Array& w, const Array& bias) {
+  Array y(dense.output_shape(x.shape));
+  for (std::int64_t n = 0; n < x.shape[0]; ++n)
+    for (std::int64_t o = 0; o < dense.out_features; ++o) {
+      for (std::int64_t i = 0; i < dense.in_features; ++i) y(n, o) += x(n, i) * w(i, o);
+      if (!bias.values.empty()) y(n, o) += bias[o];
+      if (dense.activation == ops::Activation::relu) y(n, o) = std::max(y(n, o), 0.0);
+    }
+  return y;
+}
+
+DenseGradients backward(const ops::Dense& dense, const Array& x, const Array& w, const Array& y, const Array& dy) {
+  DenseGradients g{Array(x.shape), Array(w.shape), Array({dense.out_features})};
+  for (std::int64_t n = 0; n < x.shape[0]; ++n)
+    for (std::int64_t o = 0; o < dense.out_features; ++o) {
+      if (dense.activation == ops::Activation::relu && y(n, o) <= 0) continue;
+      g.dbias[o] += dy(n, o);
+      for (std::int64_t i = 0; i < dense.in_features; ++i) {
+        g.dx(n, i) += dy(n, o) * w(i, o);
+        g.dw(i, o) += dy(n, o) * x(n, i);
+      }
+    }
+  return g;
+}
+
+}  // namespace brigade::oracle
