@@ -82,6 +82,9 @@ std::vector<float> initial_statistics(const FlatLayout& layout) {
 }
 
 std::int64_t parameter_count(const Graph& graph) { return flat_layout(graph).parameter_count; }
+std::int64_t parameter_count(const Node& node) {
+  return parameter_count(Graph{.name = {}, .citation = {}, .nodes = {node}});
+}
 std::int64_t statistics_count(const Graph& graph) { return flat_layout(graph).statistics_count; }
 
 }  // namespace brigade::network

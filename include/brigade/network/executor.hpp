@@ -97,8 +97,9 @@ class Executor {
 /// The decisions of the memory planner for a graph, for `brigade models` and tests: bytes of
 /// activations (and gradients if `training`) at this batch size, after the passes.
 std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training);
-/// Number of learnt values, and of batch-norm statistics.
+/// Number of learnt values (of all nodes, of one), and of batch-norm statistics.
 std::int64_t parameter_count(const Graph& graph);
+std::int64_t parameter_count(const Node& node);
 std::int64_t statistics_count(const Graph& graph);
 
 }  // namespace brigade::network

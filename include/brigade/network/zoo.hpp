@@ -13,7 +13,7 @@ namespace brigade::network {
 struct NetworkOptions {
   std::int64_t height = 0, width = 0, channels = 0;  ///< of the images; 0: the network's usual size
   std::int64_t classes = 0;                          ///< 0: as published
-  std::optional<float> dropout;                      ///< instead of the network's own rate
+  std::optional<float> dropout = {};                 ///< instead of the network's own rate
 };
 
 struct ZooEntry {

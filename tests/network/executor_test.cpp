@@ -1,0 +1,270 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backends.hpp"
+#include "brigade/core/error.hpp"
+#include "brigade/network/zoo.hpp"
+#include "support.hpp"
+
+namespace brigade::network {
+namespace {
+
+using tests::SyntheticBatch;
+
+// Every operation once; `joined`: ReLU follows its producer and is fused, else a dropout that drops nothing
+// stands between them and keeps them apart.
+Graph every_operation(bool joined = true, bool with_batch_norm = true, float rate = 0.3F) {
+  GraphBuilder net("every-operation", "", 9, 11, 2);
+  auto activate = [&, count = 0](NodeId x) mutable {
+    const std::string number = std::to_string(++count);
+    return net.relu(joined ? x : net.dropout(x, "apart" + number, 0), "relu" + number);
+  };
+  NodeId x = activate(net.conv2d(net.input(), "conv1", 5, 3, {.padding = GraphBuilder::Padding::same}));
+  x = net.max_pool(x, "pool1", 2, 1);
+  if (with_batch_norm) x = activate(net.batch_norm(x, "bn1"));
+  x = activate(net.conv2d(x, "conv2", 6, 2, {.bias = false}));
+  if (with_batch_norm) x = net.batch_norm(x, "bn2");
+  x = net.average_pool(x, "pool2", 2, 1);
+  x = net.relu(x, "relu");
+  x = net.dropout(x, "dropout", rate);
+  x = net.flatten(x);
+  x = activate(net.dense(x, "dense1", 7));
+  net.dense(x, "logits", 4);
+  return std::move(net).finish();
+}
+
+class ExecutorTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  ops::Backend& backend() { return tests::backend_named(GetParam()); }
+  std::vector<float> read(const ConstTensorView& view) { return tests::read(backend(), view); }
+  void write(const TensorView& view, const std::vector<float>& values) { tests::write(backend(), view, values); }
+
+  // The gradients (without header and statistics) of a micro-batch.
+  std::vector<float> gradients(Executor& executor, const MicroBatch& batch, float scale) {
+    executor.forward(batch);
+    executor.backward(scale, {});
+    std::vector<float> all = read(executor.reduction());
+    all.erase(all.begin(), all.begin() + executor.gradients_offset());
+    return all;
+  }
+};
+
+void expect_near(const std::vector<float>& actual, const std::vector<float>& expected, double error) {
+  ASSERT_EQ(actual.size(), expected.size());
+  double largest = 0;
+  for (const float value : expected) largest = std::max<double>(largest, std::abs(value));
+  for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], error * largest) << i;
+}
+
+TEST_P(ExecutorTest, FlatLayoutAndInitialValues) {
+  const Graph graph = make_network("fashion-cnn");
+  Executor executor(graph, backend(), {.max_batch = 2, .reduction_header = 3, .seed = 5});
+  const std::vector<std::string> names = {"conv1/kernel",  "bn1/gamma",  "bn1/beta",      "conv2/kernel",
+                                          "bn2/gamma",     "bn2/beta",   "dense1/kernel", "dense1/bias",
+                                          "logits/kernel", "logits/bias"};
+  ASSERT_EQ(executor.parameters().size(), names.size());
+  std::int64_t offset = 0;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const FlatTensor& tensor = executor.parameters()[i];
+    EXPECT_EQ(tensor.name, names[i]);
+    EXPECT_EQ(tensor.offset, offset) << "no gaps";
+    EXPECT_EQ(tensor.decay, tensor.name.ends_with("/kernel")) << tensor.name;
+    offset += tensor.size();
+  }
+  EXPECT_EQ(offset, parameter_count(graph));
+  EXPECT_EQ(executor.parameters()[3].shape, Shape({5, 5, 32, 64}));
+  EXPECT_EQ(executor.weights().shape, Shape({offset}));
+  EXPECT_EQ(executor.gradients_offset(), 3 + 192);
+  EXPECT_EQ(executor.reduction().shape, Shape({3 + 192 + offset}));
+  EXPECT_EQ(executor.statistics_layout()[1].name, "bn1/moving_variance");
+  EXPECT_EQ(executor.statistics_layout()[2].offset, 64);
+
+  const std::vector<float> weights = read(executor.weights());
+  const FlatTensor& kernel = executor.parameters()[3];  // tensor number 3
+  const RandomKey key{.seed = 5, .purpose = Purpose::initial_weights, .stream = 3};
+  const auto limit = static_cast<float>(std::sqrt(6.0 / (25 * 32 + 25 * 64)));
+  for (const std::int64_t i : {std::int64_t{0}, std::int64_t{1}, std::int64_t{5002}, kernel.size() - 1})
+    EXPECT_EQ(weights[static_cast<std::size_t>(kernel.offset + i)],
+              (2 * to_uniform(random_u32(key, static_cast<std::uint64_t>(i))) - 1) * limit);
+  EXPECT_EQ(weights[static_cast<std::size_t>(executor.parameters()[1].offset)], 1) << "gamma";
+  EXPECT_EQ(weights[static_cast<std::size_t>(executor.parameters()[2].offset)], 0) << "beta";
+  const std::vector<float> statistics = read(executor.statistics());
+  EXPECT_EQ(statistics[31], 0) << "mean";
+  EXPECT_EQ(statistics[32], 1) << "variance";
+}
+
+// Central differences of the mean loss by some weights of each tensor, through the whole network.
+TEST_P(ExecutorTest, GradientIsTheDerivativeOfTheLoss) {
+  const Graph graph = every_operation();
+  const SyntheticBatch data(0, 6, graph);
+  Executor executor(graph, backend(), {.max_batch = 6});
+  const std::vector<float> gradient = gradients(executor, data.all(3), 1.0F / 6);
+  const std::vector<float> weights = read(executor.weights());
+  const auto loss_with = [&](std::size_t i, float change) {
+    std::vector<float> changed = weights;
+    changed[i] += change;
+    write(executor.weights(), changed);
+    executor.forward(data.all(3));
+    return tests::mean(executor.loss());
+  };
+  constexpr float kStep = 5e-4F;
+  for (const FlatTensor& tensor : executor.parameters()) {
+    double largest = 0;
+    for (std::int64_t i = 0; i < tensor.size(); ++i)
+      largest = std::max<double>(largest, std::abs(gradient[static_cast<std::size_t>(tensor.offset + i)]));
+    EXPECT_GT(largest, 0.02) << tensor.name;
+    for (std::int64_t i = 0; i < tensor.size(); i += std::max<std::int64_t>(1, tensor.size() / 5)) {
+      const auto at = static_cast<std::size_t>(tensor.offset + i);
+      const double difference = (loss_with(at, kStep) - loss_with(at, -kStep)) / (2.0 * kStep);
+      EXPECT_NEAR(gradient[at], difference, 0.02 * largest + 5e-4) << tensor.name << " " << i;
+    }
+  }
+}
+
+TEST_P(ExecutorTest, FusionChangesNothing) {
+  const SyntheticBatch data(1, 5, every_operation());
+  Executor joined(every_operation(true, true, 0), backend(), {.max_batch = 5});
+  Executor apart(every_operation(false, true, 0), backend(), {.max_batch = 5});
+  ASSERT_EQ(joined.graph().nodes.size() + 8, apart.graph().nodes.size()) << "four ReLUs and what keeps them apart";
+  expect_near(gradients(joined, data.all(), 0.2F), gradients(apart, data.all(), 0.2F), 1e-6);
+  joined.evaluate(data.all());
+  apart.evaluate(data.all());
+  for (std::size_t n = 0; n < 5; ++n) EXPECT_NEAR(joined.loss()[n], apart.loss()[n], 1e-6);
+}
+
+TEST_P(ExecutorTest, EvaluationEqualsTrainingPassWithoutNormAndDropout) {
+  const Graph graph = make_network("lenet5");
+  const SyntheticBatch data(2, 4, graph);
+  Executor training(graph, backend(), {.max_batch = 4});
+  Executor evaluation(graph, backend(), {.max_batch = 4, .training = false});
+  training.forward(data.all());
+  const std::vector<float> loss(training.loss().begin(), training.loss().end());
+  EXPECT_TRUE(training.probabilities().empty());
+  for (Executor* executor : {&training, &evaluation}) {
+    executor->evaluate(data.all());
+    for (std::size_t n = 0; n < 4; ++n) {
+      EXPECT_EQ(executor->loss()[n], loss[n]);
+      const std::span<const float> p = executor->probabilities().subspan(n * 10, 10);
+      const auto label = static_cast<std::size_t>(data.labels[n]);
+      EXPECT_NEAR(-std::log(p[label]), loss[n], 1e-5);
+      EXPECT_EQ(std::ranges::count_if(p, [&](float q) { return q > p[label]; }), executor->label_rank()[n]);
+    }
+  }
+  EXPECT_EQ(evaluation.arena_bytes(), planned_bytes(graph, 4, false));
+  EXPECT_EQ(training.arena_bytes(), planned_bytes(graph, 4, true));
+  EXPECT_LT(evaluation.arena_bytes(), training.arena_bytes());
+  EXPECT_EQ(evaluation.reduction().shape.size(), 0);
+  EXPECT_THROW(evaluation.forward(data.all()), OptionError);
+}
+
+TEST_P(ExecutorTest, SmallBatchInALargePlan) {
+  const Graph graph = every_operation();
+  const SyntheticBatch data(3, 8, graph);
+  Executor large(graph, backend(), {.max_batch = 8}), small(graph, backend(), {.max_batch = 3});
+  gradients(large, data.all(), 1);  // leaves something in the arena
+  const std::vector<float> gradient = gradients(large, data.part(2, 3, 1), 1);
+  EXPECT_EQ(gradient, gradients(small, data.part(2, 3, 1), 1));
+  EXPECT_EQ(large.loss().size(), 3U);
+  EXPECT_THROW(small.forward(data.part(0, 4)), OptionError);
+  EXPECT_THROW(small.evaluate(data.part(0, 0)), OptionError);
+}
+
+// With dropout: the masks belong to the place in the global batch.
+TEST_P(ExecutorTest, MicroBatchesAddUp) {
+  const Graph graph = every_operation(true, false);
+  const SyntheticBatch data(4, 6, graph);
+  Executor executor(graph, backend(), {.max_batch = 6});
+  const std::vector<float> whole = gradients(executor, data.all(2), 1.0F / 6);
+  std::vector<float> sum = gradients(executor, data.part(0, 3, 2), 1.0F / 6);
+  const std::vector<float> rest = gradients(executor, data.part(3, 3, 2), 1.0F / 6);
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += rest[i];
+  expect_near(sum, whole, 1e-5);
+  const std::vector<float> other_step = gradients(executor, data.all(3), 1.0F / 6);
+  EXPECT_NE(other_step, whole) << "another step, another mask";
+}
+
+// Mean and unbiased variance straight from the images, and evaluation with them.
+TEST_P(ExecutorTest, BatchStatistics) {
+  GraphBuilder net("norm", "", 3, 5, 2);
+  net.dense(net.flatten(net.batch_norm(net.input(), "bn")), "logits", 3);
+  const Graph graph = std::move(net).finish();
+  const SyntheticBatch data(5, 4, graph);
+  Executor executor(graph, backend(), {.max_batch = 4, .reduction_header = 2});
+  executor.forward(data.all());
+  const std::vector<float> trained(executor.loss().begin(), executor.loss().end());
+  const std::vector<float> reduction = read(executor.reduction());
+
+  constexpr double kCount = 4 * 3 * 5;
+  std::vector<float> biased(4);
+  for (std::size_t c = 0; c < 2; ++c) {
+    double sum = 0, squares = 0;
+    for (std::size_t i = c; i < data.images.size(); i += 2) sum += data.images[i];
+    for (std::size_t i = c; i < data.images.size(); i += 2) squares += std::pow(data.images[i] - sum / kCount, 2);
+    EXPECT_NEAR(reduction[2 + c], sum / kCount, 1e-6);
+    EXPECT_NEAR(reduction[4 + c], squares / (kCount - 1), 1e-6);
+    biased[c] = static_cast<float>(sum / kCount);
+    biased[2 + c] = static_cast<float>(squares / kCount);
+  }
+  write(executor.statistics(), biased);
+  executor.evaluate(data.all());
+  for (std::size_t n = 0; n < 4; ++n) EXPECT_NEAR(executor.loss()[n], trained[n], 1e-5);
+}
+
+// Whatever gradient_ready() announces is final, falls to the header's end, and the header is the caller's.
+TEST_P(ExecutorTest, GradientsBecomeReadyFromTheEnd) {
+  const Graph graph = every_operation();
+  const SyntheticBatch data(6, 4, graph);
+  Executor executor(graph, backend(), {.max_batch = 4, .reduction_header = 3});
+  constexpr float kUntouched = -77;
+  write(executor.reduction(),
+        std::vector<float>(static_cast<std::size_t>(executor.reduction().shape.size()), kUntouched));
+
+  executor.forward(data.all());
+  std::vector<std::int64_t> offsets;
+  std::vector<std::vector<float>> snapshots;
+  executor.backward(0.25F, [&](std::int64_t offset) {
+    offsets.push_back(offset);
+    snapshots.push_back(read(executor.reduction()));
+  });
+
+  std::vector<std::int64_t> expected;
+  for (const FlatTensor& tensor : executor.parameters())
+    if (tensor.name.ends_with("/kernel") || tensor.name.ends_with("/gamma"))
+      expected.insert(expected.begin(), executor.gradients_offset() + tensor.offset);
+  expected.back() = 3;
+  EXPECT_EQ(offsets, expected);
+
+  const std::vector<float> final = read(executor.reduction());
+  for (std::size_t i = 0; i < offsets.size(); ++i)
+    EXPECT_TRUE(std::equal(final.begin() + offsets[i], final.end(), snapshots[i].begin() + offsets[i])) << offsets[i];
+  EXPECT_EQ(std::count(final.begin(), final.end(), kUntouched), 3) << "all but the header is overwritten";
+  EXPECT_EQ(std::count(final.begin(), final.begin() + 3, kUntouched), 3);
+}
+
+// Layers before the first parameter, and the image, get no gradient; the network still learns.
+TEST_P(ExecutorTest, NothingIsComputedBelowTheFirstParameter) {
+  GraphBuilder net("front", "", 6, 6, 2);
+  NodeId x = net.dropout(net.input(), "drop", 0.2F);
+  x = net.max_pool(x, "pool");
+  x = net.relu(x, "relu");
+  net.dense(net.flatten(x), "logits", 3);
+  const Graph graph = std::move(net).finish();
+  const SyntheticBatch data(7, 4, graph);
+  Executor executor(graph, backend(), {.max_batch = 4});
+  const std::vector<float> gradient = gradients(executor, data.all(), 0.25F);
+  const double before = tests::mean(executor.loss());
+  std::vector<float> weights = read(executor.weights());
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] -= 0.1F * gradient[i];
+  write(executor.weights(), weights);
+  executor.forward(data.all());
+  EXPECT_LT(tests::mean(executor.loss()), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, ExecutorTest, ::testing::ValuesIn(tests::backend_names()),
+                         [](const auto& backend) { return backend.param; });
+
+}  // namespace
+}  // namespace brigade::network

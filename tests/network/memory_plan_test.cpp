@@ -1,0 +1,127 @@
+#include "../src/network/memory_plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "../src/network/fuse_activation.hpp"
+#include "brigade/core/random.hpp"
+#include "brigade/network/executor.hpp"
+#include "brigade/network/zoo.hpp"
+
+namespace brigade::network {
+namespace {
+
+// Most bytes alive at one moment: no plan can need less.
+std::int64_t lower_bound(const std::vector<Block>& blocks) {
+  std::int64_t most = 0;
+  for (const Block& at : blocks) {
+    std::int64_t alive = 0;
+    for (const Block& b : blocks) alive += b.first <= at.first && at.first <= b.last ? b.bytes : 0;
+    most = std::max(most, alive);
+  }
+  return most;
+}
+
+// Every pair, by brute force.
+void expect_disjoint(const std::vector<Block>& blocks, std::int64_t bytes) {
+  for (const Block& a : blocks) {
+    EXPECT_LE(a.first, a.last) << a.name;
+    EXPECT_EQ(a.offset % kBlockAlignment, 0) << a.name;
+    EXPECT_EQ(a.bytes % kBlockAlignment, 0) << a.name;
+    EXPECT_GE(a.offset, 0) << a.name;
+    EXPECT_LE(a.offset + a.bytes, bytes) << a.name;
+    for (const Block& b : blocks) {
+      if (&a == &b || a.last < b.first || b.last < a.first) continue;
+      EXPECT_TRUE(a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset) << a.name << " meets " << b.name;
+    }
+  }
+}
+
+TEST(MemoryPlan, NoTwoLiveTensorsOverlap) {
+  for (const ZooEntry& entry : zoo())
+    for (const bool training : {false, true})
+      for (const std::int64_t batch : {1, 7, 64}) {
+        SCOPED_TRACE(fmt::format("{}, batch {}, training {}", entry.name, batch, training));
+        const Graph graph = fuse_activation(entry.make({}));
+        const MemoryPlan plan = plan_memory(graph, batch, training);
+        expect_disjoint(plan.blocks, plan.bytes);
+        EXPECT_LE(plan.bytes, lower_bound(plan.blocks) * 1.05);
+        EXPECT_EQ(plan.bytes, planned_bytes(entry.make({}), batch, training));
+        for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes.size()); ++id) {
+          const Node& node = graph.nodes[static_cast<std::size_t>(id)];
+          const NodeBlocks& blocks = plan.nodes[static_cast<std::size_t>(id)];
+          ASSERT_GE(blocks.value, 0) << node.name;
+          EXPECT_GE(plan.blocks[static_cast<std::size_t>(blocks.value)].bytes, 4 * batch * node.output.size())
+              << node.name;
+          EXPECT_EQ(blocks.gradient >= 0, training && id > 0) << node.name;
+        }
+      }
+}
+
+TEST(MemoryPlan, PlacesArbitraryBlocks) {
+  for (std::uint32_t round = 0; round < 50; ++round) {
+    const RandomKey key{.stream = round};
+    std::vector<Block> blocks(40);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      const PhiloxBlock draw = random_block(key, i);
+      const int first = static_cast<int>(draw[1] % 30);
+      blocks[i] = {.name = std::to_string(i),
+                   .bytes = 64 * (1 + draw[0] % 20),
+                   .first = first,
+                   .last = first + static_cast<int>(draw[2] % 8)};
+    }
+    const std::int64_t bytes = place_blocks(blocks);
+    expect_disjoint(blocks, bytes);
+    EXPECT_LE(bytes, lower_bound(blocks) * 1.3);
+  }
+}
+
+// conv -> bn(ReLU) -> dropout -> pool -> flatten -> dense, with the moments of the timeline written out.
+TEST(MemoryPlan, SharesWhatTheContractsAllow) {
+  GraphBuilder net("net", "", 8, 8, 3);
+  const NodeId conv = net.conv2d(net.input(), "conv", 4, 3, {});
+  const NodeId norm = net.batch_norm(conv, "norm");
+  const NodeId drop = net.dropout(norm, "drop", 0.5F);
+  const NodeId pool = net.max_pool(drop, "pool");
+  const NodeId flat = net.flatten(pool);
+  const NodeId dense = net.dense(flat, "dense", 5);
+  const Graph graph = std::move(net).finish();
+  const MemoryPlan plan = plan_memory(graph, 2, true);
+  const Timeline time{7};
+  const auto of = [&](NodeId id) { return plan.nodes[static_cast<std::size_t>(id)]; };
+  const auto block = [&](int index) { return plan.blocks[static_cast<std::size_t>(index)]; };
+
+  EXPECT_EQ(of(drop).value, of(norm).value) << "dropout runs in place";
+  EXPECT_EQ(of(flat).value, of(pool).value) << "flatten is a view";
+  EXPECT_NE(of(norm).value, of(conv).value) << "backward of batch norm needs its x";
+  EXPECT_EQ(of(flat).gradient, of(pool).gradient);
+  EXPECT_EQ(of(drop).gradient, of(norm).gradient);
+  EXPECT_EQ(of(norm).gradient, of(conv).gradient) << "batch norm's dx is written over its dy";
+  EXPECT_NE(of(drop).gradient, of(pool).gradient);
+  EXPECT_EQ(of(dense).gradient, of(dense).value) << "the gradient of the logits is written over them";
+
+  EXPECT_EQ(block(of(conv).value).last, time.backward(norm));
+  EXPECT_EQ(block(of(norm).value).last, time.forward(pool)) << "its values die with the pooling";
+  EXPECT_EQ(block(of(pool).value).last, time.backward(dense));
+  EXPECT_EQ(block(of(pool).winners).last, time.backward(pool));
+  EXPECT_EQ(block(of(pool).winners).bytes, (2 * 3 * 3 * 4 + 63) / 64 * 64) << "one byte a winner";
+  EXPECT_EQ(block(of(conv).gradient).last, time.backward(conv));
+  EXPECT_EQ(block(0).last, time.backward(conv)) << "the kernel's gradient needs the image";
+
+  const MemoryPlan inference = plan_memory(graph, 2, false);
+  EXPECT_EQ(inference.nodes[static_cast<std::size_t>(norm)].value,
+            inference.nodes[static_cast<std::size_t>(conv)].value);
+  EXPECT_LT(inference.bytes, plan.bytes);
+}
+
+TEST(MemoryPlan, KeepsTheOutputOfAFusedActivation) {
+  const Graph graph = fuse_activation(make_network("lenet5"));
+  const MemoryPlan plan = plan_memory(graph, 1, true);
+  const Timeline time{static_cast<int>(graph.nodes.size())};
+  ASSERT_EQ(graph.nodes[1].name, "conv1");
+  EXPECT_EQ(plan.blocks[static_cast<std::size_t>(plan.nodes[1].value)].last, time.backward(1));
+}
+
+}  // namespace
+}  // namespace brigade::network

@@ -1,0 +1,298 @@
+#include "reference_backend.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+namespace brigade::tests {
+namespace {
+
+// One position of a window: element [n, y, x] of the image under place (ky, kx) of output pixel [n, oy, ox].
+struct Tap {
+  std::int64_t in, out;  // pixel numbers (n * H + y) * W + x
+  int place;             // ky * kernel_w + kx
+};
+
+// Calls visit for each position of each window that lies inside of the image, windows in order.
+template <class Window, class Visit>
+void for_each_tap(const Window& w, const Shape& in, const Shape& out, const Visit& visit) {
+  for (std::int64_t n = 0; n < out[0]; ++n)
+    for (std::int64_t oy = 0; oy < out[1]; ++oy)
+      for (std::int64_t ox = 0; ox < out[2]; ++ox)
+        for (int ky = 0; ky < w.kernel_h; ++ky)
+          for (int kx = 0; kx < w.kernel_w; ++kx) {
+            const std::int64_t y = oy * w.stride_h - w.pad_top + ky, x = ox * w.stride_w - w.pad_left + kx;
+            if (y < 0 || y >= in[1] || x < 0 || x >= in[2]) continue;
+            visit(Tap{(n * in[1] + y) * in[2] + x, (n * out[1] + oy) * out[2] + ox, ky * w.kernel_w + kx});
+          }
+}
+
+// y[out] += x[in] w;   w is [in, out].
+void multiply_add(const float* x, std::int64_t in, const float* w, std::int64_t out, float* y) {
+  for (std::int64_t c = 0; c < in; ++c)
+    for (std::int64_t k = 0; k < out; ++k) y[k] += x[c] * w[c * out + k];
+}
+
+// The gradients of multiply_add, each added to what is there.
+void multiply_add_backward(const float* x, std::int64_t in, const float* w, std::int64_t out, const float* dy,
+                           float* dx, float* dw) {
+  for (std::int64_t c = 0; c < in; ++c) {
+    for (std::int64_t k = 0; dw != nullptr && k < out; ++k) dw[c * out + k] += x[c] * dy[k];
+    for (std::int64_t k = 0; dx != nullptr && k < out; ++k) dx[c] += w[c * out + k] * dy[k];
+  }
+}
+
+void clear(const TensorView& view) {
+  if (view) std::fill_n(view.f32(), view.shape.size(), 0.0F);
+}
+
+void start_with_bias(const ConstTensorView& bias, const TensorView& y) {
+  const std::int64_t channels = y.shape.back();
+  for (std::int64_t i = 0; i < y.shape.size(); ++i) y.f32()[i] = bias ? bias.f32()[i % channels] : 0.0F;
+}
+
+void activate(ops::Activation activation, const TensorView& y) {
+  if (activation == ops::Activation::none) return;
+  for (std::int64_t i = 0; i < y.shape.size(); ++i) y.f32()[i] = std::max(y.f32()[i], 0.0F);
+}
+
+// The activation's mask, and the gradient of the bias.
+void begin_backward(ops::Activation activation, const ConstTensorView& y, const TensorView& dy,
+                    const TensorView& dbias) {
+  clear(dbias);
+  for (std::int64_t i = 0; i < dy.shape.size(); ++i) {
+    if (activation != ops::Activation::none && !(y.f32()[i] > 0)) dy.f32()[i] = 0;
+    if (dbias) dbias.f32()[i % dy.shape.back()] += dy.f32()[i];
+  }
+}
+
+float normalised(const ops::BatchNorm& bn, float x, float mean, float variance) {
+  return (x - mean) / std::sqrt(variance + bn.epsilon);
+}
+
+void normalise(const ops::BatchNorm& bn, const ops::BatchNorm::Inference& a) {
+  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) {
+    const std::int64_t c = i % bn.channels;
+    a.y.f32()[i] =
+        a.gamma.f32()[c] * normalised(bn, a.x.f32()[i], a.mean.f32()[c], a.variance.f32()[c]) + a.beta.f32()[c];
+  }
+  activate(bn.activation, a.y);
+}
+
+}  // namespace
+
+void ReferenceBackend::upload(const void* host, void* backend, std::size_t bytes) { std::memcpy(backend, host, bytes); }
+void ReferenceBackend::download(const void* backend, void* host, std::size_t bytes) {
+  std::memcpy(host, backend, bytes);
+}
+
+void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward& a) {
+  const std::int64_t in = op.in_channels, out = op.out_channels;
+  start_with_bias(a.bias, a.y);
+  for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
+    multiply_add(a.x.f32() + t.in * in, in, a.w.f32() + t.place * in * out, out, a.y.f32() + t.out * out);
+  });
+  activate(op.activation, a.y);
+}
+
+void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backward& a) {
+  const std::int64_t in = op.in_channels, out = op.out_channels;
+  begin_backward(op.activation, a.y, a.dy, a.dbias);
+  clear(a.dx);
+  clear(a.dw);
+  for_each_tap(op, a.x.shape, a.dy.shape, [&](const Tap& t) {
+    multiply_add_backward(a.x.f32() + t.in * in, in, a.w.f32() + t.place * in * out, out, a.dy.f32() + t.out * out,
+                          a.dx ? a.dx.f32() + t.in * in : nullptr, a.dw ? a.dw.f32() + t.place * in * out : nullptr);
+  });
+}
+
+void ReferenceBackend::forward(const ops::Dense& op, const ops::Dense::Forward& a) {
+  start_with_bias(a.bias, a.y);
+  for (std::int64_t n = 0; n < a.x.shape[0]; ++n)
+    multiply_add(a.x.f32() + n * op.in_features, op.in_features, a.w.f32(), op.out_features,
+                 a.y.f32() + n * op.out_features);
+  activate(op.activation, a.y);
+}
+
+void ReferenceBackend::backward(const ops::Dense& op, const ops::Dense::Backward& a) {
+  begin_backward(op.activation, a.y, a.dy, a.dbias);
+  clear(a.dx);
+  clear(a.dw);
+  for (std::int64_t n = 0; n < a.x.shape[0]; ++n)
+    multiply_add_backward(a.x.f32() + n * op.in_features, op.in_features, a.w.f32(), op.out_features,
+                          a.dy.f32() + n * op.out_features, a.dx ? a.dx.f32() + n * op.in_features : nullptr,
+                          a.dw ? a.dw.f32() : nullptr);
+}
+
+void ReferenceBackend::forward(const ops::Relu&, const ops::Relu::Forward& a) {
+  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) a.y.f32()[i] = std::max(a.x.f32()[i], 0.0F);
+}
+
+void ReferenceBackend::backward(const ops::Relu&, const ops::Relu::Backward& a) {
+  for (std::int64_t i = 0; i < a.dy.shape.size(); ++i) a.dx.f32()[i] = a.y.f32()[i] > 0 ? a.dy.f32()[i] : 0.0F;
+}
+
+void ReferenceBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forward& a) {
+  const std::int64_t channels = a.x.shape.back();
+  std::fill_n(a.y.f32(), a.y.shape.size(), -std::numeric_limits<float>::infinity());
+  for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      float& y = a.y.f32()[t.out * channels + c];
+      if (!(a.x.f32()[t.in * channels + c] > y)) continue;
+      y = a.x.f32()[t.in * channels + c];
+      if (a.winner) a.winner.as<std::uint8_t>()[t.out * channels + c] = static_cast<std::uint8_t>(t.place);
+    }
+  });
+}
+
+void ReferenceBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward& a) {
+  const std::int64_t channels = a.dx.shape.back();
+  clear(a.dx);
+  for_each_tap(op, a.dx.shape, a.dy.shape, [&](const Tap& t) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      if (a.winner.as<std::uint8_t>()[t.out * channels + c] == t.place)
+        a.dx.f32()[t.in * channels + c] += a.dy.f32()[t.out * channels + c];
+  });
+}
+
+// Windows hang over no border here: the zoo pools without padding.
+void ReferenceBackend::forward(const ops::AveragePool& op, const ops::AveragePool::Forward& a) {
+  const std::int64_t channels = a.x.shape.back();
+  const float share = 1.0F / static_cast<float>(op.kernel_h * op.kernel_w);
+  clear(a.y);
+  for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      a.y.f32()[t.out * channels + c] += share * a.x.f32()[t.in * channels + c];
+  });
+}
+
+void ReferenceBackend::backward(const ops::AveragePool& op, const ops::AveragePool::Backward& a) {
+  const std::int64_t channels = a.dx.shape.back();
+  const float share = 1.0F / static_cast<float>(op.kernel_h * op.kernel_w);
+  clear(a.dx);
+  for_each_tap(op, a.dx.shape, a.dy.shape, [&](const Tap& t) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      a.dx.f32()[t.in * channels + c] += share * a.dy.f32()[t.out * channels + c];
+  });
+}
+
+void ReferenceBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forward& a) {
+  const std::int64_t count = a.x.shape.size() / op.channels;
+  for (std::int64_t c = 0; c < op.channels; ++c) {
+    double sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < count; ++i) sum += a.x.f32()[i * op.channels + c];
+    const double mean = sum / static_cast<double>(count);
+    for (std::int64_t i = 0; i < count; ++i) squares += std::pow(a.x.f32()[i * op.channels + c] - mean, 2);
+    a.mean.f32()[c] = static_cast<float>(mean);
+    a.variance.f32()[c] = static_cast<float>(squares / static_cast<double>(count));
+  }
+  normalise(op, {a.x, a.gamma, a.beta, a.mean, a.variance, a.y});
+}
+
+void ReferenceBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inference& a) { normalise(op, a); }
+
+// dx = gamma / sigma * (dy - mean(dy) - xhat * mean(dy * xhat)): Ioffe and Szegedy's chain rule, collected.
+void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backward& a) {
+  const std::int64_t count = a.x.shape.size() / op.channels;
+  for (std::int64_t c = 0; c < op.channels; ++c) {
+    const auto xhat = [&](std::int64_t i) {
+      return normalised(op, a.x.f32()[i * op.channels + c], a.mean.f32()[c], a.variance.f32()[c]);
+    };
+    const auto dy = [&](std::int64_t i) {
+      const bool passes = op.activation == ops::Activation::none || a.gamma.f32()[c] * xhat(i) + a.beta.f32()[c] > 0;
+      return passes ? a.dy.f32()[i * op.channels + c] : 0.0F;
+    };
+    double dgamma = 0, dbeta = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      dbeta += dy(i);
+      dgamma += dy(i) * xhat(i);
+    }
+    a.dgamma.f32()[c] = static_cast<float>(dgamma);
+    a.dbeta.f32()[c] = static_cast<float>(dbeta);
+    if (!a.dx) continue;
+    const double scale = a.gamma.f32()[c] / std::sqrt(a.variance.f32()[c] + op.epsilon);
+    for (std::int64_t i = 0; i < count; ++i)
+      a.dx.f32()[i * op.channels + c] =
+          static_cast<float>(scale * (dy(i) - (dbeta + xhat(i) * dgamma) / static_cast<double>(count)));
+  }
+}
+
+void ReferenceBackend::apply(const ops::Dropout& op, const ops::Dropout::Apply& a) {
+  const std::int64_t first = a.mask.first_sample * a.x.shape.sample_size();
+  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) {
+    const bool dropped = to_uniform(random_u32(a.mask.key, static_cast<std::uint64_t>(first + i))) < op.rate;
+    a.y.f32()[i] = dropped ? 0.0F : a.x.f32()[i] / (1 - op.rate);
+  }
+}
+
+namespace {
+
+std::vector<double> softmax(const float* logits, std::int64_t classes) {
+  std::vector<double> p(logits, logits + classes);
+  const double largest = *std::ranges::max_element(p);
+  double sum = 0;
+  for (double& value : p) sum += value = std::exp(value - largest);
+  for (double& value : p) value /= sum;
+  return p;
+}
+
+}  // namespace
+
+void ReferenceBackend::forward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Forward& a) {
+  const std::int64_t classes = a.logits.shape.back();
+  for (std::int64_t n = 0; n < a.logits.shape[0]; ++n) {
+    const float* logits = a.logits.f32() + n * classes;
+    const std::int32_t label = a.labels.as<std::int32_t>()[n];
+    const std::vector<double> p = softmax(logits, classes);
+    std::int32_t above = 0;
+    for (std::int64_t k = 0; k < classes; ++k)
+      above += (logits[k] > logits[label] || (logits[k] == logits[label] && k < label)) ? 1 : 0;
+    a.loss.f32()[n] = static_cast<float>(-std::log(p[static_cast<std::size_t>(label)]));
+    a.label_rank.as<std::int32_t>()[n] = above;
+    for (std::int64_t k = 0; a.probabilities && k < classes; ++k)
+      a.probabilities.f32()[n * classes + k] = static_cast<float>(p[static_cast<std::size_t>(k)]);
+  }
+}
+
+void ReferenceBackend::backward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Backward& a) {
+  const std::int64_t classes = a.logits.shape.back();
+  for (std::int64_t n = 0; n < a.logits.shape[0]; ++n) {
+    const std::vector<double> p = softmax(a.logits.f32() + n * classes, classes);
+    for (std::int64_t k = 0; k < classes; ++k) {
+      const double target = k == a.labels.as<std::int32_t>()[n] ? 1 : 0;
+      a.dlogits.f32()[n * classes + k] = static_cast<float>(a.scale * (p[static_cast<std::size_t>(k)] - target));
+    }
+  }
+}
+
+void ReferenceBackend::update(const ops::Blend& op, const ops::Blend::Update& a) {
+  for (std::int64_t i = 0; i < a.y.shape.size(); ++i) a.y.f32()[i] = op.keep * a.y.f32()[i] + op.add * a.x.f32()[i];
+}
+
+void ReferenceBackend::update(const ops::Sgd& op, const ops::Sgd::Update& a) {
+  for (std::int64_t i = 0; i < a.weights.shape.size(); ++i) {
+    float& w = a.weights.f32()[i];
+    float& v = a.velocity.f32()[i];
+    const float g = a.gradient.f32()[i] + op.weight_decay * w;
+    v = op.momentum * v + g;
+    w -= op.learning_rate * (op.nesterov ? g + op.momentum * v : v);
+  }
+}
+
+void ReferenceBackend::update(const ops::Adam& op, const ops::Adam::Update& a) {
+  const auto step = static_cast<double>(op.step);
+  const double bias1 = 1 - std::pow(op.beta1, step), bias2 = 1 - std::pow(op.beta2, step);
+  for (std::int64_t i = 0; i < a.weights.shape.size(); ++i) {
+    float& w = a.weights.f32()[i];
+    float& m = a.first_moment.f32()[i];
+    float& v = a.second_moment.f32()[i];
+    const float g = a.gradient.f32()[i] + op.weight_decay * w;
+    m = op.beta1 * m + (1 - op.beta1) * g;
+    v = op.beta2 * v + (1 - op.beta2) * g * g;
+    w -= static_cast<float>(op.learning_rate * (m / bias1) / (std::sqrt(v / bias2) + op.epsilon));
+  }
+}
+
+}  // namespace brigade::tests

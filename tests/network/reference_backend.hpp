@@ -1,0 +1,39 @@
+// The door `ops::Backend` in naive loops: what the network room is tested with, and the proof that it needs nothing
+// but the door. One thread, no scratch memory, every view dense.
+#pragma once
+
+#include "brigade/ops/backend.hpp"
+
+namespace brigade::tests {
+
+class ReferenceBackend final : public ops::Backend {
+ public:
+  std::string description() const override { return "reference (naive loops)"; }
+  int threads() const override { return 1; }
+  MemoryResource& memory() override { return host_memory(); }
+  void upload(const void* host, void* backend, std::size_t bytes) override;
+  void download(const void* backend, void* host, std::size_t bytes) override;
+  void synchronize() override {}
+
+  void forward(const ops::Conv2d&, const ops::Conv2d::Forward&) override;
+  void backward(const ops::Conv2d&, const ops::Conv2d::Backward&) override;
+  void forward(const ops::Dense&, const ops::Dense::Forward&) override;
+  void backward(const ops::Dense&, const ops::Dense::Backward&) override;
+  void forward(const ops::Relu&, const ops::Relu::Forward&) override;
+  void backward(const ops::Relu&, const ops::Relu::Backward&) override;
+  void forward(const ops::MaxPool&, const ops::MaxPool::Forward&) override;
+  void backward(const ops::MaxPool&, const ops::MaxPool::Backward&) override;
+  void forward(const ops::AveragePool&, const ops::AveragePool::Forward&) override;
+  void backward(const ops::AveragePool&, const ops::AveragePool::Backward&) override;
+  void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
+  void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
+  void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;
+  void apply(const ops::Dropout&, const ops::Dropout::Apply&) override;
+  void forward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Forward&) override;
+  void backward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Backward&) override;
+  void update(const ops::Blend&, const ops::Blend::Update&) override;
+  void update(const ops::Sgd&, const ops::Sgd::Update&) override;
+  void update(const ops::Adam&, const ops::Adam::Update&) override;
+};
+
+}  // namespace brigade::tests
