@@ -15,9 +15,9 @@ struct RunInfo {
   std::string command_line, network, dataset, backend;
   std::map<std::string, std::string> options;  ///< resolved, long names
   int ranks = 1, threads_per_rank = 1;
-  std::vector<std::string> hosts;              ///< of each rank
+  std::vector<std::string> hosts;  ///< of each rank
   std::int64_t parameters = 0, global_batch = 0, micro_batches = 1, steps_per_epoch = 0;
-  double process_start_s = 0;                  ///< Unix seconds
+  double process_start_s = 0;  ///< Unix seconds
 };
 
 struct EpochRow {
@@ -34,9 +34,9 @@ struct Summary {
   std::int64_t epochs = 0, steps = 0;
   double train_loss = 0, train_accuracy = 0;
   std::optional<double> val_loss, val_accuracy, val_top5_accuracy;
-  double startup_s = 0;     ///< process start to first step, slowest rank
+  double startup_s = 0;  ///< process start to first step, slowest rank
   double train_s = 0, val_s = 0, total_s = 0;
-  double images_per_second = 0;  ///< training, all ranks
+  double images_per_second = 0;     ///< training, all ranks
   std::int64_t peak_rss_bytes = 0;  ///< of the largest rank
 };
 
@@ -44,5 +44,7 @@ void write_run_info(const std::filesystem::path& directory, const RunInfo& info)
 /// Rewrites epochs.csv with one more row; rows of the same or a later epoch are replaced (resume).
 void append_epoch(const std::filesystem::path& directory, const EpochRow& row);
 void write_summary(const std::filesystem::path& directory, const Summary& summary);
+/// Throws DataError.
+Summary read_summary(const std::filesystem::path& directory);
 
 }  // namespace brigade::telemetry

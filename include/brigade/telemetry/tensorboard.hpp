@@ -11,7 +11,7 @@ namespace brigade::telemetry {
 class TensorBoardWriter {
  public:
   TensorBoardWriter() = default;  ///< writes nothing
-  /// Opens `directory`/events.out.tfevents.<seconds>.<host>
+  /// Opens `directory`/events.out.tfevents.<seconds>.<host>.<pid>
   explicit TensorBoardWriter(const std::filesystem::path& directory);
   void scalar(const std::string& tag, std::int64_t step, double value);
   void flush();
