@@ -1,6 +1,7 @@
 #include "brigade/telemetry/progress.hpp"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +15,7 @@ namespace brigade::telemetry {
 namespace {
 
 constexpr double kTerminalInterval_s = 0.1, kPlainInterval_s = 10;
-constexpr std::size_t kColumns = 79;  // one less than a narrow terminal, whose cursor needs a place too
-constexpr int kBarCells = 10;
+constexpr std::size_t kBarCells = 10, kLeastBarCells = 3;
 
 bool is_terminal(std::FILE* out) {
   const char* term = std::getenv("TERM");
@@ -33,25 +33,37 @@ std::string rate(double per_second) {
 }
 
 std::string duration(double s) {
-  if (s < 10) return fmt::format("{:.1f} s", s);
   if (s < 100) return fmt::format("{:.0f} s", s);
   const std::int64_t minutes = std::llround(std::min(s, 1e9) / 60);
   return minutes < 100 ? fmt::format("{} min", minutes) : fmt::format("{} h {} min", minutes / 60, minutes % 60);
 }
 
-// At most `columns` columns, never half a UTF-8 character.
-std::string cut(std::string line, std::size_t columns) {
-  const auto begins_character = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
-  std::size_t at = 0;
-  for (; at < line.size(); ++at)
-    if (begins_character(line[at]) && columns-- == 0) break;
-  line.resize(at);
-  return line;
+// Columns of a UTF-8 text: its bytes but those that continue a character.
+std::size_t columns_of(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-std::size_t columns_of(std::string_view line) {
-  return static_cast<std::size_t>(
-      std::count_if(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+// At most `columns` columns, never half a character.
+std::string cut(std::string text, std::size_t columns) {
+  while (columns_of(text) > columns) text.pop_back();
+  return text;
+}
+
+// One less than the terminal has, for the cursor needs a place too; and never more than 79.
+std::size_t usable_columns(std::FILE* terminal) {
+  winsize size{};
+  if (ioctl(fileno(terminal), TIOCGWINSZ, &size) != 0 || size.ws_col < 2) return 79;
+  return std::min<std::size_t>(size.ws_col - 1, 79);
+}
+
+// "[#####.....] " as wide as `columns` allow; nothing if there is too little room.
+std::string bar(std::int64_t done, std::int64_t total, std::size_t columns) {
+  constexpr std::size_t kFrame = 3;  // brackets and a blank
+  if (total <= 0 || columns < kLeastBarCells + kFrame) return "";
+  const std::size_t cells = std::min(kBarCells, columns - kFrame);
+  const double part = std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0);
+  const auto full = static_cast<std::size_t>(part * static_cast<double>(cells));
+  return fmt::format("[{}{}] ", std::string(full, '#'), std::string(cells - full, '.'));
 }
 
 }  // namespace
@@ -93,24 +105,20 @@ void ProgressLine::draw(std::int64_t done, std::string_view note, bool last) {
   if (total_ > 0) counts += fmt::format("/{}", with_thousands(total_));
   counts += fmt::format(" {}, {} {}/s", unit_, rate(per_second), unit_);
   if (last)
-    counts += fmt::format(", {}", duration(elapsed_s));
+    counts += elapsed_s < 10 ? fmt::format(", {:.1f} s", elapsed_s) : fmt::format(", {}", duration(elapsed_s));
   else if (total_ > done && per_second > 0)
     counts += fmt::format(", {} left", duration(static_cast<double>(total_ - done) / per_second));
   if (!note.empty()) counts += fmt::format(", {}", note);
 
-  std::string line = fmt::format("{}: {}", title_, counts);
-  if (terminal_ && total_ > 0) {
-    const auto full = static_cast<std::size_t>(std::clamp<std::int64_t>(kBarCells * done / total_, 0, kBarCells));
-    const std::string barred =
-        fmt::format("{} [{}{}] {}", title_, std::string(full, '#'), std::string(kBarCells - full, '.'), counts);
-    if (columns_of(barred) <= kColumns) line = barred;
+  if (!terminal_) {
+    fmt::print(out_, "{}: {}\n", title_, counts);
+  } else {
+    const std::size_t columns = usable_columns(out_);
+    const std::size_t used = columns_of(title_) + 1 + columns_of(counts);
+    const std::string line =
+        fmt::format("{} {}{}", title_, bar(done, total_, columns - std::min(columns, used)), counts);
+    fmt::print(out_, "\r{}\x1b[K{}", cut(line, columns), last ? "\n" : "");  // [K: clears what a longer line left
   }
-  line = cut(std::move(line), kColumns);
-
-  if (terminal_)
-    fmt::print(out_, "\r{}\x1b[K{}", line, last ? "\n" : "");  // [K: clears what a longer line left behind
-  else
-    fmt::print(out_, "{}\n", line);
   std::fflush(out_);
   open_ = terminal_ && !last;
 }

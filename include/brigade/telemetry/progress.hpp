@@ -1,4 +1,4 @@
-/// A live line on a terminal; on a file or pipe, a plain line every few seconds. Never longer than 79 columns.
+/// A live line on a terminal, at most 79 columns wide; on a file or pipe, a plain line every few seconds.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ class ProgressLine {
  public:
   ProgressLine() = default;  ///< silent (all ranks but one)
   /// e.g. {"epoch 1/3", "images"}: `epoch 1/3 [#####.....] 31,232/60,000 images, 5,312 images/s, 5 s left, loss 0.41`
-  /// on a terminal (the bar goes if the line gets too long), `epoch 1/3: 31,232/60,000 images, ...` elsewhere.
+  /// on a terminal (the bar shrinks if the line gets too long), `epoch 1/3: 31,232/60,000 images, ...` elsewhere.
   ProgressLine(std::string title, std::string unit, std::int64_t total, std::FILE* out = stderr);
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;

@@ -12,10 +12,10 @@ namespace brigade::telemetry {
 
 /// How a run was started, for run.json.
 struct RunInfo {
-  std::string command_line, network, dataset, backend;
-  std::map<std::string, std::string> options;  ///< resolved, long names
+  std::string command_line{}, network{}, dataset{}, backend{};
+  std::map<std::string, std::string> options{};  ///< resolved, long names
   int ranks = 1, threads_per_rank = 1;
-  std::vector<std::string> hosts;  ///< of each rank
+  std::vector<std::string> hosts{};  ///< of each rank
   std::int64_t parameters = 0, global_batch = 0, micro_batches = 1, steps_per_epoch = 0;
   double process_start_s = 0;  ///< Unix seconds
 };
@@ -23,17 +23,17 @@ struct RunInfo {
 struct EpochRow {
   std::int64_t epoch = 0, step = 0;  ///< epoch counts from 1; step: the last one of the epoch
   double train_loss = 0, train_accuracy = 0;
-  std::optional<double> val_loss, val_accuracy, val_top5_accuracy;
+  std::optional<double> val_loss{}, val_accuracy{}, val_top5_accuracy{};
   double learning_rate = 0;
   double train_s = 0, val_s = 0;
   std::int64_t train_images = 0, val_images = 0;
 };
 
 struct Summary {
-  std::string exit_reason;  ///< "done", "stopped early", ...
+  std::string exit_reason{};  ///< "done", "stopped early", ...
   std::int64_t epochs = 0, steps = 0;
   double train_loss = 0, train_accuracy = 0;
-  std::optional<double> val_loss, val_accuracy, val_top5_accuracy;
+  std::optional<double> val_loss{}, val_accuracy{}, val_top5_accuracy{};
   double startup_s = 0;  ///< process start to first step, slowest rank
   double train_s = 0, val_s = 0, total_s = 0;
   double images_per_second = 0;     ///< training, all ranks

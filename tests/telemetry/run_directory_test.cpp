@@ -1,0 +1,116 @@
+#include "brigade/telemetry/run_directory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "brigade/core/atomic_file.hpp"
+#include "scratch.hpp"
+
+namespace brigade::telemetry {
+namespace {
+
+using RunDirectory = Scratch;
+
+const std::string kHeader =
+    "epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,val_top5_accuracy,learning_rate,train_s,val_s,"
+    "train_images,val_images\n";
+
+EpochRow epoch_row(std::int64_t epoch) {
+  return {.epoch = epoch,
+          .step = 469 * epoch,
+          .train_loss = 0.5,
+          .train_accuracy = 0.8125,
+          .learning_rate = 0.001,
+          .train_s = 12.25,
+          .train_images = 60000};
+}
+
+TEST_F(RunDirectory, EpochsLeaveAbsentFieldsEmpty) {
+  append_epoch(directory, epoch_row(1));
+  EpochRow second = epoch_row(2);
+  second.val_loss = 0.25;
+  second.val_accuracy = 0.9;
+  second.val_top5_accuracy = 1;
+  second.val_s = 0.5;
+  second.val_images = 10000;
+  append_epoch(directory, second);
+  EXPECT_EQ(read_file(directory / "epochs.csv"),
+            kHeader +
+                "1,469,0.5,0.8125,,,,0.001,12.250000,0.000000,60000,0\n"
+                "2,938,0.5,0.8125,0.25,0.9,1,0.001,12.250000,0.500000,60000,10000\n");
+}
+
+TEST_F(RunDirectory, AResumedEpochReplacesItsRowAndThoseAfter) {
+  for (const int epoch : {1, 2, 3}) append_epoch(directory, epoch_row(epoch));
+  EpochRow again = epoch_row(2);
+  again.train_loss = 0.125;
+  append_epoch(directory, again);
+  EXPECT_EQ(read_file(directory / "epochs.csv"), kHeader +
+                                                     "1,469,0.5,0.8125,,,,0.001,12.250000,0.000000,60000,0\n"
+                                                     "2,938,0.125,0.8125,,,,0.001,12.250000,0.000000,60000,0\n");
+}
+
+TEST_F(RunDirectory, EpochsOfAnotherVersionOrDamagedAreRefused) {
+  for (const std::string& text : {std::string("epoch,apples\n1,2\n"), kHeader + "one,469\n"}) {
+    write_file(directory / "epochs.csv", text);
+    EXPECT_THROW(append_epoch(directory, epoch_row(2)), DataError);
+    EXPECT_EQ(read_file(directory / "epochs.csv"), text);
+  }
+}
+
+TEST_F(RunDirectory, SummaryHoldsEveryField) {
+  write_summary(directory, {.exit_reason = "done",
+                            .epochs = 3,
+                            .steps = 1407,
+                            .train_loss = 0.5,
+                            .train_accuracy = 0.75,
+                            .val_accuracy = 0.875,
+                            .startup_s = 0.25,
+                            .train_s = 30,
+                            .val_s = 2,
+                            .total_s = 33,
+                            .images_per_second = 6000,
+                            .peak_rss_bytes = 1 << 30});
+  const auto expected = nlohmann::json::parse(R"({"schema_version": 1, "exit_reason": "done", "epochs": 3,
+    "steps": 1407, "train_loss": 0.5, "train_accuracy": 0.75, "val_loss": null, "val_accuracy": 0.875,
+    "val_top5_accuracy": null, "startup_s": 0.25, "train_s": 30.0, "val_s": 2.0, "total_s": 33.0,
+    "images_per_second": 6000.0, "peak_rss_bytes": 1073741824})");
+  EXPECT_EQ(nlohmann::json::parse(read_file(directory / "summary.json")), expected);
+}
+
+TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatters) {
+  setenv("OMP_PLACES", "cores", 1);
+  setenv("SLURM_JOB_ID", "42", 1);
+  setenv("SLURM_JWT", "a secret", 1);
+  write_run_info(directory / "run", {.command_line = "brigade train --epochs 3",
+                                     .network = "fashion-cnn",
+                                     .dataset = "d\xff",  // a name that is no UTF-8
+                                     .backend = "host",
+                                     .options = {{"epochs", "3"}, {"batch", "64"}},
+                                     .ranks = 2,
+                                     .threads_per_rank = 4,
+                                     .hosts = {"a", "b"},
+                                     .parameters = 1199882,
+                                     .global_batch = 128,
+                                     .micro_batches = 2,
+                                     .steps_per_epoch = 468,
+                                     .process_start_s = 1700000000.5});
+  auto json = nlohmann::json::parse(read_file(directory / "run" / "run.json"));
+  EXPECT_EQ(json["environment"]["OMP_PLACES"], "cores");
+  EXPECT_EQ(json["environment"]["SLURM_JOB_ID"], "42");
+  EXPECT_FALSE(json["environment"].contains("SLURM_JWT"));
+  EXPECT_FALSE(json["build"]["compiler"].get<std::string>().empty());
+  EXPECT_FALSE(json["build"]["version"].get<std::string>().empty());
+  json.erase("environment");
+  json.erase("build");
+  EXPECT_EQ(json, nlohmann::json::parse(R"({"schema_version": 1, "command_line": "brigade train --epochs 3",
+    "started": "2023-11-14T22:13:20Z", "process_start_s": 1700000000.5, "network": "fashion-cnn",
+    "dataset": "d\ufffd", "backend": "host", "ranks": 2, "threads_per_rank": 4, "hosts": ["a", "b"],
+    "parameters": 1199882, "global_batch": 128, "micro_batches": 2, "steps_per_epoch": 468,
+    "options": {"batch": "64", "epochs": "3"}})"));
+}
+
+}  // namespace
+}  // namespace brigade::telemetry
