@@ -15,10 +15,10 @@ namespace brigade::dataset {
 
 /// Valid until the next call of BatchStream::next().
 struct Batch {
-  std::span<const float> images;         ///< [n, h, w, c], (pixel / 255 - mean) / stddev
-  std::span<const std::int32_t> labels;  ///< [n]
-  std::span<const std::int64_t> indices; ///< [n], samples of the split
-  std::int64_t number = 0;               ///< which batch of the plan
+  std::span<const float> images;          ///< [n, h, w, c], (pixel / 255 - mean) / stddev
+  std::span<const std::int32_t> labels;   ///< [n]
+  std::span<const std::int64_t> indices;  ///< [n], samples of the split
+  std::int64_t number = 0;                ///< which batch of the plan
 };
 
 /// Writes the samples of batch number k into `indices`; false: there is no such batch.

@@ -43,10 +43,10 @@ struct BadSample {
 };
 
 struct IngestOptions {
-  std::filesystem::path directory;          ///< of the dataset, made if missing
-  std::int64_t samples_per_shard = 8192;    ///< decides the number of shards, never the rank count
-  std::uint64_t seed = 1;                   ///< of the order of samples over shards
-  int rank = 0, size = 1;                   ///< this process's share: shards rank, rank + size, ...
+  std::filesystem::path directory;        ///< of the dataset, made if missing
+  std::int64_t samples_per_shard = 8192;  ///< decides the number of shards, never the rank count
+  std::uint64_t seed = 1;                 ///< of the order of samples over shards
+  int rank = 0, size = 1;                 ///< this process's share: shards rank, rank + size, ...
   std::function<void(std::int64_t done, std::int64_t total)> progress;  ///< samples of this rank
 };
 
@@ -71,6 +71,7 @@ struct ShardReport {
 
 /// Reads every byte of this rank's shards (rank, rank + size, ... over all splits) and compares every
 /// checksum. Throws DataError naming file and index at the first damage.
-std::vector<ShardReport> verify_shards(const std::filesystem::path& directory, const Manifest& manifest, int rank, int size);
+std::vector<ShardReport> verify_shards(const std::filesystem::path& directory, const Manifest& manifest, int rank,
+                                       int size);
 
 }  // namespace brigade::dataset

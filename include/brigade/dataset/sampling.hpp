@@ -3,25 +3,26 @@
 /// integer.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <vector>
+
+#include "brigade/core/random.hpp"
 
 namespace brigade::dataset {
 
-/// A bijection of [0, size) chosen by (seed, stream): a Feistel network with Philox rounds on the next
-/// even power of two, walked until it lands inside. Black and Rogaway, "Ciphers with arbitrary
-/// finite domains", CT-RSA 2002 (generalised Feistel, cycle walking).
+/// A bijection of [0, size) chosen by (seed, purpose, stream): a Feistel network on Z_a x Z_b with a*b just over
+/// the size, walked until it lands inside. Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002
+/// (generalised Feistel, cycle walking).
 class Permutation {
  public:
-  Permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream);
+  Permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream, Purpose purpose = Purpose::sample_order);
   std::int64_t operator()(std::int64_t i) const;
   std::int64_t size() const { return size_; }
 
  private:
   std::int64_t size_;
-  std::uint64_t seed_;
-  std::uint32_t stream_;
-  int half_bits_;
+  std::uint64_t low_ = 1, high_ = 1;     // a and b
+  std::array<std::uint64_t, 6> keys_{};  // one a round
 };
 
 /// Half-open interval of integers.

@@ -1,0 +1,27 @@
+// JPEG and PNG to RGB. Grey, palette, alpha (dropped) and CMYK images all become [height, width, 3].
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace brigade::dataset {
+
+struct RgbImage {
+  std::int64_t height = 0, width = 0;
+  std::vector<std::uint8_t> pixels;  // [height, width, 3]
+};
+
+// Larger images are refused before memory is taken: a few hundred bytes can claim gigapixels.
+inline constexpr std::int64_t kMostPixels = std::int64_t{1} << 26;
+
+// Told apart by their first bytes. Throws DataError (without a file name) if the image does not decode completely.
+// A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides stay at least `enough` pixels;
+// 0: at full size.
+RgbImage decode_image(std::span<const std::byte> file, std::int64_t enough = 0);
+
+RgbImage decode_jpeg(std::span<const std::byte> file, std::int64_t enough);
+RgbImage decode_png(std::span<const std::byte> file);
+
+}  // namespace brigade::dataset

@@ -1,0 +1,58 @@
+#include "mapped_file.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "brigade/core/error.hpp"
+
+namespace brigade::dataset {
+namespace {
+
+// madvise wants whole pages; advice that fails costs nothing but speed.
+void advise(std::span<const std::byte> bytes, std::size_t offset, std::size_t length, int advice) {
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t begin = offset / page * page;
+  if (length > 0) ::madvise(const_cast<std::byte*>(bytes.data()) + begin, offset + length - begin, advice);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  require(descriptor >= 0, "cannot open {} ({})", path.string(), std::strerror(errno));
+  struct stat status {};
+  void* memory = nullptr;
+  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (regular && size > 0) memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
+  const int why = errno;
+  ::close(descriptor);
+  require(regular, "cannot map {} (it is not a regular file)", path.string());
+  require(memory != MAP_FAILED, "cannot map {} ({}). Use the reader `independent`?", path.string(), std::strerror(why));
+  bytes_ = {static_cast<const std::byte*>(memory), size};
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+void MappedFile::will_need(std::size_t offset, std::size_t length) const {
+  advise(bytes_, offset, length, MADV_WILLNEED);
+}
+void MappedFile::sequential() const { advise(bytes_, 0, bytes_.size(), MADV_SEQUENTIAL); }
+void MappedFile::random() const { advise(bytes_, 0, bytes_.size(), MADV_RANDOM); }
+
+}  // namespace brigade::dataset

@@ -1,0 +1,23 @@
+// Pixels to floats.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace brigade::dataset {
+
+// out = (pixel / 255 - mean[c]) / stddev[c], as one multiplication and one addition a pixel. Channels alternate, so
+// the constants repeat with period 1 or 3: they are laid out over 48 pixels, which is a whole number of periods and
+// of vectors, and the loop is the same for grey and colour.
+class Normaliser {
+ public:
+  Normaliser(const std::array<float, 3>& mean, const std::array<float, 3>& stddev, std::int64_t channels);
+  void operator()(std::span<const std::uint8_t> pixels, float* out) const;
+
+ private:
+  static constexpr std::size_t kPeriod = 48;
+  alignas(64) std::array<float, kPeriod> scale_{}, shift_{};
+};
+
+}  // namespace brigade::dataset

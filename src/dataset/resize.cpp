@@ -1,0 +1,102 @@
+// Two passes, along rows and then along columns, each a weighted sum of a few neighbours in fixed point: weights have
+// 22 fractional bits, and the image between the passes has 8 bits, as in Pillow's Resample.c.
+#include "resize.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "brigade/core/error.hpp"
+
+namespace brigade::dataset {
+namespace {
+
+constexpr int kFractionBits = 22;
+
+// Output pixel i is the sum of weights[i * most + k] * in[begin[i] + k] over k < count[i].
+struct Filter {
+  std::int64_t most = 0;
+  std::vector<std::int64_t> begin, count;
+  std::vector<std::int32_t> weights;
+};
+
+Filter triangle_filter(std::int64_t in, std::int64_t out) {
+  const double scale = static_cast<double>(in) / static_cast<double>(out);
+  const double support = std::max(1.0, scale);  // half the width of the triangle, in input pixels
+  Filter filter;
+  filter.most = 2 * static_cast<std::int64_t>(std::ceil(support)) + 1;
+  filter.weights.resize(static_cast<std::size_t>(out * filter.most));
+  std::vector<double> weights(static_cast<std::size_t>(filter.most));
+  for (std::int64_t i = 0; i < out; ++i) {
+    const double centre = (static_cast<double>(i) + 0.5) * scale;
+    const auto begin = std::max<std::int64_t>(0, static_cast<std::int64_t>(centre - support + 0.5));
+    const auto end = std::min(in, static_cast<std::int64_t>(centre + support + 0.5));
+    double sum = 0;
+    for (std::int64_t k = begin; k < end; ++k) {
+      const double distance = (static_cast<double>(k) - centre + 0.5) / support;
+      sum += weights[static_cast<std::size_t>(k - begin)] = std::max(0.0, 1.0 - std::abs(distance));
+    }
+    for (std::int64_t k = begin; k < end; ++k)
+      filter.weights[static_cast<std::size_t>(i * filter.most + k - begin)] = static_cast<std::int32_t>(
+          0.5 + weights[static_cast<std::size_t>(k - begin)] / sum * static_cast<double>(1 << kFractionBits));
+    filter.begin.push_back(begin);
+    filter.count.push_back(end - begin);
+  }
+  return filter;
+}
+
+std::uint8_t rounded(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255)); }
+constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
+
+RgbImage resize_rows(const RgbImage& image, std::int64_t width) {
+  const Filter filter = triangle_filter(image.width, width);
+  RgbImage result{.height = image.height, .width = width, .pixels = {}};
+  result.pixels.resize(static_cast<std::size_t>(3 * image.height * width));
+  std::uint8_t* out = result.pixels.data();
+  for (std::int64_t y = 0; y < image.height; ++y) {
+    const std::uint8_t* row = image.pixels.data() + 3 * y * image.width;
+    for (std::int64_t x = 0; x < width; ++x) {
+      const std::int32_t* weight = filter.weights.data() + x * filter.most;
+      const std::uint8_t* in = row + 3 * filter.begin[static_cast<std::size_t>(x)];
+      std::int32_t red = kHalf, green = kHalf, blue = kHalf;
+      for (std::int64_t k = 0; k < filter.count[static_cast<std::size_t>(x)]; ++k, in += 3) {
+        red += in[0] * weight[k];
+        green += in[1] * weight[k];
+        blue += in[2] * weight[k];
+      }
+      *out++ = rounded(red);
+      *out++ = rounded(green);
+      *out++ = rounded(blue);
+    }
+  }
+  return result;
+}
+
+RgbImage resize_columns(const RgbImage& image, std::int64_t height) {
+  const Filter filter = triangle_filter(image.height, height);
+  const std::int64_t line = 3 * image.width;
+  RgbImage result{.height = height, .width = image.width, .pixels = {}};
+  result.pixels.resize(static_cast<std::size_t>(height * line));
+  std::vector<std::int32_t> sum(static_cast<std::size_t>(line));
+  for (std::int64_t y = 0; y < height; ++y) {
+    std::fill(sum.begin(), sum.end(), kHalf);
+    for (std::int64_t k = 0; k < filter.count[static_cast<std::size_t>(y)]; ++k) {
+      const std::int32_t weight = filter.weights[static_cast<std::size_t>(y * filter.most + k)];
+      const std::uint8_t* in = image.pixels.data() + (filter.begin[static_cast<std::size_t>(y)] + k) * line;
+      for (std::int64_t x = 0; x < line; ++x) sum[static_cast<std::size_t>(x)] += in[x] * weight;
+    }
+    std::transform(sum.begin(), sum.end(), result.pixels.begin() + y * line, rounded);
+  }
+  return result;
+}
+
+}  // namespace
+
+RgbImage resize(const RgbImage& image, std::int64_t height, std::int64_t width) {
+  EXPECT(image.height > 0 && image.width > 0 && height > 0 && width > 0);
+  if (image.width == width && image.height == height) return image;
+  if (image.width == width) return resize_columns(image, height);
+  if (image.height == height) return resize_rows(image, width);
+  return resize_columns(resize_rows(image, width), height);
+}
+
+}  // namespace brigade::dataset
