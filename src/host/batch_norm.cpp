@@ -1,0 +1,330 @@
+// Batch normalisation.
+//
+// Memory passes, the fewest without keeping tensors in cache:
+//   forward   reads x twice (statistics, then output), writes y          3 passes
+//   infer     reads x, writes y                                          2
+//   backward  reads x and dy twice (sums, then dx), writes dx            5
+// The second pass goes through the parts from last to first, so it begins with what the caches still hold.
+//
+// A tensor is split by its shape alone into parts of rows. In a part, sums run down the rows in registers and L1, a
+// group of rows at a time, in float, about a shift (the mean of the part's first rows), so that nothing cancels when
+// the mean is far larger than the deviation. The parts are combined in their order, in double, by
+//   mean = sum(n_p mean_p) / n,   M2 = sum(M2_p + n_p (mean_p - mean)^2)
+// (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+//
+// Few channels would leave lanes empty, so `fold` pixels of a dense tensor count as one wide row, whose entries
+// belong to the channels c, c + channels, ... ; what is left at the end is a last, shorter row.
+#include "brigade/ops/batch_norm.hpp"
+
+#include <cmath>
+#include <numeric>
+#include <type_traits>
+
+#include "host_backend.hpp"
+#include "lanes.hpp"
+
+namespace brigade::host {
+namespace {
+
+constexpr std::int64_t kGroup = 8;  // rows summed in registers before L1 is touched
+
+struct Part {
+  std::int64_t first, rows, width;  // rows [first, first + rows) of `width` floats
+};
+
+// How a tensor is seen as wide rows and split into parts.
+class Split {
+ public:
+  Split(const Shape& shape, bool dense) : channels(shape.back()) {
+    const std::int64_t pixels = shape.size() / channels;
+    if (dense && channels < 4 * kLanes) fold = kLanes / std::gcd(channels, std::int64_t{kLanes});
+    width = fold * channels;
+    rows_ = pixels / fold;
+    rest_ = pixels % fold * channels;
+    // Large enough that partial sums are few beside the data, small enough to share out.
+    rows_per_part_ = std::max({std::int64_t{32}, 16384 / width, rows_ / 512});
+    whole_parts_ = (rows_ + rows_per_part_ - 1) / rows_per_part_;
+  }
+
+  std::int64_t channels, fold = 1, width = 0;
+
+  std::int64_t parts() const { return whole_parts_ + (rest_ > 0 ? 1 : 0); }
+  Part part(std::int64_t i) const {
+    if (i == whole_parts_) return {rows_, 1, rest_};
+    return {i * rows_per_part_, std::min(rows_per_part_, rows_ - i * rows_per_part_), width};
+  }
+  // Distance between two wide rows of a tensor whose pixels are `pitch` apart.
+  std::int64_t pitch(std::int64_t pixel_pitch) const { return fold == 1 ? pixel_pitch : width; }
+
+ private:
+  std::int64_t rows_ = 0, rest_ = 0, rows_per_part_ = 0, whole_parts_ = 0;
+};
+
+// Calls body(index into the part's partial sums, index of the channel, elements) for the entries of a part that
+// belong to channels [begin, end).
+template <class Body>
+void over_entries(const Split& split, const Part& part, std::int64_t begin, std::int64_t end, const Body& body) {
+  for (std::int64_t base = 0; base < part.width; base += split.channels)
+    for (std::int64_t c = begin; c < end; ++c) body(base + c, c, static_cast<double>(part.rows));
+}
+
+// Calls body(begin, end) in parallel for blocks of channels.
+template <class Body>
+void over_channel_blocks(std::int64_t channels, const Body& body) {
+  constexpr std::int64_t kBlock = 64;
+  for_each_part((channels + kBlock - 1) / kBlock,
+                [&](std::int64_t i) { body(i * kBlock, std::min(channels, (i + 1) * kBlock)); });
+}
+
+// What is applied per entry of a wide row: arrays of `width` floats.
+struct Coefficients {
+  float *mean, *scale, *beta;  // y = (x - mean) * scale + beta, scale = gamma / sqrt(variance + epsilon)
+  float *offset, *slope;       // dx = scale * dy - (offset + slope * (x - mean))
+};
+
+Coefficients coefficients_at(float* memory, std::int64_t width) {
+  return {memory, memory + width, memory + 2 * width, memory + 3 * width, memory + 4 * width};
+}
+
+// Forward, inference and backward take the same rounded mean and variance through the same expressions: they agree to
+// the bit on y, and so on the activation's mask.
+inline Vec normalise(Vec x, Vec mean, Vec scale, Vec beta) { return (x - mean) * scale + beta; }
+
+double inverse_deviation(float variance, float epsilon) {
+  return 1 / std::sqrt(static_cast<double>(variance) + static_cast<double>(epsilon));
+}
+
+void fill_normalisation(const ops::BatchNorm& op, const Split& split, const float* gamma, const float* beta,
+                        const float* mean, const float* variance, const Coefficients& to) {
+  over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
+    over_entries(split, {0, 1, split.width}, begin, end, [&](std::int64_t entry, std::int64_t c, double) {
+      to.mean[entry] = mean[c];
+      to.scale[entry] = static_cast<float>(gamma[c] * inverse_deviation(variance[c], op.epsilon));
+      to.beta[entry] = beta[c];
+    });
+  });
+}
+
+// Partial moments of a part: shift, sum of (x - shift), sum of (x - shift)^2 per entry, each `width` floats.
+struct Moments {
+  float *shift, *sum, *squares;
+};
+Moments moments_at(float* memory, std::int64_t part, std::int64_t width) {
+  float* first = memory + part * 3 * width;
+  return {first, first + width, first + 2 * width};
+}
+
+void measure(const float* x, std::int64_t pitch, const Part& part, const Moments& to) {
+  const std::int64_t sample = std::min(part.rows, kGroup);
+  over_lanes(part.width, [&](std::int64_t c, auto lanes) {
+    Vec sum{};
+    for (std::int64_t r = 0; r < sample; ++r) sum += lanes.load(x + r * pitch + c);
+    lanes.store(to.shift + c, sum * (1.0F / static_cast<float>(sample)));
+    lanes.store(to.sum + c, Vec{});
+    lanes.store(to.squares + c, Vec{});
+  });
+  const auto add_rows = [&](std::int64_t first, auto rows) {
+    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
+      const Vec shift = lanes.load(to.shift + c);
+      Vec sum{}, squares{};
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const Vec difference = lanes.load(x + (first + r) * pitch + c) - shift;
+        sum += difference;
+        squares += difference * difference;
+      }
+      lanes.store(to.sum + c, lanes.load(to.sum + c) + sum);
+      lanes.store(to.squares + c, lanes.load(to.squares + c) + squares);
+    });
+  };
+  std::int64_t r = 0;
+  for (; r + kGroup <= part.rows; r += kGroup) add_rows(r, std::integral_constant<std::int64_t, kGroup>{});
+  if (r < part.rows) add_rows(r, part.rows - r);
+}
+
+// Mean and variance per channel from the moments of all parts.
+void combine_moments(const Split& split, float* moments, std::int64_t count, float* mean, float* variance) {
+  over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
+    double total[64] = {}, deviation[64] = {};
+    for (std::int64_t i = 0; i < split.parts(); ++i) {
+      const Moments m = moments_at(moments, i, split.width);
+      over_entries(split, split.part(i), begin, end, [&](std::int64_t entry, std::int64_t c, double n) {
+        total[c - begin] += n * m.shift[entry] + m.sum[entry];
+      });
+    }
+    for (std::int64_t i = 0; i < split.parts(); ++i) {
+      const Moments m = moments_at(moments, i, split.width);
+      over_entries(split, split.part(i), begin, end, [&](std::int64_t entry, std::int64_t c, double n) {
+        const double sum = m.sum[entry], away = m.shift[entry] + sum / n - total[c - begin] / count;
+        deviation[c - begin] += m.squares[entry] - sum * sum / n + n * away * away;
+      });
+    }
+    for (std::int64_t c = begin; c < end; ++c) {
+      mean[c] = static_cast<float>(total[c - begin] / count);
+      variance[c] = static_cast<float>(deviation[c - begin] < 0 ? 0 : deviation[c - begin] / count);
+    }
+  });
+}
+
+// y = act(normalise(x)). Four rows share one load of the coefficients.
+template <bool kRelu>
+void normalise_part(const float* x, std::int64_t x_pitch, float* y, std::int64_t y_pitch, const Part& part,
+                    const Coefficients& by) {
+  const auto do_rows = [&](std::int64_t first, auto rows) {
+    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
+      const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
+      for (std::int64_t r = first; r < first + rows; ++r) {
+        const Vec v = normalise(lanes.load(x + r * x_pitch + c), mean, scale, beta);
+        lanes.store(y + r * y_pitch + c, kRelu ? relu(v) : v);
+      }
+    });
+  };
+  std::int64_t r = 0;
+  for (; r + 4 <= part.rows; r += 4) do_rows(r, std::integral_constant<std::int64_t, 4>{});
+  if (r < part.rows) do_rows(r, part.rows - r);
+}
+
+void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView x, TensorView y,
+                   const Coefficients& by) {
+  const std::int64_t x_pitch = split.pitch(x.pitch), y_pitch = split.pitch(y.pitch);
+  const float* from = x.f32();
+  float* to = y.f32();
+  for_each_part(split.parts(), [&](std::int64_t i) {
+    const Part part = split.part(split.parts() - 1 - i);
+    const auto run = op.activation == ops::Activation::relu ? normalise_part<true> : normalise_part<false>;
+    run(from + part.first * x_pitch, x_pitch, to + part.first * y_pitch, y_pitch, part, by);
+  });
+}
+
+// dy where the activation let y through.
+template <bool kRelu>
+inline Vec masked(Vec dy, Vec x, Vec mean, Vec scale, Vec beta) {
+  if constexpr (kRelu) return normalise(x, mean, scale, beta) > 0.0F ? dy : Vec{};
+  return dy;
+}
+
+// Partial sums of dy and dy * (x - mean) of a part.
+template <bool kRelu>
+void sum_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_t dy_pitch, const Part& part,
+              const Coefficients& by, float* sum_dy, float* sum_dy_x) {
+  const auto add_rows = [&](std::int64_t first, auto rows) {
+    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
+      const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
+      Vec plain{}, weighted{};
+      for (std::int64_t r = first; r < first + rows; ++r) {
+        const Vec value = lanes.load(x + r * x_pitch + c);
+        const Vec gradient = masked<kRelu>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
+        plain += gradient;
+        weighted += gradient * (value - mean);
+      }
+      lanes.store(sum_dy + c, first == 0 ? plain : lanes.load(sum_dy + c) + plain);
+      lanes.store(sum_dy_x + c, first == 0 ? weighted : lanes.load(sum_dy_x + c) + weighted);
+    });
+  };
+  std::int64_t r = 0;
+  for (; r + kGroup <= part.rows; r += kGroup) add_rows(r, std::integral_constant<std::int64_t, kGroup>{});
+  if (r < part.rows) add_rows(r, part.rows - r);
+}
+
+// dgamma, dbeta and the coefficients of dx from the partial sums of all parts.
+void combine_gradients(const ops::BatchNorm& op, const Split& split, const float* sums, std::int64_t count,
+                       const ops::BatchNorm::Backward& t, const Coefficients& to) {
+  const float *gamma = t.gamma.f32(), *variance = t.variance.f32();
+  float *dgamma = t.dgamma.f32(), *dbeta = t.dbeta.f32();
+  over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
+    double plain[64] = {}, weighted[64] = {};
+    for (std::int64_t i = 0; i < split.parts(); ++i) {
+      const float* sum = sums + i * 2 * split.width;
+      over_entries(split, split.part(i), begin, end, [&](std::int64_t entry, std::int64_t c, double) {
+        plain[c - begin] += sum[entry];
+        weighted[c - begin] += sum[split.width + entry];
+      });
+    }
+    over_entries(split, {0, 1, split.width}, begin, end, [&](std::int64_t entry, std::int64_t c, double) {
+      const double inverse = inverse_deviation(variance[c], op.epsilon), scale = gamma[c] * inverse;
+      dbeta[c] = static_cast<float>(plain[c - begin]);
+      dgamma[c] = static_cast<float>(weighted[c - begin] * inverse);
+      to.offset[entry] = static_cast<float>(scale * plain[c - begin] / count);
+      to.slope[entry] = static_cast<float>(scale * inverse * inverse * weighted[c - begin] / count);
+    });
+  });
+}
+
+template <bool kRelu>
+void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_t dy_pitch, float* dx,
+                   std::int64_t dx_pitch, const Part& part, const Coefficients& by) {
+  const auto do_rows = [&](std::int64_t first, auto rows) {
+    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
+      const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
+      const Vec offset = lanes.load(by.offset + c), slope = lanes.load(by.slope + c);
+      for (std::int64_t r = first; r < first + rows; ++r) {
+        const Vec value = lanes.load(x + r * x_pitch + c);
+        const Vec gradient = masked<kRelu>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
+        lanes.store(dx + r * dx_pitch + c, scale * gradient - (offset + slope * (value - mean)));
+      }
+    });
+  };
+  std::int64_t r = 0;
+  for (; r + 4 <= part.rows; r += 4) do_rows(r, std::integral_constant<std::int64_t, 4>{});
+  if (r < part.rows) do_rows(r, part.rows - r);
+}
+
+template <bool kRelu>
+void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, const Split& split, float* sums,
+                 const Coefficients& by) {
+  const std::int64_t x_pitch = split.pitch(t.x.pitch), dy_pitch = split.pitch(t.dy.pitch);
+  const float *x = t.x.f32(), *dy = t.dy.f32();
+  for_each_part(split.parts(), [&](std::int64_t i) {
+    const Part part = split.part(i);
+    float* sum = sums + i * 2 * split.width;
+    sum_part<kRelu>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch, part, by, sum,
+                    sum + split.width);
+  });
+  combine_gradients(op, split, sums, t.x.shape.size() / split.channels, t, by);
+  if (!t.dx) return;
+  const std::int64_t dx_pitch = split.pitch(t.dx.pitch);
+  float* dx = t.dx.f32();
+  for_each_part(split.parts(), [&](std::int64_t i) {
+    const Part part = split.part(split.parts() - 1 - i);
+    gradient_part<kRelu>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch,
+                         dx + part.first * dx_pitch, dx_pitch, part, by);
+  });
+}
+
+}  // namespace
+
+void HostBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forward& t) {
+  EXPECT(t.x.shape == t.y.shape && t.x.shape.back() == op.channels && t.x.shape.size() > 0);
+  const Split split(t.x.shape, t.x.dense() && t.y.dense());
+  const std::int64_t pitch = split.pitch(t.x.pitch);
+  float* memory = scratch(Scratch::partial_sums, split.width * (5 + 3 * split.parts()));
+  const Coefficients by = coefficients_at(memory, split.width);
+  float* moments = memory + 5 * split.width;
+  const float* x = t.x.f32();
+  for_each_part(split.parts(), [&](std::int64_t i) {
+    const Part part = split.part(i);
+    measure(x + part.first * pitch, pitch, part, moments_at(moments, i, split.width));
+  });
+  combine_moments(split, moments, t.x.shape.size() / split.channels, t.mean.f32(), t.variance.f32());
+  fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
+  normalise_all(op, split, t.x, t.y, by);
+}
+
+void HostBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inference& t) {
+  EXPECT(t.x.shape == t.y.shape && t.x.shape.back() == op.channels);
+  const Split split(t.x.shape, t.x.dense() && t.y.dense());
+  const Coefficients by = coefficients_at(scratch(Scratch::partial_sums, 5 * split.width), split.width);
+  fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
+  normalise_all(op, split, t.x, t.y, by);
+}
+
+void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t) {
+  EXPECT(t.x.shape == t.dy.shape && (!t.dx || t.dx.shape == t.x.shape) && t.x.shape.back() == op.channels);
+  const Split split(t.x.shape, t.x.dense() && t.dy.dense() && (!t.dx || t.dx.dense()));
+  float* memory = scratch(Scratch::partial_sums, split.width * (5 + 2 * split.parts()));
+  const Coefficients by = coefficients_at(memory, split.width);
+  fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
+  const auto run = op.activation == ops::Activation::relu ? backward_as<true> : backward_as<false>;
+  run(op, t, split, memory + 5 * split.width, by);
+}
+
+}  // namespace brigade::host

@@ -1,0 +1,76 @@
+// Loops over contiguous floats, a register at a time, and the split of a tensor into parts.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "brigade/core/tensor.hpp"
+#include "parallel.hpp"
+#include "vector.hpp"
+
+namespace brigade::host {
+
+using ByteVec = std::uint8_t __attribute__((vector_size(kLanes)));
+
+// How a loop body reads and writes: a whole register ...
+struct Whole {
+  Vec load(const float* p) const { return host::load(p); }
+  void store(float* p, Vec v) const { host::store(p, v); }
+  IntVec load_bytes(const std::uint8_t* p) const {
+    ByteVec bytes;
+    std::memcpy(&bytes, p, kLanes);
+    return __builtin_convertvector(bytes, IntVec);
+  }
+  void store_bytes(std::uint8_t* p, IntVec v) const {
+    const auto bytes = __builtin_convertvector(v, ByteVec);
+    std::memcpy(p, &bytes, kLanes);
+  }
+};
+// ... or its first n lanes (the others read as 0 and are not written).
+struct First {
+  int n;
+  Vec load(const float* p) const { return load_first(p, n); }
+  void store(float* p, Vec v) const { store_first(p, v, n); }
+  IntVec load_bytes(const std::uint8_t* p) const {
+    IntVec lanes{};
+    for (int i = 0; i < n; ++i) lanes[i] = p[i];
+    return lanes;
+  }
+  void store_bytes(std::uint8_t* p, IntVec v) const {
+    for (int i = 0; i < n; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
+  }
+};
+
+// Calls body(i, Whole or First) for the registers that n floats fill.
+template <class Body>
+inline void over_lanes(std::int64_t n, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, Whole{});
+  if (i < n) body(i, First{static_cast<int>(n - i)});
+}
+
+// max(x, 0) that lets NaN through: a network that diverged must not look healthy.
+inline Vec relu(Vec x) { return Vec{} > x ? Vec{} : x; }
+
+// Calls work(row, column, count) in parallel for runs of `count` contiguous elements that together cover the tensors
+// of this shape: element (row, column) lies at row * pitch + column. Dense tensors count as one long row.
+template <class Work>
+void for_each_run(const Shape& shape, bool dense, const Work& work) {
+  constexpr std::int64_t kRun = 8192;  // 32 KiB of floats: long for a loop, short for an even split
+  const std::int64_t columns = dense ? shape.size() : shape.back();
+  if (columns == 0 || shape.size() == 0) return;
+  const std::int64_t rows = shape.size() / columns;
+  if (dense) {
+    for_each_part((columns + kRun - 1) / kRun, [&](std::int64_t part) {
+      work(std::int64_t{0}, part * kRun, std::min(kRun, columns - part * kRun));
+    });
+  } else {
+    const std::int64_t rows_per_part = std::max<std::int64_t>(1, kRun / columns);
+    for_each_part((rows + rows_per_part - 1) / rows_per_part, [&](std::int64_t part) {
+      const std::int64_t end = std::min(rows, (part + 1) * rows_per_part);
+      for (std::int64_t row = part * rows_per_part; row < end; ++row) work(row, std::int64_t{0}, columns);
+    });
+  }
+}
+
+}  // namespace brigade::host
