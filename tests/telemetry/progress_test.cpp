@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,17 +33,22 @@ std::string drawn_on_file(Use&& use) {
 template <class Use>
 std::string drawn_on_terminal(Use&& use) {
   setenv("TERM", "xterm", 1);
-  const int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+  const int master = posix_openpt(O_RDWR | O_NOCTTY);
   EXPECT_EQ(grantpt(master) | unlockpt(master), 0);
   std::FILE* terminal = std::fopen(ptsname(master), "w");
   if (terminal == nullptr) return "no terminal";
   use(terminal);
   std::fflush(terminal);
-  std::string text(1 << 16, '\0');
-  const auto bytes = read(master, text.data(), text.size());
+  std::string text;  // comes in pieces; every line ends in the end
+  pollfd readable{.fd = master, .events = POLLIN, .revents = 0};
+  while (!text.ends_with('\n') && poll(&readable, 1, 2000) == 1) {
+    char piece[4096];
+    const auto bytes = read(master, piece, sizeof piece);
+    if (bytes <= 0) break;
+    text.append(piece, static_cast<std::size_t>(bytes));
+  }
   std::fclose(terminal);
   close(master);
-  text.resize(bytes < 0 ? 0 : static_cast<std::size_t>(bytes));
   return text;
 }
 
