@@ -219,13 +219,19 @@ void Communicator::abort(ExitCode code) {
 namespace detail {
 namespace {
 
+template <class E>
+[[noreturn]] void throw_everywhere(E error) {
+  error.on_all_ranks = true;
+  throw error;
+}
+
 [[noreturn]] void throw_as(ExitCode code, const std::string& message) {
   switch (code) {
-    case ExitCode::bad_options: throw OptionError(message);
-    case ExitCode::bad_data: throw DataError(message);
-    case ExitCode::diverged: throw DivergedError(message);
-    case ExitCode::peer_lost: throw PeerError(message);
-    default: throw Error(code, message);
+    case ExitCode::bad_options: throw_everywhere(OptionError(message));
+    case ExitCode::bad_data: throw_everywhere(DataError(message));
+    case ExitCode::diverged: throw_everywhere(DivergedError(message));
+    case ExitCode::peer_lost: throw_everywhere(PeerError(message));
+    default: throw_everywhere(Error(code, message));
   }
 }
 

@@ -73,7 +73,7 @@ ProgressLine::ProgressLine(std::string title, std::string unit, std::int64_t tot
       unit_(std::move(unit)),
       total_(total),
       out_(out),
-      terminal_(is_terminal(out)),
+      terminal_(out != nullptr && is_terminal(out)),
       start_s_(now_s()),
       drawn_s_(terminal_ ? 0 : start_s_) {}
 

@@ -146,4 +146,38 @@ void write_summary(const fs::path& directory, const Summary& summary) {
                                           {"peak_rss_bytes", summary.peak_rss_bytes}});
 }
 
+Summary read_summary(const fs::path& directory) {
+  const fs::path path = directory / "summary.json";
+  const Json text = Json::parse(read_file(path), nullptr, false);
+  Summary summary;
+  const auto read = [&](const char* name, auto& value) {
+    using Value = std::decay_t<decltype(value)>;
+    require(text.is_object() && text.contains(name), "{} is no summary of a run (it lacks {})", path.string(), name);
+    if constexpr (std::is_same_v<Value, std::optional<double>>) {
+      if (!text[name].is_null()) value = text[name].template get<double>();
+    } else {
+      text[name].get_to(value);
+    }
+  };
+  try {
+    read("exit_reason", summary.exit_reason);
+    read("epochs", summary.epochs);
+    read("steps", summary.steps);
+    read("train_loss", summary.train_loss);
+    read("train_accuracy", summary.train_accuracy);
+    read("val_loss", summary.val_loss);
+    read("val_accuracy", summary.val_accuracy);
+    read("val_top5_accuracy", summary.val_top5_accuracy);
+    read("startup_s", summary.startup_s);
+    read("train_s", summary.train_s);
+    read("val_s", summary.val_s);
+    read("total_s", summary.total_s);
+    read("images_per_second", summary.images_per_second);
+    read("peak_rss_bytes", summary.peak_rss_bytes);
+  } catch (const Json::exception& error) {
+    throw DataError(fmt::format("{} is damaged ({})", path.string(), error.what()));
+  }
+  return summary;
+}
+
 }  // namespace brigade::telemetry

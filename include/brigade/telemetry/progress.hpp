@@ -13,6 +13,7 @@ class ProgressLine {
   ProgressLine() = default;  ///< silent (all ranks but one)
   /// e.g. {"epoch 1/3", "images"}: `epoch 1/3 [#####.....] 31,232/60,000 images, 5,312 images/s, 5 s left, loss 0.41`
   /// on a terminal (the bar shrinks if the line gets too long), `epoch 1/3: 31,232/60,000 images, ...` elsewhere.
+  /// `out` null: silent, too.
   ProgressLine(std::string title, std::string unit, std::int64_t total, std::FILE* out = stderr);
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
