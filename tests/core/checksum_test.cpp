@@ -1,0 +1,72 @@
+#include "brigade/core/checksum.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <vector>
+
+namespace brigade {
+namespace {
+
+std::vector<std::uint8_t> filled(std::uint8_t value) { return std::vector<std::uint8_t>(32, value); }
+std::vector<std::uint8_t> counting() {
+  std::vector<std::uint8_t> bytes(32);
+  std::iota(bytes.begin(), bytes.end(), std::uint8_t{0});
+  return bytes;
+}
+std::uint32_t checksum(const std::vector<std::uint8_t>& bytes, std::uint32_t seed = 0) {
+  return crc32c(std::as_bytes(std::span(bytes)), seed);
+}
+
+// RFC 3720 (iSCSI), appendix B.4; its bytes are in the order of transmission, here they are numbers.
+TEST(Crc32c, KnownAnswers) {
+  auto backwards = counting();
+  std::reverse(backwards.begin(), backwards.end());
+  const std::vector<std::uint8_t> read_command = {0x01, 0xc0, 0, 0, 0, 0, 0,    0, 0,    0, 0, 0,    0, 0, 0, 0,
+                                                  0x14, 0,    0, 0, 0, 0, 0x04, 0, 0,    0, 0, 0x14, 0, 0, 0, 0x18,
+                                                  0x28, 0,    0, 0, 0, 0, 0,    0, 0x02, 0, 0, 0,    0, 0, 0, 0};
+  EXPECT_EQ(checksum(filled(0x00)), 0x8A9136AAU);
+  EXPECT_EQ(checksum(filled(0xFF)), 0x62A8AB43U);
+  EXPECT_EQ(checksum(counting()), 0x46DD794EU);
+  EXPECT_EQ(checksum(backwards), 0x113FDB5CU);
+  EXPECT_EQ(checksum(read_command), 0xD9963A56U);
+  EXPECT_EQ(checksum({'1', '2', '3', '4', '5', '6', '7', '8', '9'}), 0xE3069283U);
+  EXPECT_EQ(checksum({}), 0U);
+}
+
+// The definition, a bit at a time: every length and alignment must take the same path through the polynomial.
+TEST(Crc32c, IsTheBitwiseDefinitionAtEveryLengthAndOffset) {
+  std::vector<std::uint8_t> bytes(100);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i * 37 + 11);
+  for (std::size_t offset = 0; offset < 9; ++offset)
+    for (std::size_t length = 0; offset + length <= bytes.size(); ++length) {
+      std::uint32_t expected = 0xFFFFFFFF;
+      for (std::size_t i = offset; i < offset + length; ++i) {
+        expected ^= bytes[i];
+        for (int bit = 0; bit < 8; ++bit) expected = (expected >> 1) ^ (expected & 1U ? 0x82F63B78U : 0U);
+      }
+      ASSERT_EQ(crc32c(std::as_bytes(std::span(bytes).subspan(offset, length))), ~expected) << offset << " " << length;
+    }
+}
+
+TEST(Crc32c, ContinuesFromASeed) {
+  const auto bytes = counting();
+  for (std::size_t split = 0; split <= bytes.size(); ++split) {
+    const auto middle = bytes.begin() + static_cast<std::ptrdiff_t>(split);
+    EXPECT_EQ(checksum({middle, bytes.end()}, checksum({bytes.begin(), middle})), 0x46DD794EU) << split;
+  }
+}
+
+TEST(Crc32c, SeesEveryFlippedBit) {
+  auto bytes = counting();
+  for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << bit % 8);
+    EXPECT_NE(checksum(bytes), 0x46DD794EU) << bit;
+    bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << bit % 8);
+  }
+}
+
+}  // namespace
+}  // namespace brigade
