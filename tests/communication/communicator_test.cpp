@@ -2,7 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <string>
 #include <vector>
 
 #include "brigade/communication/reducer.hpp"
@@ -12,9 +16,13 @@
 namespace brigade::communication {
 namespace {
 
-TEST(Communicator, CountsTheRanksOfANode) {  // tests run on one
-  EXPECT_EQ(world().node_size(), world().size());
-  EXPECT_EQ(world().node_rank(), world().rank());
+TEST(Communicator, CountsTheRanksOfANode) {
+  std::array<char, 256> name{};
+  ASSERT_EQ(gethostname(name.data(), name.size() - 1), 0);
+  const std::string mine = name.data();
+  const auto hosts = world().all_gather(mine, "host names");
+  EXPECT_EQ(world().node_size(), std::count(hosts.begin(), hosts.end(), mine));
+  EXPECT_EQ(world().node_rank(), std::count(hosts.begin(), hosts.begin() + world().rank(), mine));
 }
 
 TEST(Communicator, AloneIsRankZeroOfOne) {

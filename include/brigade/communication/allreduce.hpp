@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "brigade/communication/communicator.hpp"
 
@@ -19,7 +21,8 @@ struct AllreduceOptions {
 
 /// A sum in flight: a small state machine that moves on whenever somebody calls progress(). `data`
 /// is summed in place and must stay alive and untouched until done. Several may be in flight; all
-/// ranks start them in the same order.
+/// ranks start them in the same order. With Algorithm::ring all ranks end with the same bits (for a given
+/// number of ranks); MPI's own algorithm only promises to be close.
 class Allreduce {
  public:
   Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options = {});
@@ -31,7 +34,7 @@ class Allreduce {
   bool progress();
   /// Waits for completion; throws PeerError after the communicator's hang timeout.
   void wait(std::string_view what);
-  /// Bytes this rank has sent for this sum so far.
+  /// Bytes this rank has sent for this sum so far (Algorithm::mpi: what an optimal algorithm would send).
   std::size_t bytes_sent() const;
 
   struct State;

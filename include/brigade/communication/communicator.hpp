@@ -2,7 +2,8 @@
 ///
 /// A default Communicator is rank 0 of 1: its collectives are the identity. Absence is an object,
 /// not an #if. Collectives must be called by all ranks in the same order; every wait is watched: a
-/// rank that waits longer than hang_timeout_s throws PeerError and says for whom and in what.
+/// rank that waits longer than hang_timeout_s throws PeerError and says for whom and in what. After that only
+/// abort() makes sense: the memory given to the call may still be read or written by MPI.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,8 @@
 namespace brigade::communication {
 
 /// Starts MPI for its lifetime (thread level FUNNELED, errors returned, never fatal). Started
-/// without mpirun or srun, the process is rank 0 of 1.
+/// without mpirun or srun, the process is rank 0 of 1. The end waits for all ranks, but not after a
+/// PeerError nor while an exception unwinds: catch errors inside its lifetime.
 class Environment {
  public:
   Environment(int& argc, char**& argv);

@@ -25,7 +25,7 @@ class GradientReducer {
   /// Waits until every added bucket holds the sum over all ranks.
   void finish(std::string_view what);
 
-  /// Bytes this rank has sent since construction.
+  /// Bytes this rank has sent since construction, up to the last finish().
   std::size_t bytes_sent() const { return bytes_sent_; }
 
  private:
