@@ -16,7 +16,7 @@ from PIL import Image
 
 from conftest import BRIGADE, ENVIRONMENT
 
-TRAIN = ["--network", "lenet5", "--epochs", 2, "--batch-size", 40, "--learning-rate", 0.05]
+TRAIN = ["--network", "lenet5", "--epochs", 3, "--batch-size", 40, "--learning-rate", 0.02]
 
 
 def digest(directory):
@@ -88,22 +88,22 @@ def test_run_directory(run):
     info = json.loads((run / "run.json").read_text())
     assert info["ranks"] == 2 and info["network"] == "lenet5" and info["options"]["batch-size"] == "40"
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["exit_reason"] == "done" and summary["steps"] == 30
+    assert summary["exit_reason"] == "done" and summary["steps"] == 45
     for rank in range(2):
         with open(run / f"steps-{rank:05}.csv") as file:
             rows = list(csv.DictReader(file))
-        assert [int(row["step"]) for row in rows] == list(range(30))
+        assert [int(row["step"]) for row in rows] == list(range(45))
         assert all(int(row["images"]) == 20 for row in rows)
         parts = ["wait_data_s", "forward_s", "backward_s", "reduce_wait_s", "optimizer_s"]
         for row in rows:
-            assert sum(float(row[part]) for part in parts) <= float(row["step_s"]) + 1e-6
+            assert sum(float(row[part]) for part in parts) <= float(row["step_s"]) + 4e-6  # six roundings to 1e-6
     with open(run / "epochs.csv") as file:
         epochs = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in epochs] == [1, 2]
+    assert [int(row["epoch"]) for row in epochs] == [1, 2, 3]
     assert all(int(row["val_images"]) == 101 for row in epochs)
     assert float(epochs[-1]["val_accuracy"]) > 0.9
     assert list(run.glob("events.out.tfevents.*"))
-    assert (run / "checkpoints/step-00000030/manifest.json").exists()
+    assert (run / "checkpoints/step-00000045/manifest.json").exists()
     assert not list(run.rglob("*partial*"))
 
 
@@ -220,7 +220,7 @@ def test_flipped_byte_names_file_and_index(brigade, copied_dataset, tmp_path, re
         image[3, 4, 0] ^= 1
         shard["images"][17] = image
     message = only_error(train_on(brigade, copied_dataset, tmp_path, "--reader", reader), 3)
-    assert "train-00002-of-00005.h5" in message and "17" in message and "checksum" in message
+    assert "train-00002-of-00005.h5" in message and "sample 17" in message and "CRC-32C" in message
     message = only_error(brigade("inspect", "--dataset", copied_dataset, ranks=2), 3)
     assert "train-00002-of-00005.h5" in message and "17" in message
 

@@ -28,7 +28,8 @@ class CheckpointTest : public testing::Test {
                              .classes = {"boot", "\"quoted\"", "größe"},
                              .mean = {0.1F, 0, 0},
                              .stddev = {0.3F, 1, 1}};
-    checkpoint.model.parameters = {{"conv1/kernel", {1, 2, 1, 2}, {0.1F, -0.0F, 3e-42F, 4}}, {"conv1/bias", {2}, {5, 6}}};
+    checkpoint.model.parameters = {{"conv1/kernel", {1, 2, 1, 2}, {0.1F, -0.0F, 3e-42F, 4}},
+                                   {"conv1/bias", {2}, {5, 6}}};
     checkpoint.model.statistics = {{"bn/moving_mean", {1}, {7}}};
     checkpoint.state = {.step = step,
                         .identity = {{"seed", "7"}, {"network", "lenet5"}},
