@@ -95,6 +95,7 @@ void expect_all_throw(int failing_rank, ExitCode code) {
     FAIL() << "nothing was thrown";
   } catch (const Expected& error) {
     EXPECT_EQ(error.code(), code);
+    EXPECT_TRUE(error.on_all_ranks);
     EXPECT_EQ(error.what(), message);  // of the lowest failing rank
   }
 }

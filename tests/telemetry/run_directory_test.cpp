@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -78,6 +79,20 @@ TEST_F(RunDirectory, SummaryHoldsEveryField) {
     "val_top5_accuracy": null, "startup_s": 0.25, "train_s": 30.0, "val_s": 2.0, "total_s": 33.0,
     "images_per_second": 6000.0, "peak_rss_bytes": 1073741824})");
   EXPECT_EQ(nlohmann::json::parse(read_file(directory / "summary.json")), expected);
+}
+
+TEST_F(RunDirectory, SummariesAreReadBackEvenOfARunThatDiverged) {
+  write_summary(directory, {.exit_reason = "diverged", .steps = 12, .train_loss = NAN, .val_accuracy = 0.875});
+  const Summary summary = read_summary(directory);
+  EXPECT_EQ(summary.exit_reason, "diverged");
+  EXPECT_EQ(summary.steps, 12);
+  EXPECT_TRUE(std::isnan(summary.train_loss));
+  EXPECT_EQ(summary.val_loss, std::nullopt);
+  EXPECT_EQ(summary.val_accuracy, 0.875);
+  for (const char* text : {"", "[]", "{}", R"({"schema_version": 1, "exit_reason": 7})"}) {
+    write_file(directory / "summary.json", text);
+    EXPECT_THROW(read_summary(directory), DataError) << text;
+  }
 }
 
 TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatters) {
