@@ -155,8 +155,8 @@ Summary read_summary(const fs::path& directory) {
     require(text.is_object() && text.contains(name), "{} is no summary of a run (it lacks {})", path.string(), name);
     if constexpr (std::is_same_v<Value, std::optional<double>>) {
       if (!text[name].is_null()) value = text[name].template get<double>();
-    } else if (std::is_same_v<Value, double> && text[name].is_null()) {
-      value = static_cast<Value>(NAN);  // JSON has no NaN: the loss of a run that diverged is null
+    } else if constexpr (std::is_same_v<Value, double>) {
+      value = text[name].is_null() ? NAN : text[name].template get<double>();  // JSON has no NaN: a diverged loss
     } else {
       text[name].get_to(value);
     }
