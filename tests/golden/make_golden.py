@@ -41,18 +41,18 @@ TINY_MODEL2 = [
     ("flatten",), ("dense", 512), RELU, ("dense", 1024), RELU, ("dense", "classes"),
 ]
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
-SGD_SLOW = {"name": "sgd", "learning_rate": 0.002, "momentum": 0.9}
 ADAM = {"name": "adam", "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
 
 # name of the file -> network, layers, image [h, w, c], classes, batch, optimizer. The tiny networks get smaller and
-# oblong images, which keeps the test short and would show height and width exchanged. tiny-model2 normalises 16
-# values a channel at its end; on noise, at a rate of 0.01, that is chaos (see `sensitivity`), hence the lower rate.
+# oblong images, which keeps the test short and would show height and width exchanged, and lower rates: they end in
+# maps of 1x1 and 2x1 (in tiny-model2, batch norm sees 16 values there), where the gradient jumps if rounding lets
+# another pixel win a max-pool. At a rate of 0.01 that is chaos: two steps later the losses' third digit differs.
 RUNS = {
     "fashion-cnn": ("fashion-cnn", FASHION_CNN, (28, 28, 1), 10, 16, SGD),
     "lenet5": ("lenet5", LENET5, (28, 28, 1), 10, 16, SGD),
     "lenet5-adam": ("lenet5", LENET5, (28, 28, 1), 10, 16, ADAM),
-    "tiny-model1": ("tiny-model1", TINY_MODEL1, (64, 48, 3), 20, 16, SGD),
-    "tiny-model2": ("tiny-model2", TINY_MODEL2, (52, 56, 3), 20, 16, SGD_SLOW),
+    "tiny-model1": ("tiny-model1", TINY_MODEL1, (64, 48, 3), 20, 16, SGD | {"learning_rate": 0.002}),
+    "tiny-model2": ("tiny-model2", TINY_MODEL2, (52, 56, 3), 20, 16, SGD | {"learning_rate": 0.0001}),
 }
 STEPS, BATCHES, SEED = 10, 2, 1  # step s trains on batch s % BATCHES
 
@@ -182,11 +182,13 @@ def train(layers, image, classes, batch, optimizer_options, disturbance=0.0):
 
 def run(network, layers, image, classes, batch, optimizer_options):
     losses, parameters = train(layers, image, classes, batch, optimizer_options)
-    # How far the losses move if each initial weight moves by half a unit in float32's last place. A run that
-    # magnifies this a lot compares luck, not arithmetic.
-    disturbed, _ = train(layers, image, classes, batch, optimizer_options, disturbance=2.0**-24)
-    sensitivity = max(abs(a - b) / a for a, b in zip(losses, disturbed))
-    assert sensitivity < 1e-6, f"{network}: rounding alone changes the losses by {sensitivity:.0e}"
+    # How far the losses move if each initial weight moves by 1e-6 of itself, some ten times float32's rounding. A run
+    # that magnifies this up to the tolerance of the test compares luck, not arithmetic.
+    sensitivity = 0.0
+    for disturbance in (1e-6, -1e-6):
+        disturbed, _ = train(layers, image, classes, batch, optimizer_options, disturbance)
+        sensitivity = max([sensitivity] + [abs(a - b) / a for a, b in zip(losses, disturbed)])
+    assert sensitivity < 5e-5, f"{network}: rounding alone may change the losses by {sensitivity:.0e}"
     return {
         "network": network, "image": list(image), "classes": classes, "batch": batch, "batches": BATCHES, "seed": SEED,
         "optimizer": optimizer_options, "parameters": parameters, "losses": losses[:-1],

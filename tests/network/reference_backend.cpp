@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -83,9 +82,11 @@ void normalise(const ops::BatchNorm& bn, const ops::BatchNorm::Inference& a) {
 
 }  // namespace
 
-void ReferenceBackend::upload(const void* host, void* backend, std::size_t bytes) { std::memcpy(backend, host, bytes); }
+void ReferenceBackend::upload(const void* host, void* backend, std::size_t bytes) {
+  std::copy_n(static_cast<const char*>(host), bytes, static_cast<char*>(backend));
+}
 void ReferenceBackend::download(const void* backend, void* host, std::size_t bytes) {
-  std::memcpy(host, backend, bytes);
+  std::copy_n(static_cast<const char*>(backend), bytes, static_cast<char*>(host));
 }
 
 void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward& a) {
