@@ -1,0 +1,85 @@
+"""python3 -m brigade_analysis report RUN | compare RUN RUN..."""
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+NEEDED = {"numpy": "python3-numpy", "pandas": "python3-pandas", "matplotlib": "python3-matplotlib"}
+BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="brigade_analysis", description="Tables, plots and a page from the logs of a run.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    report = commands.add_parser("report", help="write RUN/report: index.html, tables and plots")
+    report.add_argument("run", help="the directory that `brigade train --run` named")
+    compare = commands.add_parser("compare", help="print one table of several runs")
+    compare.add_argument("runs", nargs="+", metavar="RUN")
+    options = parser.parse_args(arguments)
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        print(f"brigade_analysis: {explain_missing(missing)}", file=sys.stderr)
+        return BAD_OPTIONS
+    try:
+        from .load import RunError
+        return make_report(options.run) if options.command == "report" else print_comparison(options.runs)
+    except RunError as error:
+        print(f"brigade_analysis: {error}", file=sys.stderr)
+        return BAD_DATA
+    except OSError as error:
+        print(f"brigade_analysis: cannot write {error.filename} ({error.strerror}).", file=sys.stderr)
+        return BAD_DATA
+
+
+def explain_missing(missing: list[str]) -> str:
+    """Which interpreter to use instead, or what to install."""
+    problem = f"{sys.executable} has no {' and no '.join(missing)}."
+    for other in ("/usr/bin/python3", "/usr/local/bin/python3"):
+        if Path(other).exists() and not os.path.samefile(other, sys.executable):
+            found = subprocess.run([other, "-c", f"import {', '.join(NEEDED)}"], capture_output=True, check=False)
+            if found.returncode == 0:
+                return f"{problem} Use {other} -m brigade_analysis {' '.join(sys.argv[1:])}?"
+    return (f"{problem} Install them (Debian: apt install {' '.join(NEEDED[name] for name in missing)}; elsewhere: "
+            f"{sys.executable} -m pip install {' '.join(missing)})?")
+
+
+def make_report(path: str) -> int:
+    from . import html, plots, tables
+    from .aggregate import analyse
+    from .load import load_run
+
+    analysis = analyse(load_run(path))
+    directory = analysis.run.path / "report"
+    directory.mkdir(exist_ok=True)
+    tables.write_tables(analysis, directory)
+    pictures = plots.draw_all(analysis)
+    for picture in pictures:
+        tables.write_text(directory / f"{picture.name}.svg", picture.svg)
+    page = directory / "index.html"
+    tables.write_text(page, html.page(analysis, pictures))
+    print(tables.text_summary(analysis))
+    print(f"report: {page}")
+    return 0
+
+
+def print_comparison(paths: list[str]) -> int:
+    """A run that cannot be read is named, and does not hide the others."""
+    from .aggregate import analyse, summary_row
+    from .load import RunError, load_run
+    from .tables import comparison
+
+    rows, failed = [], False
+    for path in paths:
+        try:
+            rows.append(summary_row(analyse(load_run(path))))
+        except RunError as error:
+            print(f"brigade_analysis: {error}", file=sys.stderr)
+            failed = True
+    if rows:
+        print(comparison(rows))
+    return BAD_DATA if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Numbers as a person would say them, and the report's sentences."""
+import math
+
+from .aggregate import Analysis, final_accuracy, rank_table
+
+MISSING = "–"
+
+
+def seconds(value: float) -> str:
+    """'310 µs', '24.6 ms', '3.21 s', '1 min 36 s', '2 h 05 min'"""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if abs(value) < 0.9995e-3:
+        return f"{value * 1e6:.0f} µs"
+    if abs(value) < 0.9995:
+        return f"{digits(value * 1e3)} ms"
+    if value < 99.5:
+        return f"{digits(value)} s"
+    minutes = round(value / 60)
+    if minutes < 60:
+        return f"{int(round(value)) // 60} min {int(round(value)) % 60} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def digits(value: float) -> str:
+    """Three digits that matter: 0.31, 3.21, 24.6, 310"""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    places = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:.{places}f}"
+
+
+def count(value: float) -> str:
+    """60,000"""
+    return f"{value:,.0f}" if value is not None and math.isfinite(value) else MISSING
+
+
+def percent(share: float, places: int | None = None) -> str:
+    if share is None or not math.isfinite(share):
+        return MISSING
+    if places is None:  # a small share would read as 0 %
+        places = 0 if abs(share) >= 0.095 or share == 0 else 1
+        if 0 < abs(share) < 0.0005:
+            return "under 0.1 %"
+    return f"{100 * share:.{places}f} %"
+
+
+def bytes_(value: float) -> str:
+    """'49.2 MB'; powers of 1000"""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 999.5:
+            break
+        value /= 1000
+    else:
+        unit = "TB"
+    return f"{value:.0f} B" if unit == "B" else f"{digits(value)} {unit}"
+
+
+def times(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def where_time_went(a: Analysis) -> str:
+    step = seconds(float(a.phases["step"][a.steady].mean()))
+    share = {phase: percent(a.share(phase)) for phase in a.phases}
+    compute = percent(a.share("forward", "backward", "optimizer"))
+    text = (f"Of a step of {step}, {compute} was computation (forward {share['forward']}, backward {share['backward']}, "
+            f"optimizer {share['optimizer']})")
+    if len(a.ranks) > 1:
+        text += (f", {share['reduce_wait']} was the sum of gradients where backward did not hide it (waiting for the last "
+                 f"rank {share['straggler']}, exchange {share['exchange']})")
+    else:
+        text += f", {share['reduce_wait']} the end of the reduction"
+    return text + f", {share['wait_data']} waiting for data and {share['other']} the rest."
+
+
+def who_is_late(a: Analysis) -> str:
+    s = a.straggler
+    if s is None:
+        return "One rank: nobody to wait for."
+    if not s.named:
+        return (f"No single rank is slow: rank {s.rank} is last most often, in {percent(s.last_share)} of the steps, "
+                f"{seconds(s.delay_s)} after the others.")
+    why = {"data": "it waits for data longer", "compute": "its forward and backward take longer",
+           "between steps": "it starts its steps later"}[s.cause]
+    return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the sum of gradients in {percent(s.last_share)} of the steps, "
+            f"{seconds(s.delay_s)} after the others, because {why} ({seconds(s.excess_s[s.cause])} of it). "
+            f"It costs {percent(s.cost_share)} of the time.")
+
+
+def busy_cores(a: Analysis) -> str | None:
+    """A sentence if the ranks had to share their cores with somebody: interrupted often, and computing for less time
+    than they neither waited for data nor for others."""
+    table = rank_table(a)
+    threads = a.run.number("threads_per_rank", 1)
+    busy = table["busy_cores"].min()
+    switches_per_s = table["involuntary_switches"].max() / max(a.elapsed_s[-1], 1)
+    if not busy + threads * a.share("wait_data", "reduce_wait") < 0.75 * threads or switches_per_s < 100:
+        return None
+    row = table.loc[table["busy_cores"].idxmin()]
+    return (f"Rank {row['rank']} got only {digits(busy)} of its {times(int(threads), 'core')} and was interrupted "
+            f"{count(row['involuntary_switches'])} times: other programs, or too many threads, shared them.")
+
+
+def on_host(a: Analysis, rank: int) -> str:
+    hosts = a.run.info.get("hosts") or []
+    return f" on {hosts[rank]}" if rank < len(hosts) and len(set(hosts)) > 1 else ""
+
+
+def warm_up(a: Analysis) -> str:
+    if a.warm_up_steps == 0:
+        return "Times are over all steps."
+    starts = "the start" if a.session[-1] == 0 else "each start"
+    return f"Times leave out the first {a.warm_up_steps} of {times(len(a.steps), 'step')}, the warm-up after {starts}."
+
+
+def accuracy(a: Analysis) -> str:
+    """'91.25 % of 10,000 test images (loss 0.243)'"""
+    final = final_accuracy(a.run)
+    if final is None:
+        return "not known yet (no epoch is finished)"
+    return (f"{percent(final['accuracy'], 2)} of {count(final['images'])} {final['of']} images "
+            f"(loss {final['loss']:.4f})")
+
+
+def machines(a: Analysis) -> str:
+    """'2 ranks × 1 thread on 1 host'"""
+    run = a.run
+    hosts = len(set(run.info.get("hosts") or [])) or 1
+    return (f"{times(int(run.number('ranks', len(a.ranks))), 'rank')} × {times(int(run.number('threads_per_rank', 1)), 'thread')} "
+            f"on {times(hosts, 'host')}")
