@@ -100,19 +100,17 @@ Layer Executor::Impl::layer(NodeId id, Pass pass) const {
   const NodeId input = node(id).inputs.front();
   Layer l{.x = value(input), .y = value(id), .dy = gradient(id), .dx = gradient(input)};
   const NodeTensors& own = tensors(id);
-  for (int i = 0; i < own.parameters; ++i) {
-    const auto slot = static_cast<std::size_t>(i);
-    const FlatTensor& tensor = layout.parameters[static_cast<std::size_t>(own.first_parameter + i)];
+  for (std::size_t slot = 0; slot < own.parameters; ++slot) {
+    const FlatTensor& tensor = layout.parameters[own.first_parameter + slot];
     l.weights[slot] = flat_view(weights, tensor.offset, tensor.shape);
     if (options.training) l.gradients[slot] = flat_view(reduction, gradients_offset() + tensor.offset, tensor.shape);
   }
-  for (int i = 0; i < own.statistics; ++i) {
-    const auto slot = static_cast<std::size_t>(i);
-    const FlatTensor& tensor = layout.statistics[static_cast<std::size_t>(own.first_statistic + i)];
+  for (std::size_t slot = 0; slot < own.statistics; ++slot) {
+    const FlatTensor& tensor = layout.statistics[own.first_statistic + slot];
     l.running[slot] = flat_view(statistics, tensor.offset, tensor.shape);
     if (pass == Pass::training) {
       const TensorView both = arena_view(blocks(id).statistics, {2, tensor.size()});
-      l.batch[slot] = {both.f32() + i * tensor.size(), tensor.shape};
+      l.batch[slot] = {both.f32() + static_cast<std::int64_t>(slot) * tensor.size(), tensor.shape};
       l.reduced[slot] = flat_view(reduction, options.reduction_header + tensor.offset, tensor.shape);
     }
   }
@@ -161,14 +159,14 @@ void Executor::Impl::run_backward(float scale, const std::function<void(std::int
     network::backward(backend, node(id).operation, layer(id, Pass::training));
     const NodeTensors& own = tensors(id);
     if (own.parameters > 0 && own.first_parameter > 0 && gradient_ready)
-      gradient_ready(gradients_offset() + layout.parameters[static_cast<std::size_t>(own.first_parameter)].offset);
+      gradient_ready(gradients_offset() + layout.parameters[own.first_parameter].offset);
   }
   // With the first parameter the batch statistics, complete since forward, are final as well.
   if (gradient_ready) gradient_ready(options.reduction_header);
   state = State::backward_done;
 }
 
-Executor::Executor(Graph graph, ops::Backend& backend, const ExecutorOptions& options)
+Executor::Executor(const Graph& graph, ops::Backend& backend, const ExecutorOptions& options)
     : impl_(std::make_unique<Impl>(graph, backend, options)) {}
 Executor::~Executor() = default;
 

@@ -71,7 +71,7 @@ NodeId GraphBuilder::append(std::string name, Operation operation, NodeId x, boo
     require<OptionError>(node.name != name, "{} has two layers named {} (parameters are stored by name). Rename one?",
                          graph_.name, name);
   graph_.nodes.push_back(
-      {.name = std::move(name), .operation = std::move(operation), .inputs = {x}, .bias = bias, .output = output});
+      {.name = std::move(name), .operation = operation, .inputs = {x}, .bias = bias, .output = output});
   return static_cast<NodeId>(graph_.nodes.size()) - 1;
 }
 

@@ -60,7 +60,8 @@ void forward(Backend& backend, const ops::BatchNorm& op, const Layer& l, Pass pa
   backend.forward(
       op,
       {.x = l.x, .gamma = l.weights[0], .beta = l.weights[1], .y = l.y, .mean = l.batch[0], .variance = l.batch[1]});
-  const auto count = static_cast<float>(l.x.shape.size() / l.x.shape.back());
+  const std::int64_t values = l.x.shape.size() / op.channels;
+  const auto count = static_cast<float>(values);
   const float unbiased = count / std::max(count - 1, 1.0F);
   backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = l.batch[0], .y = l.reduced[0]});
   backend.update(ops::Blend{.keep = 0, .add = unbiased}, {.x = l.batch[1], .y = l.reduced[1]});

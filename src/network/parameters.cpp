@@ -32,8 +32,7 @@ void draw_glorot_uniform(const Shape& kernel, const RandomKey& key, std::span<fl
 FlatLayout flat_layout(const Graph& graph) {
   FlatLayout layout;
   for (const Node& node : graph.nodes) {
-    NodeTensors tensors{.first_parameter = static_cast<int>(layout.parameters.size()),
-                        .first_statistic = static_cast<int>(layout.statistics.size())};
+    NodeTensors tensors{.first_parameter = layout.parameters.size(), .first_statistic = layout.statistics.size()};
     const auto parameter = [&](const char* name, const Shape& shape, bool decay) {
       layout.parameter_count = append(layout.parameters, node.name + name, shape, decay, layout.parameter_count);
       ++tensors.parameters;

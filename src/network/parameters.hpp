@@ -2,6 +2,7 @@
 // Tensors follow one another in forward order without gaps.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,8 +12,8 @@ namespace brigade::network {
 
 // Tensors of a node; a layer has at most two of each kind.
 struct NodeTensors {
-  int first_parameter = 0, parameters = 0;  // kernel and bias, or gamma and beta
-  int first_statistic = 0, statistics = 0;  // moving mean and variance
+  std::size_t first_parameter = 0, parameters = 0;  // kernel and bias, or gamma and beta
+  std::size_t first_statistic = 0, statistics = 0;  // moving mean and variance
 };
 
 struct FlatLayout {

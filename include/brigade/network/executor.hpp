@@ -53,7 +53,7 @@ class Executor {
   /// Applies the passes, plans the arena, allocates, and draws the initial weights (Glorot uniform,
   /// Glorot and Bengio 2010; biases 0; gamma 1, beta 0). Only weights drawn from (seed, tensor number)
   /// via random_u32(Purpose::initial_weights): element i = (2 u(i) - 1) * sqrt(6 / (fan_in + fan_out)).
-  Executor(Graph graph, ops::Backend& backend, const ExecutorOptions& options);
+  Executor(const Graph& graph, ops::Backend& backend, const ExecutorOptions& options);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;

@@ -36,8 +36,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string names_nearest_first(std::string_view wanted) {
-  std::vector<std::string_view> names;
-  for (const ZooEntry& entry : kZoo) names.push_back(entry.name);
+  std::vector<std::string_view> names(kZoo.size());
+  std::ranges::transform(kZoo, names.begin(), &ZooEntry::name);
   std::ranges::stable_sort(names, {}, [&](std::string_view name) { return edit_distance(wanted, name); });
   return fmt::format("{}", fmt::join(names, ", "));
 }
