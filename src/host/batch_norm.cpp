@@ -4,7 +4,6 @@
 //   forward   reads x twice (statistics, then output), writes y          3 passes
 //   infer     reads x, writes y                                          2
 //   backward  reads x and dy twice (sums, then dx), writes dx            5
-// The second pass goes through the parts from last to first, so it begins with what the caches still hold.
 //
 // A tensor is split by its shape alone into parts of rows. In a part, sums run down the rows in registers and L1, a
 // group of rows at a time, in float, about a shift (the mean of the part's first rows), so that nothing cancels when
@@ -189,7 +188,7 @@ void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView
   const float* from = x.f32();
   float* to = y.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
-    const Part part = split.part(split.parts() - 1 - i);
+    const Part part = split.part(i);
     const auto run = op.activation == ops::Activation::relu ? normalise_part<true> : normalise_part<false>;
     run(from + part.first * x_pitch, x_pitch, to + part.first * y_pitch, y_pitch, part, by);
   });
@@ -198,7 +197,7 @@ void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView
 // dy where the activation let y through.
 template <bool kRelu>
 inline Vec masked(Vec dy, Vec x, Vec mean, Vec scale, Vec beta) {
-  if constexpr (kRelu) return normalise(x, mean, scale, beta) > 0.0F ? dy : Vec{};
+  if constexpr (kRelu) return where(normalise(x, mean, scale, beta) > 0.0F, dy);
   return dy;
 }
 
@@ -284,7 +283,7 @@ void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, co
   const std::int64_t dx_pitch = split.pitch(t.dx.pitch);
   float* dx = t.dx.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
-    const Part part = split.part(split.parts() - 1 - i);
+    const Part part = split.part(i);
     gradient_part<kRelu>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch,
                          dx + part.first * dx_pitch, dx_pitch, part, by);
   });

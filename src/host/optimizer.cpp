@@ -1,4 +1,4 @@
-// Updates of weights. One pass each, in blocks over the threads; GCC vectorises the plain loops.
+// Updates of weights. One pass each, in blocks over the threads; the loops are plain and GCC vectorises them.
 // Memory passes: Blend reads 2, writes 1; Sgd reads 3, writes 2; Adam reads 4, writes 3.
 #include "brigade/ops/optimizer.hpp"
 
@@ -8,43 +8,69 @@
 #include "lanes.hpp"
 
 namespace brigade::host {
+namespace {
+
+// The loops take their numbers by value: through a reference, GCC would have to fear that a store changes them.
+
+void blend(std::int64_t n, float keep, float add, const float* __restrict x, float* __restrict y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = keep * y[i] + add * x[i];
+}
+
+// What y held before does not count, not even a NaN.
+void replace(std::int64_t n, float add, const float* __restrict x, float* __restrict y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = add * x[i];
+}
+
+// Sgd's two variants are w -= from_g * g + from_v * v.
+struct SgdNumbers {
+  float momentum, decay, from_g, from_v;
+};
+void sgd(std::int64_t n, SgdNumbers by, const float* __restrict gradient, float* __restrict w, float* __restrict v) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float g = gradient[i] + by.decay * w[i];
+    v[i] = by.momentum * v[i] + g;
+    w[i] -= by.from_g * g + by.from_v * v[i];
+  }
+}
+
+struct AdamNumbers {
+  float b1, b2, decay, epsilon;
+  float rate;       // learning rate / (1 - b1^step)
+  float correct_v;  // 1 / (1 - b2^step)
+};
+void adam(std::int64_t n, AdamNumbers by, const float* __restrict gradient, float* __restrict w, float* __restrict m,
+          float* __restrict v) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float g = gradient[i] + by.decay * w[i];
+    m[i] = by.b1 * m[i] + (1 - by.b1) * g;
+    v[i] = by.b2 * v[i] + (1 - by.b2) * g * g;
+    w[i] -= by.rate * m[i] / (std::sqrt(v[i] * by.correct_v) + by.epsilon);
+  }
+}
+
+}  // namespace
 
 void HostBackend::update(const ops::Blend& op, const ops::Blend::Update& t) {
   EXPECT(t.x.shape.size() == t.y.shape.size() && t.x.dense() && t.y.dense());
-  const float* all_x = t.x.f32();
-  float* all_y = t.y.f32();
-  const float keep = op.keep, add = op.add;
-  for_each_run(t.y.shape, true, [&](std::int64_t, std::int64_t begin, std::int64_t n) {
-    const float* __restrict x = all_x + begin;
-    float* __restrict y = all_y + begin;
-    if (keep == 0) {  // what y held before does not count, not even a NaN
-      for (std::int64_t i = 0; i < n; ++i) y[i] = add * x[i];
-    } else {
-      for (std::int64_t i = 0; i < n; ++i) y[i] = keep * y[i] + add * x[i];
-    }
+  const float* x = t.x.f32();
+  float* y = t.y.f32();
+  for_each_run(t.y.shape, true, [&](std::int64_t, std::int64_t i, std::int64_t n) {
+    if (op.keep == 0)
+      replace(n, op.add, x + i, y + i);
+    else
+      blend(n, op.keep, op.add, x + i, y + i);
   });
 }
 
 void HostBackend::update(const ops::Sgd& op, const ops::Sgd::Update& t) {
   EXPECT(t.gradient.shape.size() == t.weights.shape.size() && t.velocity.shape.size() == t.weights.shape.size());
   EXPECT(t.gradient.dense() && t.weights.dense() && t.velocity.dense());
-  const float* all_g = t.gradient.f32();
-  float* all_w = t.weights.f32();
-  float* all_v = t.velocity.f32();
-  const float momentum = op.momentum, decay = op.weight_decay;
-  // Both variants are w -= (from_g * g + from_v * v).
-  const float from_g = op.nesterov ? op.learning_rate : 0.0F;
-  const float from_v = op.nesterov ? op.learning_rate * op.momentum : op.learning_rate;
-  for_each_run(t.weights.shape, true, [&](std::int64_t, std::int64_t begin, std::int64_t n) {
-    const float* __restrict gradient = all_g + begin;
-    float* __restrict w = all_w + begin;
-    float* __restrict v = all_v + begin;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const float g = gradient[i] + decay * w[i];
-      v[i] = momentum * v[i] + g;
-      w[i] -= from_g * g + from_v * v[i];
-    }
-  });
+  const float* gradient = t.gradient.f32();
+  float *w = t.weights.f32(), *v = t.velocity.f32();
+  const SgdNumbers by{op.momentum, op.weight_decay, op.nesterov ? op.learning_rate : 0.0F,
+                      op.nesterov ? op.learning_rate * op.momentum : op.learning_rate};
+  for_each_run(t.weights.shape, true,
+               [&](std::int64_t, std::int64_t i, std::int64_t n) { sgd(n, by, gradient + i, w + i, v + i); });
 }
 
 void HostBackend::update(const ops::Adam& op, const ops::Adam::Update& t) {
@@ -52,28 +78,18 @@ void HostBackend::update(const ops::Adam& op, const ops::Adam::Update& t) {
   EXPECT(t.first_moment.shape.size() == t.weights.shape.size());
   EXPECT(t.second_moment.shape.size() == t.weights.shape.size());
   EXPECT(t.gradient.dense() && t.weights.dense() && t.first_moment.dense() && t.second_moment.dense());
-  const float* all_g = t.gradient.f32();
-  float* all_w = t.weights.f32();
-  float* all_m = t.first_moment.f32();
-  float* all_v = t.second_moment.f32();
-  const float b1 = op.beta1, b2 = op.beta2, epsilon = op.epsilon, decay = op.weight_decay;
-  // 1 - b^step loses digits in float when the step is small and b near 1. It is b, as the moments see it (rounded to
-  // float), that must be corrected.
-  const auto step = static_cast<double>(op.step);
-  const auto rate = static_cast<float>(op.learning_rate / (1 - std::pow(static_cast<double>(b1), step)));
-  const auto correct_v = static_cast<float>(1 / (1 - std::pow(static_cast<double>(b2), step)));
-  for_each_run(t.weights.shape, true, [&](std::int64_t, std::int64_t begin, std::int64_t n) {
-    const float* __restrict gradient = all_g + begin;
-    float* __restrict w = all_w + begin;
-    float* __restrict m = all_m + begin;
-    float* __restrict v = all_v + begin;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const float g = gradient[i] + decay * w[i];
-      m[i] = b1 * m[i] + (1 - b1) * g;
-      v[i] = b2 * v[i] + (1 - b2) * g * g;
-      w[i] -= rate * m[i] / (std::sqrt(v[i] * correct_v) + epsilon);
-    }
-  });
+  const float* gradient = t.gradient.f32();
+  float *w = t.weights.f32(), *m = t.first_moment.f32(), *v = t.second_moment.f32();
+  // 1 - b^step cancels while the step is small: in double, and of b as the moments see it (rounded to float).
+  const auto correction = [&](float b) { return 1 - std::pow(static_cast<double>(b), static_cast<double>(op.step)); };
+  const AdamNumbers by{op.beta1,
+                       op.beta2,
+                       op.weight_decay,
+                       op.epsilon,
+                       static_cast<float>(op.learning_rate / correction(op.beta1)),
+                       static_cast<float>(1 / correction(op.beta2))};
+  for_each_run(t.weights.shape, true,
+               [&](std::int64_t, std::int64_t i, std::int64_t n) { adam(n, by, gradient + i, w + i, m + i, v + i); });
 }
 
 }  // namespace brigade::host

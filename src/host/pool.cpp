@@ -27,11 +27,26 @@ Range window(std::int64_t out, int kernel, int stride, int pad, std::int64_t ext
   return {std::max<std::int64_t>(0, begin), std::min(extent, begin + kernel)};
 }
 
-// Windows of an axis that cover pixel `in`.
-Range covering(std::int64_t in, int kernel, int stride, int pad, std::int64_t windows) {
-  const std::int64_t first = in + pad - kernel + 1;
-  return {first <= 0 ? 0 : (first + stride - 1) / stride, std::min(windows, (in + pad) / stride + 1)};
-}
+// The windows of an axis that cover a pixel, for pixels taken in order from 0.
+class Covering {
+ public:
+  Covering(int kernel, int stride, int pad, std::int64_t windows)
+      : kernel_(kernel), stride_(stride), pad_(pad), windows_(windows) {}
+  Range next() {
+    while (now_.begin < windows_ && now_.begin * stride_ - pad_ + kernel_ <= in_) ++now_.begin;
+    while (now_.end < windows_ && now_.end * stride_ - pad_ <= in_) ++now_.end;
+    ++in_;
+    return now_;
+  }
+  Range at(std::int64_t in) {
+    while (in_ < in) next();
+    return next();
+  }
+
+ private:
+  std::int64_t kernel_, stride_, pad_, windows_, in_ = 0;
+  Range now_{0, 0};
+};
 
 bool tiles(const ops::PoolWindow& op) {
   return op.kernel_h == op.stride_h && op.kernel_w == op.stride_w && op.pad_top == 0 && op.pad_left == 0 &&
@@ -54,8 +69,9 @@ void zero(float* p, std::int64_t n) {
   over_lanes(n, [&](std::int64_t c, auto lanes) { lanes.store(p + c, Vec{}); });
 }
 
-// The size of a window: known to the compiler for the common one, so that its loops disappear.
+// The size of a window: known to the compiler for the common ones, so that their loops disappear.
 using Two = std::integral_constant<std::int64_t, 2>;
+using Three = std::integral_constant<std::int64_t, 3>;
 
 // Maximum and its tap (tap0 + ky * taps_w + kx) over kh x kw pixels. A NaN wins over every number, the first over
 // others.
@@ -97,6 +113,8 @@ void max_forward(const ops::MaxPool& op, const ops::MaxPool::Forward& t) {
       const float* corner = x + xs.begin * pitch;
       if (op.kernel_w == 2 && ys.size() == 2 && xs.size() == 2)
         max_of_window<kWinner>(corner, row_pitch, pitch, Two{}, Two{}, 0, 2, channels, y, winner);
+      else if (op.kernel_w == 3 && ys.size() == 3 && xs.size() == 3)
+        max_of_window<kWinner>(corner, row_pitch, pitch, Three{}, Three{}, 0, 3, channels, y, winner);
       else
         max_of_window<kWinner>(corner, row_pitch, pitch, ys.size(), xs.size(), tap, op.kernel_w, channels, y, winner);
     }
@@ -149,9 +167,10 @@ void backward_gathered(const ops::PoolWindow& op, const Shape& out, const Tensor
   const std::int64_t height = t.shape[1], width = t.shape[2], channels = t.shape[3];
   float* all_dx = t.f32();
   for_each_image_row(t.shape[0], height, [&](std::int64_t n, std::int64_t iy) {
-    const Range ys = covering(iy, op.kernel_h, op.stride_h, op.pad_top, out[1]);
+    const Range ys = Covering(op.kernel_h, op.stride_h, op.pad_top, out[1]).at(iy);
+    Covering columns(op.kernel_w, op.stride_w, op.pad_left, out[2]);
     for (std::int64_t ix = 0; ix < width; ++ix) {
-      const Range xs = covering(ix, op.kernel_w, op.stride_w, op.pad_left, out[2]);
+      const Range xs = columns.next();
       float* dx = all_dx + ((n * height + iy) * width + ix) * t.pitch;
       over_lanes(channels, [&](std::int64_t c, auto lanes) {
         Vec sum{};
@@ -199,7 +218,7 @@ void HostBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward&
       };
     };
     backward_tiled(op, t.dy.shape, t.dx, value_of,
-                   [](const Won& won, int tap) { return won.tap == IntVec{} + tap ? won.dy : Vec{}; });
+                   [](const Won& won, int tap) { return where(won.tap == IntVec{} + tap, won.dy); });
   } else {
     const std::int64_t out_h = t.dy.shape[1], out_w = t.dy.shape[2];
     backward_gathered(op, t.dy.shape, t.dx,
@@ -207,9 +226,8 @@ void HostBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward&
                           std::int64_t c, auto lanes) {
                         const std::int64_t pixel = (n * out_h + oy) * out_w + ox;
                         const IntVec tap = IntVec{} + static_cast<int>(ky * op.kernel_w + kx);
-                        return lanes.load_bytes(winners + pixel * t.winner.pitch + c) == tap
-                                   ? lanes.load(all_dy + pixel * t.dy.pitch + c)
-                                   : Vec{};
+                        return where(lanes.load_bytes(winners + pixel * t.winner.pitch + c) == tap,
+                                     lanes.load(all_dy + pixel * t.dy.pitch + c));
                       });
   }
 }

@@ -28,7 +28,7 @@ void HostBackend::backward(const ops::Relu&, const ops::Relu::Backward& op) {
     const float* from = dy + row * op.dy.pitch + column;
     float* to = dx + row * op.dx.pitch + column;
     over_lanes(n, [&](std::int64_t i, auto lanes) {
-      lanes.store(to + i, lanes.load(output + i) > 0.0F ? lanes.load(from + i) : Vec{});
+      lanes.store(to + i, where(lanes.load(output + i) > 0.0F, lanes.load(from + i)));
     });
   });
 }
