@@ -34,9 +34,9 @@ int threads_of_this_rank(communication::Communicator& communicator) {
 }  // namespace
 
 void BackendOptions::declare(Options& options) {
-  options
-      .choice("backend", kind, {{"host", BackendKind::host}, {"cuda", BackendKind::cuda}}, "where to compute")
-      .add("threads", threads, "threads of each rank; 0: the processors it may use, divided among the ranks that share them");
+  options.choice("backend", kind, {{"host", BackendKind::host}, {"cuda", BackendKind::cuda}}, "where to compute")
+      .add("threads", threads,
+           "threads of each rank; 0: the processors it may use, divided among the ranks that share them");
 }
 
 LiveBackend::LiveBackend(const BackendOptions& options, communication::Communicator& communicator) {

@@ -21,7 +21,8 @@ struct EvaluateCommand {
 
 bool parse(Call& call, EvaluateCommand& command) {
   std::string dataset, run, checkpoint, output;
-  Options options("evaluate", "accuracy, confusion matrix and worst errors of a trained network; every image counts once");
+  Options options("evaluate",
+                  "accuracy, confusion matrix and worst errors of a trained network; every image counts once");
   options.required("dataset", dataset, "DIR: made by `brigade shard`")
       .optional("run", run, "DIR: of a run; its newest checkpoint is evaluated")
       .optional("checkpoint", checkpoint, "DIR: a checkpoint, instead of --run")
@@ -54,7 +55,8 @@ void print_result(const training::Evaluation& result, const std::vector<std::str
     std::int64_t total = 0;
     for (std::size_t predicted = 0; predicted < classes.size(); ++predicted)
       total += result.confusion[label * classes.size() + predicted];
-    fmt::print("  {:<24}{:>6} wrong of {}\n", classes[label], total - result.confusion[label * classes.size() + label], total);
+    fmt::print("  {:<24}{:>6} wrong of {}\n", classes[label], total - result.confusion[label * classes.size() + label],
+               total);
   }
 }
 
@@ -65,12 +67,12 @@ ExitCode evaluate(Call& call) {
   EvaluateCommand command;
   bool run = false;
   training::Model model;
-  std::unique_ptr<dataset::SplitReader> reader;
+  dataset::Manifest manifest;
   communication::collectively(communicator, "opening the model and the dataset", [&] {
     run = parse(call, command);
     if (!run) return;
     model = training::load_model(command.checkpoint);
-    const auto manifest = dataset::read_manifest(command.dataset);
+    manifest = dataset::read_manifest(command.dataset);
     const auto& image = manifest.image;
     require<OptionError>(image == dataset::ImageShape{model.info.height, model.info.width, model.info.channels} &&
                              manifest.classes.size() == model.info.classes.size(),
@@ -78,19 +80,21 @@ ExitCode evaluate(Call& call) {
                          "--image-size {}?",
                          command.dataset.string(), model.info.height, model.info.width, model.info.channels,
                          model.info.classes.size(), model.info.height);
-    reader = dataset::open_split(command.dataset, manifest, command.split, command.reader);
   });
   if (!run) return ExitCode::done;
 
   const LiveBackend backend(command.backend, communicator);
   network::Executor executor(training::make_graph(model.info), *backend,
                              {.max_batch = command.evaluation.batch, .training = false});
-  communication::collectively(communicator, "restoring the model", [&] { training::restore(model, executor, *backend); });
+  communication::collectively(communicator, "restoring the model",
+                              [&] { training::restore(model, executor, *backend); });
   command.evaluation.stream.mean = model.info.mean;
   command.evaluation.stream.stddev = model.info.stddev;
 
   const Stopwatch watch;
-  const auto result = training::evaluate(executor, std::move(reader), communicator, command.evaluation);
+  const auto result = training::evaluate(
+      executor, [&] { return dataset::open_split(command.dataset, manifest, command.split, command.reader); },
+      communicator, command.evaluation);
   if (call.speaks()) print_result(result, model.info.classes, watch.elapsed());
   communication::collectively(communicator, "writing the report", [&] {
     if (call.speaks() && !command.output.empty())

@@ -81,7 +81,8 @@ ExitCode inspect(Call& call) {
   if (call.speaks()) {
     print_summary(manifest, totals);
     const double seconds = watch.elapsed();
-    fmt::print("\nevery checksum is right ({:.2f} s, {:.0f} MB/s)\n", seconds, static_cast<double>(bytes) * 1e-6 / seconds);
+    fmt::print("\nevery checksum is right ({:.2f} s, {:.0f} MB/s)\n", seconds,
+               static_cast<double>(bytes) * 1e-6 / seconds);
   }
   return ExitCode::done;
 }

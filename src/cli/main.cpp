@@ -31,11 +31,13 @@ constexpr Command kCommands[] = {
 };
 
 void print_usage(std::FILE* out) {
-  fmt::print(out, "brigade - trains image classifiers on supercomputers\n\n"
-                  "usage: [mpirun -n RANKS | srun] brigade COMMAND [options]\n\n");
+  fmt::print(out,
+             "brigade - trains image classifiers on supercomputers\n\n"
+             "usage: [mpirun -n RANKS | srun] brigade COMMAND [options]\n\n");
   for (const auto& command : kCommands) fmt::print(out, "  {:<10} {}\n", command.name, command.summary);
-  fmt::print(out, "\nbrigade COMMAND --help lists a command's options. Exit codes: 0 done, 2 bad options, 3 bad data,\n"
-                  "4 diverged, 5 a rank is missing or late, 75 stopped early with a checkpoint: submit again.\n");
+  fmt::print(out,
+             "\nbrigade COMMAND --help lists a command's options. Exit codes: 0 done, 2 bad options, 3 bad data,\n"
+             "4 diverged, 5 a rank is missing or late, 75 stopped early with a checkpoint: submit again.\n");
 }
 
 void stop_on_signals() {

@@ -30,7 +30,7 @@ void print_layers(const network::Graph& graph) {
   for (const auto& node : graph.nodes) {
     const auto& out = node.output;
     std::string shape = std::to_string(out[1]);
-    for (int axis = 2; axis < out.rank(); ++axis) shape += "x" + std::to_string(out[axis]);
+    for (int axis = 2; axis < out.rank(); ++axis) shape += fmt::format("x{}", out[axis]);
     fmt::print("{:<24}{:<14}{:>20}{:>12}{:>14.2f}\n", node.name, network::operation_name(node), shape,
                network::parameter_count(node), network::forward_flops(graph, node) * 1e-6);
   }

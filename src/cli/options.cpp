@@ -23,7 +23,8 @@ std::string value_text(const boost::any& value) {
 Options::Options(std::string command, std::string summary)
     : command_(std::move(command)), summary_(std::move(summary)), description_("Options", 100) {
   description_.add_options()("help,h", "print this text and exit")(
-      "config", po::value<std::string>(&config_), "FILE: read options from an INI file (name = value); the command line wins");
+      "config", po::value<std::string>(&config_),
+      "FILE: read options from an INI file (name = value); the command line wins");
 }
 
 Options& Options::required(const char* name, std::string& variable, const std::string& help) {

@@ -25,7 +25,8 @@ struct ShardOptions {
 bool parse(Call& call, ShardOptions& options) {
   Options declared("shard", "turn images into a sharded HDF5 dataset, in parallel over ranks; restartable");
   declared.required("source", options.source, "DIR: where the images are")
-      .required("output", options.output, "DIR: of the dataset, made if missing; finished shards in it are verified and kept")
+      .required("output", options.output,
+                "DIR: of the dataset, made if missing; finished shards in it are verified and kept")
       .add("format", options.input.format,
            "auto|idx|cifar|folder: gzip or plain IDX files, CIFAR binaries, or a directory per class of JPEG and PNG")
       .add("image-size", options.input.image_size,

@@ -33,12 +33,14 @@ bool parse(Call& call, TrainCommand& command) {
       .add("batch-size", t.global_batch, "images per optimizer step, over all ranks")
       .add("micro-batches", t.micro_batches,
            "equal parts of the batch, each with its own batch-norm statistics; 0: one a rank")
-      .choice("optimizer", t.optimizer.kind, {{"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}}, "update rule")
+      .choice("optimizer", t.optimizer.kind, {{"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}},
+              "update rule")
       .add("learning-rate", t.optimizer.learning_rate, "at its highest")
       .add("momentum", t.optimizer.momentum, "of SGD")
       .flag("nesterov", t.optimizer.nesterov, "SGD looks ahead")
       .add("weight-decay", t.optimizer.weight_decay, "of kernels, not of biases and batch norms")
-      .choice("schedule", t.optimizer.schedule, {{"constant", ScheduleKind::constant}, {"cosine", ScheduleKind::cosine}},
+      .choice("schedule", t.optimizer.schedule,
+              {{"constant", ScheduleKind::constant}, {"cosine", ScheduleKind::cosine}},
               "learning rate over the run, after warm-up")
       .add("warmup-epochs", t.warmup_epochs, "epochs over which the learning rate rises linearly")
       .add("dropout", dropout, "rate in [0, 1), instead of the network's own; -1: the network's own")
@@ -47,7 +49,8 @@ bool parse(Call& call, TrainCommand& command) {
       .add("validation-split", t.validation_split, "evaluated after each epoch; auto: val, else test; none")
       .choice("reader", t.reader.mode, {{"mmap", ReaderMode::mmap}, {"independent", ReaderMode::independent}},
               "how shards are read: memory map, or H5Dread")
-      .choice("verify", t.reader.verify, {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
+      .choice("verify", t.reader.verify,
+              {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
               "compare checksums at every, the first or no read of an image")
       .add("prefetch", t.prefetch, "batches read ahead by a thread; 0: none")
       .choice("allreduce", t.allreduce.algorithm, {{"ring", Algorithm::ring}, {"mpi", Algorithm::mpi}},
@@ -81,8 +84,8 @@ void print_result(const training::TrainResult& result, const std::string& run) {
     fmt::print("{}: accuracy {:.2f} %, loss {:.4f} on validation", s.exit_reason, 100 * *s.val_accuracy, *s.val_loss);
   else
     fmt::print("{}: accuracy {:.2f} %, loss {:.4f} in training", s.exit_reason, 100 * s.train_accuracy, s.train_loss);
-  fmt::print("; {} steps, {:.1f} s training, {:.0f} images/s, first step {:.2f} s after the start; logs in {}\n", s.steps,
-             s.train_s, s.images_per_second, s.startup_s, run);
+  fmt::print("; {} steps, {:.1f} s training, {:.0f} images/s, first step {:.2f} s after the start; logs in {}\n",
+             s.steps, s.train_s, s.images_per_second, s.startup_s, run);
 }
 
 }  // namespace

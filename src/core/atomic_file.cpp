@@ -49,8 +49,8 @@ void write_file(const fs::path& path, std::string_view text) {
   std::ofstream out(file.path(), std::ios::binary);
   out.write(text.data(), static_cast<std::streamsize>(text.size()));
   out.close();
-  require(out.good(), "cannot write {} ({}). Does the directory exist, and is there space?",
-          path.string(), std::strerror(errno));
+  require(out.good(), "cannot write {} ({}). Does the directory exist, and is there space?", path.string(),
+          std::strerror(errno));
   file.commit();
 }
 

@@ -28,8 +28,8 @@ std::uint32_t update_by_table(const std::byte* data, std::size_t n, std::uint32_
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t update_by_instruction(const std::byte* data,
-                                                                      std::size_t n, std::uint32_t crc) {
+__attribute__((target("sse4.2"))) std::uint32_t update_by_instruction(const std::byte* data, std::size_t n,
+                                                                      std::uint32_t crc) {
   std::uint64_t wide = crc;
   for (; n >= 8; n -= 8, data += 8) {
     std::uint64_t word;

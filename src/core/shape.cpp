@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-
 #include "brigade/core/error.hpp"
 
 namespace brigade {
@@ -32,8 +31,7 @@ Shape Shape::with_batch(std::int64_t n) const {
 
 std::string to_string(const Shape& shape) {
   std::string text = "[";
-  for (int axis = 0; axis < shape.rank(); ++axis)
-    text += fmt::format("{}{}", axis == 0 ? "" : ", ", shape[axis]);
+  for (int axis = 0; axis < shape.rank(); ++axis) text += fmt::format("{}{}", axis == 0 ? "" : ", ", shape[axis]);
   return text + "]";
 }
 

@@ -51,9 +51,7 @@ Shape Dense::output_shape(const Shape& x) const {
   return {x[0], out_features};
 }
 
-double Dense::flops(const Shape& x) const {
-  return 2.0 * static_cast<double>(x[0] * in_features * out_features);
-}
+double Dense::flops(const Shape& x) const { return 2.0 * static_cast<double>(x[0] * in_features * out_features); }
 
 Shape PoolWindow::output_shape(const Shape& x) const {
   require<OptionError>(x.rank() == 4, "pooling needs a tensor [N, H, W, C], not {}", to_string(x));

@@ -31,8 +31,8 @@ std::uint32_t checksum_of_file(const fs::path& path) {
 }
 
 json info_to_json(const ModelInfo& info) {
-  return {{"network", info.network}, {"height", info.height},   {"width", info.width}, {"channels", info.channels},
-          {"classes", info.classes}, {"mean", info.mean}, {"stddev", info.stddev}};
+  return {{"network", info.network}, {"height", info.height}, {"width", info.width},  {"channels", info.channels},
+          {"classes", info.classes}, {"mean", info.mean},     {"stddev", info.stddev}};
 }
 
 ModelInfo info_from_json(const json& text) {
@@ -127,7 +127,8 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
   require(!error, "cannot rename {} to {} ({})", partial.string(), final_path.string(), error.message());
 
   auto all = list_checkpoints(directory);
-  for (std::size_t i = 0; i + static_cast<std::size_t>(std::max(1, keep)) < all.size(); ++i) fs::remove_all(all[i], error);
+  for (std::size_t i = 0; i + static_cast<std::size_t>(std::max(1, keep)) < all.size(); ++i)
+    fs::remove_all(all[i], error);
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& directory) {

@@ -14,11 +14,12 @@ namespace {
 using nlohmann::json;
 
 // What one rank found; the argmax follows the rule of SoftmaxCrossEntropy (the first of equals).
-void count_batch(network::Executor& executor, const dataset::Batch& batch, const dataset::SplitReader& reader,
-                 const EvaluationOptions& options, Evaluation& result) {
+void count_batch(network::Executor& executor, const dataset::Batch& batch, const EvaluationOptions& options,
+                 Evaluation& result) {
   const auto loss = executor.loss();
   const auto rank = executor.label_rank();
-  const auto probabilities = options.confusion || options.worst > 0 ? executor.probabilities() : std::span<const float>();
+  const auto probabilities =
+      options.confusion || options.worst > 0 ? executor.probabilities() : std::span<const float>();
   const std::int64_t classes = executor.graph().classes();
   for (std::size_t i = 0; i < batch.labels.size(); ++i) {
     ++result.samples;
@@ -30,7 +31,7 @@ void count_batch(network::Executor& executor, const dataset::Batch& batch, const
     const auto predicted = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
     if (options.confusion) ++result.confusion[static_cast<std::size_t>(batch.labels[i] * classes + predicted)];
     if (options.worst > 0 && rank[i] != 0)
-      result.worst.push_back({reader.name(batch.indices[i]), batch.indices[i], batch.labels[i], predicted, loss[i]});
+      result.worst.push_back({"", batch.indices[i], batch.labels[i], predicted, loss[i]});
   }
 }
 
@@ -50,7 +51,6 @@ json to_json(const WorstError& error) {
 }
 
 void gather_worst(communication::Communicator& communicator, Evaluation& result, std::int64_t count) {
-  keep_worst(result.worst, count);
   json mine = json::array();
   for (const auto& error : result.worst) mine.push_back(to_json(error));
   result.worst.clear();
@@ -62,22 +62,26 @@ void gather_worst(communication::Communicator& communicator, Evaluation& result,
 
 }  // namespace
 
-Evaluation evaluate(network::Executor& executor, std::unique_ptr<dataset::SplitReader> reader,
-                    communication::Communicator& communicator, const EvaluationOptions& options) {
+Evaluation evaluate(network::Executor& executor, const OpenSplit& open, communication::Communicator& communicator,
+                    const EvaluationOptions& options) {
   const std::int64_t classes = executor.graph().classes();
   Evaluation result;
   if (options.confusion) result.confusion.assign(static_cast<std::size_t>(classes * classes), 0);
 
   communication::collectively(communicator, "evaluation", [&] {
-    const dataset::SplitReader& samples = *reader;
-    const auto own = dataset::part_of(samples.samples(), communicator.rank(), communicator.size());
+    auto reader = open();
+    const auto own = dataset::part_of(reader->samples(), communicator.rank(), communicator.size());
     dataset::BatchStream stream(std::move(reader), dataset::evaluation_plan(own, options.batch), options.stream);
     while (const dataset::Batch* batch = stream.next()) {
       executor.evaluate({.images = batch->images.data(),
                          .labels = batch->labels.data(),
                          .n = static_cast<std::int64_t>(batch->labels.size())});
-      count_batch(executor, *batch, samples, options, result);
+      count_batch(executor, *batch, options, result);
     }
+    if (result.worst.empty()) return;
+    keep_worst(result.worst, options.worst);
+    reader = open();  // the first one belongs to the reading thread
+    for (auto& error : result.worst) error.name = reader->name(error.index);
   });
 
   std::array counts{result.samples, result.top1, result.top5};

@@ -38,8 +38,8 @@ Hdf5Id::Hdf5Id(hid_t id, herr_t (*close)(hid_t), const char* what) : id_(id), cl
 }
 
 ArrayWriter::ArrayWriter(const std::filesystem::path& path)
-    : file_(quietly([](const char* p) { return H5Fcreate(p, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT); }, path), H5Fclose,
-            "creating a checkpoint file") {}
+    : file_(quietly([](const char* p) { return H5Fcreate(p, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT); }, path),
+            H5Fclose, "creating a checkpoint file") {}
 
 void ArrayWriter::array(const std::string& name, const Shape& shape, const float* values) {
   std::array<hsize_t, Shape::kMaxRank> extents{};
@@ -76,7 +76,8 @@ ArrayReader::ArrayReader(const std::filesystem::path& path)
             ("opening " + path.string()).c_str()) {}
 
 NamedArray ArrayReader::array(const std::string& name) const {
-  const Hdf5Id data(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose, ("opening array " + name + " of " + path_).c_str());
+  const Hdf5Id data(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose,
+                    ("opening array " + name + " of " + path_).c_str());
   const Hdf5Id space(H5Dget_space(data), H5Sclose, "H5Dget_space");
   const int rank = H5Sget_simple_extent_ndims(space);
   require(rank >= 0 && rank <= Shape::kMaxRank, "array {} of {} has {} dimensions (damaged?)", name, path_, rank);

@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "brigade/dataset/hdf5_lock.hpp"
 #include "brigade/training/checkpoint.hpp"
 
 namespace brigade::training {
@@ -35,6 +37,7 @@ class ArrayWriter {
   void attribute(const std::string& name, const std::string& value);
 
  private:
+  std::unique_lock<std::recursive_mutex> lock_ = dataset::lock_hdf5();  // a reading thread may be in HDF5, too
   Hdf5Id file_;
 };
 
@@ -47,6 +50,7 @@ class ArrayReader {
   std::string attribute(const std::string& name) const;
 
  private:
+  std::unique_lock<std::recursive_mutex> lock_ = dataset::lock_hdf5();
   std::string path_;
   Hdf5Id file_;
 };

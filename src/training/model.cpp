@@ -11,7 +11,8 @@ std::vector<NamedArray> copy_out(const std::vector<network::FlatTensor>& layout,
   std::vector<NamedArray> arrays;
   for (const auto& tensor : layout) {
     arrays.push_back({tensor.name, tensor.shape, std::vector<float>(static_cast<std::size_t>(tensor.size()))});
-    backend.download(flat.f32() + tensor.offset, arrays.back().values.data(), arrays.back().values.size() * sizeof(float));
+    backend.download(flat.f32() + tensor.offset, arrays.back().values.data(),
+                     arrays.back().values.size() * sizeof(float));
   }
   return arrays;
 }

@@ -26,8 +26,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, network::Executor& executo
   }
   names_ = options.kind == OptimizerKind::sgd ? std::vector<std::string>{"velocity"}
                                               : std::vector<std::string>{"first_moment", "second_moment"};
-  for (std::size_t i = 0; i < names_.size(); ++i)
-    states_.emplace_back(backend.memory(), executor.weights().bytes());
+  for (std::size_t i = 0; i < names_.size(); ++i) states_.emplace_back(backend.memory(), executor.weights().bytes());
 }
 
 TensorView Optimizer::state(std::size_t index) { return {states_[index].data(), executor_->weights().shape}; }

@@ -20,18 +20,20 @@ std::optional<std::string> choose_validation(const dataset::Manifest& manifest, 
 void check_batch(const TrainOptions& options, const Plan& plan, int ranks) {
   require<OptionError>(options.global_batch > 0, "--batch-size {} is not positive", options.global_batch);
   require<OptionError>(options.epochs > 0, "--epochs {} is not positive", options.epochs);
-  require<OptionError>(plan.micro_batches >= ranks,
-                       "{} micro-batches cannot feed {} ranks (each rank computes at least one). Use --micro-batches {} "
-                       "or fewer ranks?",
-                       plan.micro_batches, ranks, ranks);
-  require<OptionError>(options.global_batch % plan.micro_batches == 0,
-                       "a global batch of {} images cannot be cut into {} equal micro-batches (batch not divisible). Use "
-                       "--batch-size {} or another --micro-batches?",
-                       options.global_batch, plan.micro_batches,
-                       (options.global_batch / plan.micro_batches + 1) * plan.micro_batches);
-  require<OptionError>(plan.train_samples >= options.global_batch,
-                       "the training split has {} samples, fewer than one global batch of {}. Use a smaller --batch-size?",
-                       plan.train_samples, options.global_batch);
+  require<OptionError>(
+      plan.micro_batches >= ranks,
+      "{} micro-batches cannot feed {} ranks (each rank computes at least one). Use --micro-batches {} "
+      "or fewer ranks?",
+      plan.micro_batches, ranks, ranks);
+  require<OptionError>(
+      options.global_batch % plan.micro_batches == 0,
+      "a global batch of {} images cannot be cut into {} equal micro-batches (batch not divisible). Use "
+      "--batch-size {} or another --micro-batches?",
+      options.global_batch, plan.micro_batches, (options.global_batch / plan.micro_batches + 1) * plan.micro_batches);
+  require<OptionError>(
+      plan.train_samples >= options.global_batch,
+      "the training split has {} samples, fewer than one global batch of {}. Use a smaller --batch-size?",
+      plan.train_samples, options.global_batch);
 }
 
 }  // namespace

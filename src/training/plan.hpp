@@ -22,7 +22,7 @@ struct Plan {
   dataset::Range own_micro_batches;  // of this rank
   dataset::Range own_share;          // of the global batch, in samples
   std::int64_t steps_per_epoch = 1, total_steps = 1;
-  OptimizerOptions optimizer;        // with warm-up in steps
+  OptimizerOptions optimizer;  // with warm-up in steps
 
   std::int64_t micro_batch() const { return own_share.size() / own_micro_batches.size(); }
 };

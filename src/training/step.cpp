@@ -34,8 +34,9 @@ StepStatus TrainingStep::run(std::int64_t step, float learning_rate, telemetry::
   return status_;
 }
 
-TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend, communication::Communicator& communicator,
-                           dataset::BatchStream& batches, Optimizer& optimizer, const StepOptions& options)
+TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend,
+                           communication::Communicator& communicator, dataset::BatchStream& batches,
+                           Optimizer& optimizer, const StepOptions& options)
     : executor_(executor),
       backend_(backend),
       communicator_(communicator),
@@ -122,9 +123,10 @@ void TrainingStep::check(std::int64_t step) const {
     communication::collectively(communicator_, "reading training data",
                                 [&] { require(failure_.empty(), "{}", failure_); });
   if (std::isfinite(status_.loss_sum)) return;
-  DivergedError error(fmt::format("the loss of step {} is {} (training has diverged). Use a smaller --learning-rate, "
-                                  "or --warmup-epochs?",
-                                  step, status_.loss_sum));
+  DivergedError error(
+      fmt::format("the loss of step {} is {} (training has diverged). Use a smaller --learning-rate, "
+                  "or --warmup-epochs?",
+                  step, status_.loss_sum));
   error.on_all_ranks = true;
   throw error;
 }

@@ -27,13 +27,13 @@ inline constexpr std::int64_t kStatusFloats = sizeof(StepStatus) / sizeof(float)
 
 struct StepOptions {
   std::int64_t global_batch = 1;
-  std::int64_t micro_batches = 1;       // of the global batch
-  dataset::Range own_micro_batches;     // of this rank
+  std::int64_t micro_batches = 1;    // of the global batch
+  dataset::Range own_micro_batches;  // of this rank
   float batch_norm_momentum = 0.99F;
   std::size_t bucket_bytes = 4U << 20;
   communication::AllreduceOptions allreduce;
-  double clock_origin_s = 0;            // now_s() at which the ranks' common clock shows 0
-  std::function<bool()> stop_requested; // asked once a step
+  double clock_origin_s = 0;             // now_s() at which the ranks' common clock shows 0
+  std::function<bool()> stop_requested;  // asked once a step
 };
 
 class TrainingStep {
@@ -66,7 +66,7 @@ class TrainingStep {
   StepOptions options_;
   communication::GradientReducer reducer_;
 
-  TensorView sum_;      // what is reduced: the executor's array, or with several micro-batches our own
+  TensorView sum_;  // what is reduced: the executor's array, or with several micro-batches our own
   Buffer sum_memory_;
   std::vector<std::int64_t> buckets_;  // begin of each bucket within sum_, from the last to the first
   std::size_t buckets_added_ = 0;

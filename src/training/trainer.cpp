@@ -34,7 +34,8 @@ struct EpochSums {
 
 class Trainer {
  public:
-  Trainer(const TrainOptions& options, const Plan& plan, ops::Backend& backend, communication::Communicator& communicator)
+  Trainer(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
+          communication::Communicator& communicator)
       : options_(options),
         plan_(plan),
         backend_(backend),
@@ -61,7 +62,7 @@ class Trainer {
   std::int64_t last_step() const {
     return options_.max_steps > 0 ? std::min(options_.max_steps, plan_.total_steps) : plan_.total_steps;
   }
-  std::unique_ptr<dataset::SplitReader> open(const std::string& split);
+  std::unique_ptr<dataset::SplitReader> open(const std::string& split) const;
   dataset::StreamOptions stream_options(std::int64_t first) const;
   TrainResult finish();
 
@@ -83,12 +84,8 @@ class Trainer {
   std::int64_t images_ = 0;  // trained on by this process, all ranks
 };
 
-std::unique_ptr<dataset::SplitReader> Trainer::open(const std::string& split) {
-  std::unique_ptr<dataset::SplitReader> reader;
-  communication::collectively(communicator_, "opening the dataset", [&] {
-    reader = dataset::open_split(options_.dataset, plan_.manifest, split, options_.reader);
-  });
-  return reader;
+std::unique_ptr<dataset::SplitReader> Trainer::open(const std::string& split) const {
+  return dataset::open_split(options_.dataset, plan_.manifest, split, options_.reader);
 }
 
 dataset::StreamOptions Trainer::stream_options(std::int64_t first) const {
@@ -137,9 +134,10 @@ void Trainer::resume() {
     const TrainingState state = load_state(*newest);
     for (const auto& [name, value] : identity(plan_, options_)) {
       const auto then = state.identity.find(name);
-      require<OptionError>(then != state.identity.end() && then->second == value,
-                           "cannot resume {} with another {} (it was {}, now {}). Use the same options, or another --run?",
-                           options_.run.string(), name, then == state.identity.end() ? "unset" : then->second, value);
+      require<OptionError>(
+          then != state.identity.end() && then->second == value,
+          "cannot resume {} with another {} (it was {}, now {}). Use the same options, or another --run?",
+          options_.run.string(), name, then == state.identity.end() ? "unset" : then->second, value);
     }
     require(state.optimizer.size() == optimizer_.state_names().size(), "{} holds the state of another optimizer",
             newest->string());
@@ -173,11 +171,13 @@ TrainResult Trainer::run() {
     return {ExitCode::done, telemetry::read_summary(options_.run)};
   }
   agree_on_weights();
-  communication::collectively(communicator_, "opening the step log", [&] {
-    step_log_ = telemetry::StepLog(options_.run, communicator_.rank(), step_);
-  });
+  communication::collectively(communicator_, "opening the step log",
+                              [&] { step_log_ = telemetry::StepLog(options_.run, communicator_.rank(), step_); });
+  std::unique_ptr<dataset::SplitReader> reader;
+  communication::collectively(communicator_, "opening the training data", [&] { reader = open("train"); });
   dataset::BatchStream batches(
-      open("train"), dataset::training_plan(plan_.train_samples, options_.global_batch, plan_.own_share, options_.seed),
+      std::move(reader),
+      dataset::training_plan(plan_.train_samples, options_.global_batch, plan_.own_share, options_.seed),
       stream_options(step_));
 
   communicator_.barrier("the start of training");
@@ -256,7 +256,7 @@ void Trainer::end_epoch(std::int64_t epoch) {
 void Trainer::validate(telemetry::EpochRow& row) {
   const Stopwatch watch;
   const Evaluation result =
-      evaluate(executor_, open(*plan_.validation_split), communicator_,
+      evaluate(executor_, [&] { return open(*plan_.validation_split); }, communicator_,
                {.batch = plan_.micro_batch(), .confusion = false, .worst = 0, .stream = stream_options(0)});
   row.val_s = watch.elapsed();
   row.val_images = result.samples;
@@ -286,8 +286,8 @@ void Trainer::checkpoint() {
                         .optimizer = {}};
     for (std::size_t i = 0; i < optimizer_.state_names().size(); ++i) {
       const TensorView flat = optimizer_.state(i);
-      state.optimizer.push_back({optimizer_.state_names()[i], flat.shape,
-                                 std::vector<float>(static_cast<std::size_t>(flat.shape.size()))});
+      state.optimizer.push_back(
+          {optimizer_.state_names()[i], flat.shape, std::vector<float>(static_cast<std::size_t>(flat.shape.size()))});
       backend_.download(flat.data, state.optimizer.back().values.data(), flat.bytes());
     }
     save_checkpoint(options_.run / "checkpoints", {snapshot(plan_.model, executor_, backend_), std::move(state)},
@@ -308,7 +308,8 @@ TrainResult Trainer::finish() {
   summary_.images_per_second = summary_.train_s > 0 ? static_cast<double>(images_) / summary_.train_s : 0;
   summary_.total_s = wall_clock_s() - process_start_s();
   const auto rss = telemetry::read_system_counters().peak_rss_bytes;
-  for (const auto& text : communicator_.all_gather(fmt::format("{} {}", summary_.startup_s, rss), "gathering the summary")) {
+  for (const auto& text :
+       communicator_.all_gather(fmt::format("{} {}", summary_.startup_s, rss), "gathering the summary")) {
     double startup_s = 0;
     long long bytes = 0;
     std::sscanf(text.c_str(), "%lf %lld", &startup_s, &bytes);

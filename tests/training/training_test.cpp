@@ -254,9 +254,10 @@ TEST(Evaluation, CountsEverySampleOnce) {
   restore(model, executor, *backend);
   const EvaluationOptions how{
       .batch = 16, .confusion = true, .worst = 7, .stream = {.mean = model.info.mean, .stddev = model.info.stddev}};
+  const auto open = [&] { return dataset::open_split(options.dataset, manifest, "test"); };
   communication::Communicator alone;
-  const auto expected = evaluate(executor, dataset::open_split(options.dataset, manifest, "test"), alone, how);
-  const auto actual = evaluate(executor, dataset::open_split(options.dataset, manifest, "test"), *world, how);
+  const auto expected = evaluate(executor, open, alone, how);
+  const auto actual = evaluate(executor, open, *world, how);
   EXPECT_EQ(actual.samples, 101);
   EXPECT_EQ(actual.top1, expected.top1);
   EXPECT_EQ(actual.top5, expected.top5);

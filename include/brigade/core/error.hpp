@@ -69,8 +69,7 @@ void require(bool ok, fmt::format_string<Args...> message, Args&&... args) {
 }
 
 namespace detail {
-[[noreturn]] inline void contract_failed(const char* kind, const char* text, const char* file,
-                                         int line) {
+[[noreturn]] inline void contract_failed(const char* kind, const char* text, const char* file, int line) {
   fmt::print(stderr, "{}:{}: {} failed: {}\n", file, line, kind, text);
   std::abort();
 }
@@ -82,8 +81,7 @@ namespace detail {
 #define BRIGADE_CONTRACT_(kind, condition) static_cast<void>(0)
 #else
 #define BRIGADE_CONTRACT_(kind, condition) \
-  ((condition) ? static_cast<void>(0)      \
-               : ::brigade::detail::contract_failed(kind, #condition, __FILE__, __LINE__))
+  ((condition) ? static_cast<void>(0) : ::brigade::detail::contract_failed(kind, #condition, __FILE__, __LINE__))
 #endif
 #define EXPECT(condition) BRIGADE_CONTRACT_("EXPECT", condition)
 #define ENSURE(condition) BRIGADE_CONTRACT_("ENSURE", condition)

@@ -37,10 +37,8 @@ constexpr PhiloxBlock philox4x32(PhiloxBlock counter, std::array<std::uint32_t, 
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = 0xD2511F53ULL * counter[0];
     const std::uint64_t product1 = 0xCD9E8D57ULL * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(product0)};
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
     key[0] += 0x9E3779B9U;
     key[1] += 0xBB67AE85U;
   }
@@ -52,9 +50,9 @@ constexpr PhiloxBlock philox4x32(PhiloxBlock counter, std::array<std::uint32_t, 
 /// counter = (block low, block high ^ purpose << 24, stream, position).
 constexpr PhiloxBlock random_block(const RandomKey& key, std::uint64_t block) {
   const auto purpose = static_cast<std::uint32_t>(key.purpose) << 24;
-  return philox4x32({static_cast<std::uint32_t>(block),
-                     static_cast<std::uint32_t>(block >> 32) ^ purpose, key.stream, key.position},
-                    {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32) ^ purpose});
+  return philox4x32(
+      {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32) ^ purpose, key.stream, key.position},
+      {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32) ^ purpose});
 }
 
 /// Draw number `index` of the stream.

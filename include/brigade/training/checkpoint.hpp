@@ -39,8 +39,8 @@ struct Model {
 
 /// What a resumed run needs beyond the model.
 struct TrainingState {
-  std::int64_t step = 0;  ///< steps done: the data cursor
-  std::map<std::string, std::string> identity;  ///< options that must be the same when resuming
+  std::int64_t step = 0;                         ///< steps done: the data cursor
+  std::map<std::string, std::string> identity;   ///< options that must be the same when resuming
   double epoch_loss_sum = 0, epoch_correct = 0;  ///< of the epoch under way
   std::int64_t epoch_images = 0;
   double epoch_train_s = 0;

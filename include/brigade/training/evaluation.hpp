@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,8 +15,8 @@
 namespace brigade::training {
 
 struct WorstError {
-  std::string name;          ///< where the image came from
-  std::int64_t index = 0;    ///< in its split
+  std::string name;        ///< where the image came from
+  std::int64_t index = 0;  ///< in its split
   std::int32_t label = 0, predicted = 0;
   double loss = 0;
 };
@@ -34,16 +35,19 @@ struct Evaluation {
 struct EvaluationOptions {
   std::int64_t batch = 64;  ///< at most the executor's max_batch
   bool confusion = false;
-  std::int64_t worst = 0;   ///< how many of the worst errors to list
+  std::int64_t worst = 0;  ///< how many of the worst errors to list
   dataset::StreamOptions stream;
 };
 
+/// Opens the split to evaluate; called on each rank (again if names of worst errors are to be looked up).
+using OpenSplit = std::function<std::unique_ptr<dataset::SplitReader>()>;
+
 /// Collective. Each rank reads its part of the split; the result is the same on all ranks.
-Evaluation evaluate(network::Executor& executor, std::unique_ptr<dataset::SplitReader> reader,
-                    communication::Communicator& communicator, const EvaluationOptions& options);
+Evaluation evaluate(network::Executor& executor, const OpenSplit& open, communication::Communicator& communicator,
+                    const EvaluationOptions& options);
 
 /// Writes evaluation.json.
-void write_evaluation(const std::filesystem::path& file, const std::string& split, const std::vector<std::string>& classes,
-                      const Evaluation& evaluation);
+void write_evaluation(const std::filesystem::path& file, const std::string& split,
+                      const std::vector<std::string>& classes, const Evaluation& evaluation);
 
 }  // namespace brigade::training

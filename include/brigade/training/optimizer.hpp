@@ -17,8 +17,8 @@ enum class ScheduleKind : std::uint8_t { constant, cosine };
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::sgd;
   float learning_rate = 0.05F;
-  float momentum = 0.9F;  ///< SGD
-  bool nesterov = false;  ///< SGD
+  float momentum = 0.9F;   ///< SGD
+  bool nesterov = false;   ///< SGD
   float weight_decay = 0;  ///< added to the gradient of kernels; never of biases and batch norms
   ScheduleKind schedule = ScheduleKind::constant;
   std::int64_t warmup_steps = 0;  ///< learning rate rises linearly over these (Goyal et al. 2017, section 2.2)

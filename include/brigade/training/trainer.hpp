@@ -22,13 +22,13 @@ struct TrainOptions {
   std::string network = "fashion-cnn";
   std::string validation_split = "auto";  ///< "auto": val, else test, else none; "none"
   std::int64_t epochs = 1;
-  std::int64_t max_steps = 0;      ///< 0: no limit
-  std::int64_t global_batch = 128;  ///< images per optimizer step, over all ranks
-  std::int64_t micro_batches = 0;   ///< parts the global batch is cut into; 0: one a rank
-  std::optional<float> dropout;     ///< instead of the network's own rate
+  std::int64_t max_steps = 0;         ///< 0: no limit
+  std::int64_t global_batch = 128;    ///< images per optimizer step, over all ranks
+  std::int64_t micro_batches = 0;     ///< parts the global batch is cut into; 0: one a rank
+  std::optional<float> dropout;       ///< instead of the network's own rate
   float batch_norm_momentum = 0.99F;  ///< of the running averages (Keras' default)
   double warmup_epochs = 0;
-  OptimizerOptions optimizer;       ///< warmup_steps is computed from warmup_epochs
+  OptimizerOptions optimizer;  ///< warmup_steps is computed from warmup_epochs
   std::uint64_t seed = 1;
   dataset::ReaderOptions reader;
   int prefetch = 3;
@@ -37,8 +37,8 @@ struct TrainOptions {
   bool resume = false;
   std::int64_t checkpoint_every_epochs = 1;  ///< 0: only at the end
   int keep_checkpoints = 2;
-  bool dry_run = false;             ///< print the plan and stop
-  std::string command_line;         ///< for run.json
+  bool dry_run = false;                         ///< print the plan and stop
+  std::string command_line;                     ///< for run.json
   std::map<std::string, std::string> resolved;  ///< all options as given or by default, for run.json
 };
 
