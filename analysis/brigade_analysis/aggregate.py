@@ -24,7 +24,7 @@ from .load import Run, RunError
 PHASES = ("wait_data", "forward", "backward", "straggler", "exchange", "optimizer", "other")
 COMPUTE = ("forward", "backward", "optimizer")
 WARM_UP_STEPS, WARM_UP_SHARE = 10, 5  # at most so many steps, at most one in so many
-CLEARLY_OFTEN, CLEARLY_LATE = 1.5, 0.01  # times what chance gives; share of all time that the rank costs
+CLEARLY_OFTEN, CLEARLY_LATE = 1.5, 0.01  # times what chance gives; share of a step
 GRID_COLUMNS = ("start_s", "wait_data_s", "forward_s", "backward_s", "reduce_wait_s", "optimizer_s", "reduce_arrive_s",
                 "step_s", "images")
 
@@ -35,7 +35,8 @@ class Straggler:
     rank: int
     last_share: float  # of steady steps in which it was last
     delay_s: float  # median, in those steps, of its arrival after the median of the other ranks
-    cost_share: float  # of the time of all steady steps that ended if it were as quick as the next to last
+    cost_share: float  # of the time of all steady steps, if it arrived with the next to last instead
+    lag_s: float  # the same over all steady steps; negative if it is usually earlier than the others
     excess_s: dict[str, float]  # the delay by its origin: data, compute, between steps
     named: bool  # late often enough and long enough to be called slow
 
@@ -169,18 +170,19 @@ def find_straggler(ranks: list[int], arrive: np.ndarray, values: dict[str, np.nd
     column = int(times_last.argmax())
     its_steps, others = last == column, [c for c in range(len(ranks)) if c != column]
 
-    def excess(values: np.ndarray) -> float:
-        """Median over the steps in which it was last of how much more it has than the median other rank."""
-        return float(np.median(values[its_steps, column] - np.median(values[its_steps][:, others], axis=1)))
+    def excess(values: np.ndarray, steps: np.ndarray = its_steps) -> float:
+        """Median over these steps of how much more it has than the median other rank."""
+        return float(np.median(values[steps, column] - np.median(values[steps][:, others], axis=1)))
 
     next_to_last = np.sort(arrive[its_steps], axis=1)[:, -2]
     cost = (arrive[its_steps, column] - next_to_last).sum() / values["step"].max(axis=1).sum()
-    last_share = times_last[column] / len(last)
-    return Straggler(rank=ranks[column], last_share=float(last_share), delay_s=excess(arrive), cost_share=float(cost),
+    last_share, lag_s = times_last[column] / len(last), excess(arrive, np.full(len(last), True))
+    often = last_share >= min(CLEARLY_OFTEN / len(ranks), 0.9)
+    return Straggler(rank=ranks[column], last_share=float(last_share), delay_s=excess(arrive), lag_s=lag_s,
+                     cost_share=float(cost), named=bool(often and lag_s >= CLEARLY_LATE * np.median(values["step"])),
                      excess_s={"data": excess(values["wait_data"]),
                                "compute": excess(values["forward"] + values["backward"]),
-                               "between steps": excess(values["start_s"])},
-                     named=bool(last_share >= min(CLEARLY_OFTEN / len(ranks), 0.9) and cost >= CLEARLY_LATE))
+                               "between steps": excess(values["start_s"])})
 
 
 def phase_table(a: Analysis) -> pd.DataFrame:
@@ -238,13 +240,14 @@ def summary_row(a: Analysis) -> dict:
     rates = a.images_per_second[a.steady]
     low, middle, high = np.nanquantile(rates, [0.1, 0.5, 0.9])
     return {
-        "run": run.name, "network": run.info.get("network", ""), "ranks": int(run.number("ranks", len(a.ranks))),
+        "run": run.name, "network": str(run.info.get("network", "")), "ranks": int(run.number("ranks", len(a.ranks))),
         "threads_per_rank": int(run.number("threads_per_rank", 1)), "global_batch": int(run.number("global_batch")),
-        "parameters": int(run.number("parameters")), "exit_reason": summary.get("exit_reason", "not finished"),
-        "epochs": int(summary.get("epochs", len(run.epochs))), "steps": int(a.steps[-1]) + 1,
+        "parameters": int(run.number("parameters")), "exit_reason": str(summary.get("exit_reason", "not finished")),
+        "epochs": int(np.nan_to_num(number_or_nan(summary.get("epochs", len(run.epochs))))), "steps": int(a.steps[-1]) + 1,
         "accuracy": accuracy.get("accuracy", np.nan), "accuracy_of": accuracy.get("of", ""),
         "accuracy_images": accuracy.get("images", 0), "loss": accuracy.get("loss", np.nan),
         "images_per_second": middle, "images_per_second_p10": low, "images_per_second_p90": high,
+        "mean_images_per_second": number_or_nan(summary.get("images_per_second")),
         "startup_s": number_or_nan(summary.get("startup_s")),
         "train_s": number_or_nan(summary.get("train_s")) if summary else a.elapsed_s[-1] + a.period_s[-1],
         "val_s": number_or_nan(summary.get("val_s")), "total_s": number_or_nan(summary.get("total_s")),

@@ -6,13 +6,14 @@ import numpy as np
 
 from . import words
 from .aggregate import Analysis, final_accuracy, most_confused, rank_table, summary_row
-from .plots import PHASE_COLOURS, PHASE_NAMES, PHASES, Picture
+from .plots import AXIS, GRID, INK, PHASE_COLOURS, PHASE_NAMES, PHASES, Picture
 
 STYLE = """
-:root { color-scheme: light dark; --text: #1d1d1f; --soft: #5c5c62; --line: #dcdce0; --card: #ffffff; --page: #f5f5f7; --warn: #fff4d6; }
+:root { color-scheme: light dark; --text: #1d1d1f; --soft: #5c5c62; --line: #dcdce0; --card: #ffffff; --page: #f5f5f7; --warn: #fff4d6;
+  --ink: #333333; --axis: #666666; --grid: #e4e4e4; }
 @media (prefers-color-scheme: dark) {
-  :root { --text: #ececee; --soft: #a5a5ad; --line: #3a3a3e; --card: #1f1f22; --page: #141416; --warn: #463a14; }
-  figure svg { filter: invert(0.91) hue-rotate(180deg); }
+  :root { --text: #ececee; --soft: #a5a5ad; --line: #3a3a3e; --card: #1f1f22; --page: #141416; --warn: #463a14;
+    --ink: #d4d4d8; --axis: #8e8e96; --grid: #333338; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -30,9 +31,10 @@ p { margin: .4rem 0; max-width: 75ch; }
 .key { display: flex; flex-wrap: wrap; gap: .15rem 1rem; color: var(--soft); font-size: .88rem; margin-bottom: .6rem; }
 .key i { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .35rem; }
 .note { background: var(--warn); border-radius: 8px; padding: .5rem .8rem; margin: .5rem 0; max-width: none; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .9rem; align-items: start; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .9rem; }
 figure { margin: 0; padding: .8rem .9rem; min-width: 0; }
-figure h3 { margin: 0 0 .3rem; font-size: 1rem; }
+h3 { margin: 0 0 .3rem; font-size: 1rem; }
+.beside { min-width: 0; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { font-size: .85rem; margin-top: .3rem; }
 .sheet { overflow-x: auto; padding: .3rem .6rem; margin: .5rem 0; }
@@ -63,7 +65,8 @@ $body
 
 
 def page(a: Analysis, pictures: list[Picture]) -> str:
-    body = [head(a), *figures(pictures), *error_tables(a), *epoch_table(a), *ranks(a), *details(a)]
+    curves = [p for p in pictures if p.name != "confusion"]
+    body = [head(a), "<h2>Curves</h2>", grid(map(card, curves)), *errors(a, pictures), *epoch_table(a), *ranks(a), *details(a)]
     return PAGE.substitute(title=escape(f"Brigade: {a.run.name}"), style=STYLE, body="\n".join(body))
 
 
@@ -99,7 +102,8 @@ def tiles(a: Analysis, row: dict) -> str:
     content = [
         (words.percent(row["accuracy"], 2),
          f"accuracy of {words.count(final['images'])} {final['of']} images" if final else "accuracy: no epoch is finished"),
-        (words.count(row["images_per_second"]), "images/s in training, all ranks"),
+        (words.count(row["images_per_second"]), "images/s, median step, all ranks" + (
+            f"; {words.count(row['mean_images_per_second'])} over all of training" if row["mean_images_per_second"] > 0 else "")),
         (words.seconds(total), ", ".join(parts)),
         (words.times(row["ranks"], "rank"), f"of {words.times(row['threads_per_rank'], 'thread')} on {words.times(hosts, 'host')}"),
         (words.seconds(row["median_step_s"]), f"a step of {words.count(row['global_batch'])} images"),
@@ -116,34 +120,36 @@ def time_bar(a: Analysis) -> str:
     return f'<div class="bar" role="img" aria-label="shares of a step">{bar}</div><div class="key">{key}</div>'
 
 
-def figures(pictures: list[Picture]) -> list[str]:
-    cards = [f'<figure><h3>{escape(p.title)}</h3>{p.svg.replace("<svg", f"<svg role=img aria-label={chr(34)}{escape(p.title)}{chr(34)}", 1)}'
-             f"<figcaption>{escape(p.caption)}</figcaption></figure>" for p in pictures]
-    return ["<h2>Curves</h2>", '<div class="figures">', *cards, "</div>"]
+def card(picture: Picture) -> str:
+    title = escape(picture.title)
+    svg = picture.svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    for colour, name in ((INK, "ink"), (AXIS, "axis"), (GRID, "grid")):  # these follow the page from light to dark
+        svg = svg.replace(colour, f"var(--{name})")
+    return f"<figure><h3>{title}</h3>{svg}<figcaption>{escape(picture.caption)}</figcaption></figure>"
 
 
-def error_tables(a: Analysis) -> list[str]:
+def grid(cards) -> str:
+    return f'<div class="figures">{"".join(cards)}</div>'
+
+
+def errors(a: Analysis, pictures: list[Picture]) -> list[str]:
+    """The confusion matrix, beside it what is confused most; worst classes and images."""
     evaluation = a.run.evaluation
     if not evaluation or not evaluation["classes"]:
         return []
     names = [c["name"] for c in evaluation["classes"]]
-    out = ["<h2>Errors</h2>"]
-    pairs = most_confused(evaluation)
-    if pairs:
-        out += ["<p>The most frequent ones:</p>",
-                table(["true class", "predicted", "images", "of the class"],
-                      [[label, predicted, words.count(images), words.percent(share)] for label, predicted, images, share in pairs], 2)]
-    rows = sorted(evaluation["classes"], key=lambda c: c["correct"] / max(c["samples"], 1))
-    out.append(folded("Accuracy of each class, worst first", table(
-        ["class", "images", "wrong", "accuracy"],
-        [[c["name"], words.count(c["samples"]), words.count(c["samples"] - c["correct"]),
-          words.percent(c["correct"] / max(c["samples"], 1), 2)] for c in rows], 1)))
-    if evaluation["worst"]:
-        out.append(folded("Images with the largest loss", table(
-            ["image", "true class", "predicted", "index", "loss"],
-            [[w["name"], name_of(names, w["label"]), name_of(names, w["predicted"]), words.count(w["index"]), f"{w['loss']:.2f}"]
-             for w in evaluation["worst"]], 3)))
-    return out
+    pairs = [[label, predicted, words.count(images), words.percent(share)]
+             for label, predicted, images, share in most_confused(evaluation)]
+    rows = [[c["name"], words.count(c["samples"]), words.count(c["samples"] - c["correct"]),
+             words.percent(c["correct"] / max(c["samples"], 1), 2)]
+            for c in sorted(evaluation["classes"], key=lambda c: c["correct"] / max(c["samples"], 1))]
+    worst = [[w["name"], name_of(names, w["label"]), name_of(names, w["predicted"]), words.count(w["index"]), f"{w['loss']:.2f}"]
+             for w in evaluation["worst"]]
+    beside = "<h3>Most frequent errors</h3>" + table(["true class", "predicted", "images", "of the class"], pairs, 2) if pairs else ""
+    beside += folded("Accuracy of each class, worst first", table(["class", "images", "wrong", "accuracy"], rows, 1))
+    if worst:
+        beside += folded("Images with the largest loss", table(["image", "true class", "predicted", "index", "loss"], worst, 3))
+    return ["<h2>Errors</h2>", grid([*(card(p) for p in pictures if p.name == "confusion"), f'<div class="beside">{beside}</div>'])]
 
 
 def name_of(names: list[str], label: int) -> str:
@@ -167,12 +173,12 @@ def ranks(a: Analysis) -> list[str]:
                      words.seconds(r.mean_forward_s), words.seconds(r.mean_backward_s), words.seconds(r.mean_straggler_s),
                      words.seconds(r.mean_exchange_s), words.percent(r.times_last / max(a.steady.sum(), 1)),
                      words.seconds(r.median_lateness_s), words.digits(r.busy_cores), words.bytes_(r.sent_bytes / max(r.steps, 1)),
-                     words.bytes_(r.read_bytes), words.bytes_(r.peak_rss_bytes)])
+                     words.bytes_(r.peak_rss_bytes)])
     return ["<h2>Ranks</h2>",
             '<p class="soft">Step and lateness are medians, phases are means. Lateness is the arrival at the sum of gradients after '
             'the first rank. Busy cores is processor time by elapsed time.</p>',
             table(["rank", "host", "step", "data", "forward", "backward", "late rank", "exchange", "last in", "lateness",
-                   "busy cores", "sent a step", "read", "peak memory"], rows, 2)]
+                   "busy cores", "sent a step", "peak memory"], rows, 2)]
 
 
 def details(a: Analysis) -> list[str]:

@@ -22,7 +22,7 @@ EPOCH_COLUMNS = [
     "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_top5_accuracy", "learning_rate",
     "train_s", "val_s", "train_images", "val_images",
 ]
-MAY_BE_EMPTY = {"val_loss", "val_accuracy", "val_top5_accuracy"}
+MAY_BE_EMPTY = ["val_loss", "val_accuracy", "val_top5_accuracy"]
 MAY_BE_NOT_FINITE = {"loss", "train_loss", "val_loss"}  # a run that diverged
 
 
@@ -150,35 +150,49 @@ def read_log(path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
     if missing := [column for column in columns if column not in header]:
         raise RunError(f"{path} has no {plural('column', missing)} {enumerate_words(missing)} (its first line reads "
                        f"'{','.join(header)[:60]}…'). Was it written by another version?")
-    try:
-        table = pd.read_csv(io.BytesIO(whole), usecols=columns, dtype=np.float64, engine="c")[columns]
-        strict = [column for column in columns if column not in MAY_BE_EMPTY | MAY_BE_NOT_FINITE]
-        sound = bool(np.isfinite(table[strict].to_numpy()).all())
-    except (ValueError, pd.errors.ParserError):
-        sound = False
-    if not sound:
-        raise RunError(f"{path}, {first_fault(whole, header)}. Remove the line?")
+    if (table := read_if_sound(whole, header, columns)) is None:
+        if fault := find_fault(whole, header, columns):
+            raise RunError(f"{path}, {fault}. Remove the line?")
+        table = parse(whole, columns)
     for column in ("epoch", "step"):
         table[column] = table[column].astype(np.int64)
     return table
 
 
-def first_fault(whole: bytes, header: list[str]) -> str:
-    """Where and why a log is damaged; slow, for it is read line by line."""
+def parse(whole: bytes, columns: list[str]) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(whole), usecols=columns, dtype=np.float64)[columns]
+
+
+def read_if_sound(whole: bytes, header: list[str], columns: list[str]) -> pd.DataFrame | None:
+    """None if something looks odd (which a loss that is no number also does)."""
+    if whole.count(b",") != (len(header) - 1) * whole.count(b"\n"):
+        return None  # pandas would ignore columns too many
+    try:
+        table = parse(whole, columns)
+    except (ValueError, pd.errors.ParserError):
+        return None
+    return table if np.isfinite(table.drop(columns=MAY_BE_EMPTY, errors="ignore").to_numpy()).all() else None
+
+
+def find_fault(whole: bytes, header: list[str], columns: list[str]) -> str | None:
+    """Where and why a log is damaged, read line by line; None if it is sound after all."""
     for number, line in enumerate(whole.decode("utf-8", "replace").splitlines()[1:], start=2):
         fields = line.split(",")
         if len(fields) != len(header):
-            return f"line {number} has {len(fields)} columns instead of {len(header)}"
+            return f"line {number} has {len(fields)} {plural('column', fields)} instead of {len(header)}"
         for column, text in zip(header, fields):
-            if text == "" and column in MAY_BE_EMPTY:
-                continue
-            try:
-                sound = np.isfinite(float(text)) or column in MAY_BE_NOT_FINITE
-            except ValueError:
-                sound = False
-            if not sound:
+            if column in columns and not is_sound(column, text):
                 return f"line {number} says '{text[:20]}' for {column}"
-    return "some line is not a row of numbers"
+    return None
+
+
+def is_sound(column: str, text: str) -> bool:
+    if text == "":
+        return column in MAY_BE_EMPTY
+    try:
+        return bool(np.isfinite(float(text))) or column in MAY_BE_NOT_FINITE
+    except ValueError:
+        return False
 
 
 def plural(word: str, items) -> str:

@@ -19,6 +19,7 @@ from .aggregate import PHASES, Analysis
 from .words import count, percent
 
 BLUE, SKY, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8A8A8A"
+INK, AXIS, GRID = "#333333", "#666666", "#e4e4e4"  # of text, of axes and dashed lines, of the grid
 PHASE_COLOURS = {"wait_data": ORANGE, "forward": SKY, "backward": BLUE, "reduce_wait": RED, "straggler": RED,
                  "exchange": PURPLE, "optimizer": GREEN, "other": GREY}
 PHASE_NAMES = {"wait_data": "waiting for data", "forward": "forward", "backward": "backward", "reduce_wait": "sum of gradients",
@@ -28,9 +29,9 @@ WINDOWS = 120  # points of a smoothed curve
 MOST_RANKS, MOST_NUMBERED_CLASSES, MOST_NAMED_CLASSES = 24, 12, 40
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "brigade", "font.family": "DejaVu Sans", "font.size": 9,
-    "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#666666",
-    "axes.labelcolor": "#333333", "xtick.color": "#333333", "ytick.color": "#333333", "axes.grid": True,
-    "grid.color": "#E4E4E4", "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
+    "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": AXIS,
+    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.grid": True,
+    "text.parse_math": False, "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
 }
 
 
@@ -106,12 +107,11 @@ def draw_throughput(a: Analysis) -> Picture:
         axes.fill_between(x, low, high, color=GREEN, alpha=0.2, linewidth=0)
         axes.plot(x, middle, color=GREEN, **style)
     median = a.median_images_per_second
-    axes.axhline(median, color="#444444", linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.annotate(f"median {count(median)}", (1, median), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                  textcoords="offset points", ha="right", va="bottom", color="#333333")
+    axes.axhline(median, color=AXIS, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.set_ylim(0, 1.15 * max(widest, median))
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    label_ends(axes, [(median, f"median\n{count(median)}", INK)])
     axes.set(xlabel="time since the first step (s)", ylabel=f"images/s, {ranks_word(a)}")
     edges = windows(len(a.steps))
     return picture(figure, "throughput", "Throughput",

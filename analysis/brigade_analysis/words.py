@@ -66,7 +66,7 @@ def where_time_went(a: Analysis) -> str:
     step = seconds(float(a.phases["step"][a.steady].mean()))
     share = {phase: percent(a.share(phase)) for phase in a.phases}
     compute = percent(a.share("forward", "backward", "optimizer"))
-    text = (f"Of a step of {step}, {compute} was computation (forward {share['forward']}, backward {share['backward']}, "
+    text = (f"Of a step of {step} on average, {compute} was computation (forward {share['forward']}, backward {share['backward']}, "
             f"optimizer {share['optimizer']})")
     if len(a.ranks) > 1:
         text += (f", {share['reduce_wait']} was the sum of gradients where backward did not hide it (waiting for the last "
@@ -87,7 +87,7 @@ def who_is_late(a: Analysis) -> str:
            "between steps": "it starts its steps later"}[s.cause]
     return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the sum of gradients in {percent(s.last_share)} of the steps, "
             f"{seconds(s.delay_s)} after the others, because {why} ({seconds(s.excess_s[s.cause])} of it). "
-            f"It costs {percent(s.cost_share)} of the time.")
+            f"Were it as quick as the next to last rank, training would take {percent(s.cost_share)} less time.")
 
 
 def busy_cores(a: Analysis) -> str | None:
