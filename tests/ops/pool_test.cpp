@@ -28,6 +28,8 @@ const Case kCases[] = {
     {{1, 12, 11, 20}, square(2, 3)},     // gaps between windows
     {{3, 7, 7, 35}, square(7, 7)},       // global
     {{2, 8, 13, 6}, {2, 3, 1, 2, 1, 0, 0, 2}},
+    {{1, 7, 8, 6}, {3, 2, 2, 2, 1, 0, 1, 0}},  // clipped windows as large as a whole one of the other kind
+    {{1, 7, 9, 6}, {5, 3, 1, 1, 2, 0, 2, 0}},
 };
 
 // Few distinct values, so that windows hold equal ones and the first must win.
