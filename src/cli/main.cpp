@@ -83,7 +83,7 @@ int main(std::span<char*> arguments) {
   auto world = communication::Communicator::world();
   Call call{.command_line = {}, .arguments = {}, .communicator = world};
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    call.command_line += (i == 0 ? "" : " ") + std::string(arguments[i]);
+    call.command_line += fmt::format("{}{}", i == 0 ? "" : " ", arguments[i]);
     if (i >= 2) call.arguments.emplace_back(arguments[i]);
   }
   try {
