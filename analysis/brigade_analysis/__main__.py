@@ -11,7 +11,8 @@ BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="brigade_analysis", description="Tables, plots and a page from the logs of a run.")
+    parser = argparse.ArgumentParser(prog="brigade_analysis",
+                                     description="Tables, plots and a page from the logs of a run.")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="write RUN/report: index.html, tables and plots")
     report.add_argument("run", help="the directory that `brigade train --run` named")

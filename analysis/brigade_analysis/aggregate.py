@@ -130,7 +130,8 @@ def align(run: Run):
 
 
 def split_phases(grid: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    phases = {name: grid[name + "_s"] for name in ("wait_data", "forward", "backward", "optimizer", "reduce_wait", "step")}
+    phases = {name: grid[name + "_s"]
+              for name in ("wait_data", "forward", "backward", "optimizer", "reduce_wait", "step")}
     arrive = grid["reduce_arrive_s"]
     phases["straggler"] = np.minimum(phases["reduce_wait"], arrive.max(axis=1, keepdims=True) - arrive)
     phases["exchange"] = phases["reduce_wait"] - phases["straggler"]
@@ -210,7 +211,8 @@ def rank_table(a: Analysis) -> pd.DataFrame:
             "median_step_s": np.median(a.phases["step"][a.steady, column]),
             **{f"mean_{phase}_s": a.mean_s(phase)[column] for phase in PHASES},
             "times_last": times_last[column] if len(a.ranks) > 1 else 0,
-            "median_lateness_s": np.median(late), "p90_lateness_s": np.quantile(late, 0.9), "max_lateness_s": late.max(),
+            "median_lateness_s": np.median(late), "p90_lateness_s": np.quantile(late, 0.9),
+            "max_lateness_s": late.max(),
             "images": int(log["images"].sum()), "sent_bytes": int(log["sent_bytes"].sum()),
             "busy_cores": cpu_s / wall_s if cpu_s > 0 else np.nan,  # looked at twice a second: 0 in a very short run
             "read_bytes": int(log["read_bytes"].sum()), "written_bytes": int(log["written_bytes"].sum()),
@@ -243,7 +245,8 @@ def summary_row(a: Analysis) -> dict:
         "run": run.name, "network": str(run.info.get("network", "")), "ranks": int(run.number("ranks", len(a.ranks))),
         "threads_per_rank": int(run.number("threads_per_rank", 1)), "global_batch": int(run.number("global_batch")),
         "parameters": int(run.number("parameters")), "exit_reason": str(summary.get("exit_reason", "not finished")),
-        "epochs": int(np.nan_to_num(number_or_nan(summary.get("epochs", len(run.epochs))))), "steps": int(a.steps[-1]) + 1,
+        "epochs": int(np.nan_to_num(number_or_nan(summary.get("epochs", len(run.epochs))))),
+        "steps": int(a.steps[-1]) + 1,
         "accuracy": accuracy.get("accuracy", np.nan), "accuracy_of": accuracy.get("of", ""),
         "accuracy_images": accuracy.get("images", 0), "loss": accuracy.get("loss", np.nan),
         "images_per_second": middle, "images_per_second_p10": low, "images_per_second_p90": high,

@@ -8,15 +8,18 @@ from . import words
 from .aggregate import Analysis, final_accuracy, most_confused, rank_table, summary_row
 from .plots import AXIS, GRID, INK, PHASE_COLOURS, PHASE_NAMES, PHASES, Picture
 
+LONG_TABLE = 32  # rows; a longer one is folded
+
 STYLE = """
-:root { color-scheme: light dark; --text: #1d1d1f; --soft: #5c5c62; --line: #dcdce0; --card: #ffffff; --page: #f5f5f7; --warn: #fff4d6;
-  --ink: #333333; --axis: #666666; --grid: #e4e4e4; }
+:root { color-scheme: light dark; --text: #1d1d1f; --soft: #5c5c62; --line: #dcdce0; --card: #ffffff; --page: #f5f5f7;
+  --warn: #fff4d6; --ink: #333333; --axis: #666666; --grid: #e4e4e4; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #ececee; --soft: #a5a5ad; --line: #3a3a3e; --card: #1f1f22; --page: #141416; --warn: #463a14;
     --ink: #d4d4d8; --axis: #8e8e96; --grid: #333338; }
 }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+body { margin: 0; background: var(--page); color: var(--text);
+  font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 1160px; margin: 0 auto; padding: 1.2rem 1rem 3rem; }
 h1 { font-size: 1.7rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; }
@@ -66,7 +69,8 @@ $body
 
 def page(a: Analysis, pictures: list[Picture]) -> str:
     curves = [p for p in pictures if p.name != "confusion"]
-    body = [head(a), "<h2>Curves</h2>", grid(map(card, curves)), *errors(a, pictures), *epoch_table(a), *ranks(a), *details(a)]
+    body = [head(a), "<h2>Curves</h2>", grid(map(card, curves)), *errors(a, pictures), *epochs(a), *ranks(a),
+            *details(a)]
     return PAGE.substitute(title=escape(f"Brigade: {a.run.name}"), style=STYLE, body="\n".join(body))
 
 
@@ -99,24 +103,27 @@ def tiles(a: Analysis, row: dict) -> str:
     parts = [f"{words.seconds(row[key])} {what}" for key, what in
              (("startup_s", "start-up"), ("train_s", "training"), ("val_s", "validation")) if np.isfinite(row[key])]
     hosts = len(set(a.run.info.get("hosts") or [])) or 1
+    of = f"of {words.count(final['images'])} {final['of']} images" if final else "not known: no epoch is finished"
+    rate, mean_rate = row["images_per_second"], row["mean_images_per_second"]
+    over_all = f"; {words.count(mean_rate)} over all of training" if mean_rate > 0 else ""
+    threads = words.times(row["threads_per_rank"], "thread")
     content = [
-        (words.percent(row["accuracy"], 2),
-         f"accuracy of {words.count(final['images'])} {final['of']} images" if final else "accuracy: no epoch is finished"),
-        (words.count(row["images_per_second"]), "images/s, median step, all ranks" + (
-            f"; {words.count(row['mean_images_per_second'])} over all of training" if row["mean_images_per_second"] > 0 else "")),
+        (words.percent(row["accuracy"], 2), f"accuracy {of}"),
+        (words.count(rate), f"images/s, median step, all ranks{over_all}"),
         (words.seconds(total), ", ".join(parts)),
-        (words.times(row["ranks"], "rank"), f"of {words.times(row['threads_per_rank'], 'thread')} on {words.times(hosts, 'host')}"),
+        (words.times(row["ranks"], "rank"), f"of {threads} on {words.times(hosts, 'host')}"),
         (words.seconds(row["median_step_s"]), f"a step of {words.count(row['global_batch'])} images"),
     ]
-    return '<div class="tiles">' + "".join(
-        f'<div class="tile"><b>{escape(big)}</b><span>{escape(small)}</span></div>' for big, small in content) + "</div>"
+    cards = (f'<div class="tile"><b>{escape(big)}</b><span>{escape(small)}</span></div>' for big, small in content)
+    return f'<div class="tiles">{"".join(cards)}</div>'
 
 
 def time_bar(a: Analysis) -> str:
     shown = [(PHASE_NAMES[p], PHASE_COLOURS[p], a.share(p)) for p in PHASES if a.share(p) >= 0.0005]
     bar = "".join(f'<div style="flex:{share:.4f};background:{colour}" title="{name} {words.percent(share)}"></div>'
                   for name, colour, share in shown)
-    key = "".join(f'<span><i style="background:{colour}"></i>{name} {words.percent(share)}</span>' for name, colour, share in shown)
+    key = "".join(f'<span><i style="background:{colour}"></i>{name} {words.percent(share)}</span>'
+                  for name, colour, share in shown)
     return f'<div class="bar" role="img" aria-label="shares of a step">{bar}</div><div class="key">{key}</div>'
 
 
@@ -143,42 +150,50 @@ def errors(a: Analysis, pictures: list[Picture]) -> list[str]:
     rows = [[c["name"], words.count(c["samples"]), words.count(c["samples"] - c["correct"]),
              words.percent(c["correct"] / max(c["samples"], 1), 2)]
             for c in sorted(evaluation["classes"], key=lambda c: c["correct"] / max(c["samples"], 1))]
-    worst = [[w["name"], name_of(names, w["label"]), name_of(names, w["predicted"]), words.count(w["index"]), f"{w['loss']:.2f}"]
-             for w in evaluation["worst"]]
-    beside = "<h3>Most frequent errors</h3>" + table(["true class", "predicted", "images", "of the class"], pairs, 2) if pairs else ""
+    worst = [[w["name"], name_of(names, w["label"]), name_of(names, w["predicted"]), words.count(w["index"]),
+              number(w["loss"], 2)] for w in evaluation["worst"]]
+    beside = ""
+    if pairs:
+        titles = ["true class", "predicted", "images", "of the class"]
+        beside += f"<h3>Most frequent errors</h3>{table(titles, pairs, 2)}"
     beside += folded("Accuracy of each class, worst first", table(["class", "images", "wrong", "accuracy"], rows, 1))
     if worst:
-        beside += folded("Images with the largest loss", table(["image", "true class", "predicted", "index", "loss"], worst, 3))
-    return ["<h2>Errors</h2>", grid([*(card(p) for p in pictures if p.name == "confusion"), f'<div class="beside">{beside}</div>'])]
+        titles = ["image", "true class", "predicted", "index", "loss"]
+        beside += folded("Images with the largest loss", table(titles, worst, 3))
+    matrix = [card(p) for p in pictures if p.name == "confusion"]
+    return ["<h2>Errors</h2>", grid([*matrix, f'<div class="beside">{beside}</div>'])]
 
 
 def name_of(names: list[str], label: int) -> str:
     return names[label] if 0 <= label < len(names) else str(label)
 
 
-def epoch_table(a: Analysis) -> list[str]:
+def epochs(a: Analysis) -> list[str]:
     if len(a.run.epochs) == 0:
         return []
-    rows = [[str(int(e.epoch)), f"{e.train_loss:.4f}", words.percent(e.train_accuracy, 2), number(e.val_loss, 4),
+    rows = [[str(int(e.epoch)), number(e.train_loss, 4), words.percent(e.train_accuracy, 2), number(e.val_loss, 4),
              words.percent(e.val_accuracy, 2), words.percent(e.val_top5_accuracy, 2), f"{e.learning_rate:.3g}",
              words.seconds(e.train_s), words.seconds(e.val_s)] for e in a.run.epochs.itertuples()]
-    return ["<h2>Epochs</h2>", table(["epoch", "training loss", "training accuracy", "validation loss", "validation accuracy",
-                                      "top 5", "learning rate", "training", "validation"], rows, 0)]
+    titles = ["epoch", "training loss", "training accuracy", "validation loss", "validation accuracy", "top 5",
+              "learning rate", "training", "validation"]
+    sheet = table(titles, rows, 0)
+    return ["<h2>Epochs</h2>", sheet if len(rows) <= LONG_TABLE else folded(f"All {len(rows)} epochs", sheet)]
 
 
 def ranks(a: Analysis) -> list[str]:
-    rows = []
-    for r in rank_table(a).itertuples():
-        rows.append([str(r.rank), r.host or words.MISSING, words.seconds(r.median_step_s), words.seconds(r.mean_wait_data_s),
-                     words.seconds(r.mean_forward_s), words.seconds(r.mean_backward_s), words.seconds(r.mean_straggler_s),
-                     words.seconds(r.mean_exchange_s), words.percent(r.times_last / max(a.steady.sum(), 1)),
-                     words.seconds(r.median_lateness_s), words.digits(r.busy_cores), words.bytes_(r.sent_bytes / max(r.steps, 1)),
-                     words.bytes_(r.peak_rss_bytes)])
+    rows = [[str(r.rank), r.host or words.MISSING,
+             *map(words.seconds, (r.median_step_s, r.mean_wait_data_s, r.mean_forward_s, r.mean_backward_s,
+                                  r.mean_straggler_s, r.mean_exchange_s)),
+             words.percent(r.times_last / max(a.steady.sum(), 1)), words.seconds(r.median_lateness_s),
+             words.digits(r.busy_cores), words.bytes_(r.sent_bytes / max(r.steps, 1)), words.bytes_(r.peak_rss_bytes)]
+            for r in rank_table(a).itertuples()]
+    titles = ["rank", "host", "step", "data", "forward", "backward", "late rank", "exchange", "last in", "lateness",
+              "busy cores", "sent a step", "peak memory"]
+    sheet = table(titles, rows, 2)
     return ["<h2>Ranks</h2>",
-            '<p class="soft">Step and lateness are medians, phases are means. Lateness is the arrival at the sum of gradients after '
-            'the first rank. Busy cores is processor time by elapsed time.</p>',
-            table(["rank", "host", "step", "data", "forward", "backward", "late rank", "exchange", "last in", "lateness",
-                   "busy cores", "sent a step", "peak memory"], rows, 2)]
+            '<p class="soft">Step and lateness are medians, phases are means. Lateness is the arrival at the sum of '
+            "gradients after the first rank. Busy cores is processor time by elapsed time.</p>",
+            sheet if len(rows) <= LONG_TABLE else folded(f"All {len(rows)} ranks", sheet)]
 
 
 def details(a: Analysis) -> list[str]:
@@ -189,8 +204,10 @@ def details(a: Analysis) -> list[str]:
     rows += [[f"build: {key}", str(value)] for key, value in dict_of(info, "build").items()]
     rows += [[f"environment: {key}", str(value)] for key, value in dict_of(info, "environment").items()]
     rows += [[f"--{key}", str(value)] for key, value in dict_of(info, "options").items()]
-    lines = "".join(f'<tr><td class="left">{escape(key)}</td><td class="left wrap">{escape(value)}</td></tr>' for key, value in rows if value)
-    return ["<h2>How it was run</h2>", folded("Options, build and environment", f'<div class="sheet"><table>{lines}</table></div>')]
+    lines = "".join(f'<tr><td class="left">{escape(key)}</td><td class="left wrap">{escape(value)}</td></tr>'
+                    for key, value in rows if value)
+    sheet = f'<div class="sheet"><table>{lines}</table></div>'
+    return ["<h2>How it was run</h2>", folded("Options, build and environment", sheet)]
 
 
 def dict_of(info: dict, key: str) -> dict:

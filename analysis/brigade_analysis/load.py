@@ -70,7 +70,8 @@ def load_run(path: str | Path) -> Run:
 
 
 def read_ranks(path: Path, ranks: int, notes: list[str]) -> dict[int, pd.DataFrame]:
-    found = {int(match[1]): file for file in path.glob("steps-*.csv") if (match := re.fullmatch(r"steps-(\d+)", file.stem))}
+    found = {int(match[1]): file for file in path.glob("steps-*.csv")
+             if (match := re.fullmatch(r"steps-(\d+)", file.stem))}
     logs = {}
     for rank in sorted(rank for rank in found if rank < ranks):
         log = read_log(found[rank], STEP_COLUMNS, notes)
@@ -124,7 +125,8 @@ def read_evaluation(path: Path, notes: list[str]) -> dict | None:
                 "top1_accuracy": as_number(value["top1_accuracy"]), "top5_accuracy": as_number(value["top5_accuracy"]),
                 "classes": classes, "confusion": confusion if confusion.size else None,
                 "worst": [{"name": str(w["name"]), "index": int(w["index"]), "label": int(w["label"]),
-                           "predicted": int(w["predicted"]), "loss": as_number(w["loss"])} for w in value.get("worst", [])]}
+                           "predicted": int(w["predicted"]), "loss": as_number(w["loss"])}
+                          for w in value.get("worst", [])]}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         notes.append(f"{path} is not what `brigade evaluate` writes ({why}). It is left out.")

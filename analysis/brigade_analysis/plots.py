@@ -18,12 +18,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from .aggregate import PHASES, Analysis
 from .words import count, percent
 
-BLUE, SKY, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8A8A8A"
+BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
+RED, PURPLE, GREY = "#D55E00", "#CC79A7", "#8A8A8A"
 INK, AXIS, GRID = "#333333", "#666666", "#e4e4e4"  # of text, of axes and dashed lines, of the grid
 PHASE_COLOURS = {"wait_data": ORANGE, "forward": SKY, "backward": BLUE, "reduce_wait": RED, "straggler": RED,
                  "exchange": PURPLE, "optimizer": GREEN, "other": GREY}
-PHASE_NAMES = {"wait_data": "waiting for data", "forward": "forward", "backward": "backward", "reduce_wait": "sum of gradients",
-               "straggler": "waiting for the last rank", "exchange": "exchange", "optimizer": "optimizer", "other": "rest"}
+PHASE_NAMES = {"wait_data": "waiting for data", "forward": "forward", "backward": "backward",
+               "reduce_wait": "sum of gradients", "straggler": "waiting for the last rank", "exchange": "exchange",
+               "optimizer": "optimizer", "other": "rest"}
 WIDTH, HEIGHT = 5.8, 3.3  # inches; small, so that a phone need not shrink the text much
 WINDOWS = 120  # points of a smoothed curve
 MOST_RANKS, MOST_NUMBERED_CLASSES, MOST_NAMED_CLASSES = 24, 12, 40
@@ -31,7 +33,8 @@ STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "brigade", "font.family": "DejaVu Sans", "font.size": 9,
     "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": AXIS,
     "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.grid": True,
-    "text.parse_math": False, "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
+    "text.parse_math": False, "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "legend.frameon": False, "lines.linewidth": 1.6,
 }
 
 
@@ -62,11 +65,13 @@ def draw_loss(a: Analysis) -> Picture:
     tops = [np.nanmax(high[len(high) // 50:])]
     epochs = a.run.epochs
     if np.isfinite(epochs["val_loss"].astype(float)).any():
-        axes.plot(epochs["step"] / (per_epoch or 1), epochs["val_loss"], "o-", color=RED, markersize=4, label="validation")
+        axes.plot(epochs["step"] / (per_epoch or 1), epochs["val_loss"], "o-", color=RED, markersize=4,
+                  label="validation")
         tops.append(epochs["val_loss"].max())
     axes.set_ylim(0, 1.05 * max(tops) if np.isfinite(max(tops)) else None)
     axes.set_xlim(left=0)
-    axes.set(ylabel="cross-entropy loss (nats)", xlabel=f"epoch ({count(per_epoch)} steps each)" if per_epoch else "step")
+    axes.set(ylabel="cross-entropy loss (nats)",
+             xlabel=f"epoch ({count(per_epoch)} steps each)" if per_epoch else "step")
     axes.legend(loc="upper right")
     return picture(figure, "loss", "Loss", f"Median of {steps_a_window(edges)}; the band holds 80 % of them.")
 
@@ -81,10 +86,11 @@ def draw_accuracy(a: Analysis) -> Picture | None:
         lines.append(("val_top5_accuracy", "validation, top 5", PURPLE))
     ends = []
     for column, name, colour in lines:
-        values = 100 * epochs[column].astype(float)
-        if np.isfinite(values).any():
-            axes.plot(epochs["epoch"], values, "o-", color=colour, markersize=4)
-            ends.append((values[np.isfinite(values)].iloc[-1], f"{name} {values[np.isfinite(values)].iloc[-1]:.2f} %", colour))
+        known = epochs[np.isfinite(epochs[column].astype(float))]
+        if len(known) > 0:
+            values = 100 * known[column]
+            axes.plot(known["epoch"], values, "o-", color=colour, markersize=4)
+            ends.append((values.iloc[-1], f"{name} {values.iloc[-1]:.2f} %", colour))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(x=0.03, y=0.12)
     label_ends(axes, ends)
@@ -183,7 +189,8 @@ def draw_lateness(a: Analysis) -> Picture | None:
     axes.set_xlim(-0.02 * high.max(), 1.3 * max(high.max(), 1e-3))
     axes.set_xlabel("arrival after the first rank (ms)")
     return picture(figure, "lateness", "Who is late at the sum of gradients",
-                   f"Dot: median; bar: 80 % of the steps. All ranks leave the sum together, so the last one sets the pace.{note}")
+                   "Dot: median; bar: 80 % of the steps. All ranks leave the sum together, so the last one sets the "
+                   f"pace.{note}")
 
 
 def draw_confusion(a: Analysis) -> Picture | None:
@@ -284,7 +291,7 @@ def label_ends(axes, ends: list[tuple[float, str, str]]) -> None:
 
 def picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
     out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return Picture(name, title, caption, tidy(out.getvalue(), name))
 
 

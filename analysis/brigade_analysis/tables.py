@@ -32,8 +32,8 @@ def text_summary(a: Analysis) -> str:
         f"{row['exit_reason']}",
         f"  accuracy    {words.accuracy(a)}",
         f"  throughput  {words.count(row['images_per_second'])} images/s (median step; 10 % to 90 %: "
-        f"{words.count(row['images_per_second_p10'])} to {words.count(row['images_per_second_p90'])}; over all of training: "
-        f"{words.count(row['mean_images_per_second'])})",
+        f"{words.count(row['images_per_second_p10'])} to {words.count(row['images_per_second_p90'])}; "
+        f"over all of training: {words.count(row['mean_images_per_second'])})",
         f"  time        {time}: {', '.join(parts)}",
         f"  ranks       {words.machines(a)}, peak memory {words.bytes_(row['peak_rss_bytes'])} a rank",
         f"  {words.where_time_went(a)}",

@@ -66,11 +66,11 @@ def where_time_went(a: Analysis) -> str:
     step = seconds(float(a.phases["step"][a.steady].mean()))
     share = {phase: percent(a.share(phase)) for phase in a.phases}
     compute = percent(a.share("forward", "backward", "optimizer"))
-    text = (f"Of a step of {step} on average, {compute} was computation (forward {share['forward']}, backward {share['backward']}, "
-            f"optimizer {share['optimizer']})")
+    text = (f"Of a step of {step} on average, {compute} was computation (forward {share['forward']}, "
+            f"backward {share['backward']}, optimizer {share['optimizer']})")
     if len(a.ranks) > 1:
-        text += (f", {share['reduce_wait']} was the sum of gradients where backward did not hide it (waiting for the last "
-                 f"rank {share['straggler']}, exchange {share['exchange']})")
+        text += (f", {share['reduce_wait']} was the sum of gradients where backward did not hide it (waiting for "
+                 f"the last rank {share['straggler']}, exchange {share['exchange']})")
     else:
         text += f", {share['reduce_wait']} the end of the reduction"
     return text + f", {share['wait_data']} waiting for data and {share['other']} the rest."
@@ -85,9 +85,9 @@ def who_is_late(a: Analysis) -> str:
                 f"{seconds(s.delay_s)} after the others.")
     why = {"data": "it waits for data longer", "compute": "its forward and backward take longer",
            "between steps": "it starts its steps later"}[s.cause]
-    return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the sum of gradients in {percent(s.last_share)} of the steps, "
-            f"{seconds(s.delay_s)} after the others, because {why} ({seconds(s.excess_s[s.cause])} of it). "
-            f"Were it as quick as the next to last rank, training would take {percent(s.cost_share)} less time.")
+    return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the sum of gradients in {percent(s.last_share)} "
+            f"of the steps, {seconds(s.delay_s)} after the others, because {why} "
+            f"({seconds(s.excess_s[s.cause])} of it). Were it as quick as the next to last rank, training would take {percent(s.cost_share)} less time.")
 
 
 def busy_cores(a: Analysis) -> str | None:
@@ -129,5 +129,5 @@ def machines(a: Analysis) -> str:
     """'2 ranks × 1 thread on 1 host'"""
     run = a.run
     hosts = len(set(run.info.get("hosts") or [])) or 1
-    return (f"{times(int(run.number('ranks', len(a.ranks))), 'rank')} × {times(int(run.number('threads_per_rank', 1)), 'thread')} "
-            f"on {times(hosts, 'host')}")
+    ranks, threads = int(run.number("ranks", len(a.ranks))), int(run.number("threads_per_rank", 1))
+    return f"{times(ranks, 'rank')} × {times(threads, 'thread')} on {times(hosts, 'host')}"

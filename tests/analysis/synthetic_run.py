@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "analysis"))
 
-STEP_HEADER = ("epoch,step,start_s,wait_data_s,forward_s,backward_s,reduce_wait_s,optimizer_s,reduce_arrive_s,step_s,images,loss,"
-               "learning_rate,sent_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
-               "peak_rss_bytes\n")
-EPOCH_HEADER = ("epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,val_top5_accuracy,learning_rate,train_s,val_s,"
-                "train_images,val_images\n")
+STEP_HEADER = (
+    "epoch,step,start_s,wait_data_s,forward_s,backward_s,reduce_wait_s,optimizer_s,reduce_arrive_s,step_s,images,loss,"
+    "learning_rate,sent_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
+    "peak_rss_bytes\n")
+EPOCH_HEADER = (
+    "epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,val_top5_accuracy,learning_rate,train_s,val_s,"
+    "train_images,val_images\n")
+BEFORE_THE_SUM = ("wait_data", "forward", "backward")
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
@@ -75,9 +78,10 @@ def simulate(run: Synthetic, first_epoch: int):
             cold = 2 if (epoch - first_epoch) * run.steps_per_epoch + step % run.steps_per_epoch < run.cold_steps else 1
 
             def duration(phase, rank):
-                return cold * getattr(run, phase + "_s") * (1 + run.noise * draw.gauss(0, 1) ** 2) + run.late.get((rank, phase), 0)
+                disturbed = getattr(run, phase + "_s") * (1 + run.noise * draw.gauss(0, 1) ** 2)
+                return cold * disturbed + run.late.get((rank, phase), 0)
 
-            phases = [[duration(phase, rank) for phase in ("wait_data", "forward", "backward")] for rank in range(run.ranks)]
+            phases = [[duration(phase, rank) for phase in BEFORE_THE_SUM] for rank in range(run.ranks)]
             arrive = [now[rank] + sum(phases[rank]) for rank in range(run.ranks)]
             leave = max(arrive) + duration("exchange", 0)
             for rank in range(run.ranks):
@@ -87,7 +91,8 @@ def simulate(run: Synthetic, first_epoch: int):
                     ",".join([str(epoch), str(step), f"{now[rank]:.6f}", *(f"{s:.6f}" for s in phases[rank]),
                               f"{leave - arrive[rank]:.6f}", f"{run.optimizer_s:.6f}", f"{arrive[rank]:.6f}",
                               f"{end - now[rank]:.6f}", str(run.images), f"{loss_at(step, run):.9g}", "0.05", "1820072",
-                              f"{0.4 if looks else 0:.6f}", "0.000000", "0", "0", "0", "3" if looks else "0", str(100_000_000 + rank)]))
+                              f"{0.4 if looks else 0:.6f}", "0.000000", "0", "0", "0", "3" if looks else "0",
+                              str(100_000_000 + rank)]))
                 now[rank] = end
         images = run.ranks * run.images * run.steps_per_epoch
         val = f"{0.6 / epoch:.9g},{1 - 0.2 / epoch:.9g},0.99" if run.validates else ",,"
@@ -148,4 +153,5 @@ def append(path, header: str, rows: list[str]) -> None:
 
 if __name__ == "__main__":
     ranks = int(sys.argv[2]) if len(sys.argv) > 2 else 4
-    write_run(sys.argv[1], Synthetic(ranks=ranks, epochs=6, steps_per_epoch=300, noise=0.06, late={(1, "backward"): 0.004}))
+    write_run(sys.argv[1], Synthetic(ranks=ranks, epochs=6, steps_per_epoch=300, noise=0.06,
+                                     late={(1, "backward"): 0.004}))

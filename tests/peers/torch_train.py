@@ -4,7 +4,8 @@
     /usr/bin/python3 tests/peers/torch_train.py --network fashion-cnn --batch 64 --ranks 2 --threads 1
 
 Forward, backward, gradient averaging and SGD with momentum, in float32 and eager mode, on synthetic images that
-are already in memory: neither input nor logging is counted. Every choice that could slow PyTorch down is made in its favour:
+are already in memory: neither input nor logging is counted. Every choice that could slow PyTorch down
+is made in its favour:
 
 - tcmalloc is preloaded where it is installed: glibc returns large blocks to the system, and the page faults of
   fetching them anew would cost up to half of the throughput;
@@ -52,11 +53,11 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=NETWORKS, default="fashion-cnn")
     parser.add_argument("--batch", type=int, default=64, help="images of one step on each rank")
-    parser.add_argument("--ranks", type=int, default=1, help="processes; 2 and more use DistributedDataParallel over gloo")
+    parser.add_argument("--ranks", type=int, default=1, help="processes; from 2: DistributedDataParallel over gloo")
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
     parser.add_argument("--format", choices=[*FORMATS, "best"], default="best", help="of activations in memory")
     for option, value in (("--channels-last", FORMATS[0]), ("--no-channels-last", FORMATS[1])):
-        parser.add_argument(option, dest="format", action="store_const", const=value, help=f"the same as --format {value}")
+        parser.add_argument(option, dest="format", action="store_const", const=value, help=f"is --format {value}")
     parser.add_argument("--blocks", type=int, default=9, help="measured, of each format")
     parser.add_argument("--steps", type=int, default=20, help="in a block")
     parser.add_argument("--warmup", type=int, default=10, help="steps before the first block")
