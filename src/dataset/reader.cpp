@@ -1,9 +1,11 @@
 // Random access over the shards of a split. Two ways to the same pixels:
 //
-// mmap         a sample is copied out of the page cache. The first time a sample is asked for its pages may be on
-//              storage, so the kernel is asked for all such samples of a batch before the first is waited for.
+// mmap         a sample is copied out of the page cache. While pages come from storage, the kernel is asked for all
+//              samples of a batch before the first is waited for, so that storage sees a deep queue.
 // independent  H5Dread, in file order, neighbours together; for file systems whose mappings are slow or unreliable.
 #include "brigade/dataset/reader.hpp"
+
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -77,10 +79,10 @@ class MmapReader final : public ReaderBase {
 
   void read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels) override {
     places_.clear();
-    for (const std::int64_t index : indices) {
-      places_.push_back(directory().find(index));
-      if (!seen(index)) shards_[places_.back().shard].will_need(places_.back().row);
-    }
+    for (const std::int64_t index : indices) places_.push_back(directory().find(index));
+    if (asking_ > 0)
+      for (const auto& [shard, row] : places_) shards_[shard].will_need(row);
+    const long faults = major_faults();
     for (std::size_t i = 0; i < indices.size(); ++i) {
       const auto [shard, row] = places_[i];
       const MappedShard& source = shards_[shard];
@@ -90,6 +92,7 @@ class MmapReader final : public ReaderBase {
       std::memcpy(pixels + i * sample_bytes(), bytes.data(), bytes.size());
       labels[i] = source.file().labels()[static_cast<std::size_t>(row)];
     }
+    asking_ = major_faults() != faults ? kPatience : std::max(0, asking_ - 1);
   }
 
   std::string name(std::int64_t index) const override {
@@ -106,7 +109,16 @@ class MmapReader final : public ReaderBase {
       __builtin_prefetch(bytes.data() + line);
   }
 
+  // How often this thread has waited for storage.
+  static long major_faults() {
+    rusage usage{};
+    return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_majflt : 0;
+  }
+
   static constexpr std::size_t kPrefetchBytes = 2048;
+  // The kernel is asked (1 us a sample) until this many batches in a row have come out of memory alone.
+  static constexpr int kPatience = 32;
+  int asking_ = kPatience;
   std::vector<MappedShard> shards_;
   std::vector<Location> places_;
 };

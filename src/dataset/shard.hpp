@@ -1,7 +1,7 @@
 // One shard: an HDF5 file with `/images` uint8 [n, h, w, c], `/labels` int32 [n], `/checksums` uint32 [n],
 // `/names` fixed-length strings [n] and `/skipped` int64 [k] (docs/formats.md).
 //
-// The datasets are contiguous and begin on page boundaries, so that a reader may map them; object times are
+// The datasets are contiguous, so that a reader may map them, and large ones begin on page boundaries; object times are
 // switched off, so that equal contents are equal bytes.
 #pragma once
 

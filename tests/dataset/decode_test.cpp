@@ -1,0 +1,153 @@
+#include <array>
+#include <cstdlib>
+
+#include "../src/dataset/decode_image.hpp"
+#include "../src/dataset/resize.hpp"
+#include "dataset/support.hpp"
+
+namespace brigade::dataset::testing {
+namespace {
+
+RgbImage decode(const Bytes& file, std::int64_t enough = 0) {
+  return decode_image(std::as_bytes(std::span(file)), enough);
+}
+
+// The same formula in the Pillow script below.
+RgbImage formula(std::int64_t height, std::int64_t width) {
+  RgbImage image{.height = height, .width = width, .pixels = {}};
+  for (std::int64_t y = 0; y < height; ++y)
+    for (std::int64_t x = 0; x < width; ++x)
+      for (std::int64_t c = 0; c < 3; ++c)
+        image.pixels.push_back(static_cast<std::uint8_t>((y * y * 31 + x * 57 + c * 101 + x * y * 7) % 256));
+  return image;
+}
+
+// Smooth, so that JPEG keeps it nearly.
+Bytes slope(int height, int width, int components) {
+  Bytes pixels;
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      for (int c = 0; c < components; ++c) pixels.push_back(static_cast<std::uint8_t>(40 + 2 * y + 3 * x + 20 * c));
+  return pixels;
+}
+
+void expect_near(const Bytes& got, const Bytes& expected, int tolerance) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_LE(std::abs(got[i] - expected[i]), tolerance) << i;
+}
+
+TEST(Png, EveryKindBecomesRgb) {
+  const Bytes rgb = slope(5, 7, 3);
+  Bytes grey, grey_alpha, rgba, from_grey;
+  for (std::size_t i = 0; i < rgb.size(); i += 3) {
+    const auto alpha = static_cast<std::uint8_t>(i);
+    grey.push_back(rgb[i]);
+    grey_alpha.insert(grey_alpha.end(), {rgb[i], alpha});
+    rgba.insert(rgba.end(), {rgb[i], rgb[i + 1], rgb[i + 2], alpha});
+    from_grey.insert(from_grey.end(), 3, rgb[i]);
+  }
+  EXPECT_EQ(decode(png(rgb, 5, 7, 3)).pixels, rgb);
+  EXPECT_EQ(decode(png(rgba, 5, 7, 4)).pixels, rgb);  // alpha is dropped
+  EXPECT_EQ(decode(png(grey, 5, 7, 1)).pixels, from_grey);
+  EXPECT_EQ(decode(png(grey_alpha, 5, 7, 2)).pixels, from_grey);
+  const auto image = decode(palette_png({0, 2, 1, 1}, 2, 2, {1, 2, 3, 40, 50, 60, 255, 254, 253}));
+  EXPECT_EQ(image.height, 2);
+  EXPECT_EQ(image.pixels, (Bytes{1, 2, 3, 255, 254, 253, 40, 50, 60, 40, 50, 60}));
+}
+
+TEST(Jpeg, EveryKindBecomesRgb) {
+  const auto colour = decode(jpeg(slope(16, 24, 3), 16, 24, 3, 100));
+  EXPECT_EQ(colour.height, 16);
+  EXPECT_EQ(colour.width, 24);
+  expect_near(colour.pixels, slope(16, 24, 3), 4);
+
+  Bytes from_grey;
+  for (const auto value : slope(16, 24, 1)) from_grey.insert(from_grey.end(), 3, value);
+  expect_near(decode(jpeg(slope(16, 24, 1), 16, 24, 1, 100)).pixels, from_grey, 2);
+
+  Bytes inks, mixed;  // as Adobe stores them: 255 is no ink
+  for (int i = 0; i < 16 * 16; ++i) {
+    inks.insert(inks.end(), {200, 100, 50, 128});
+    mixed.insert(mixed.end(), {100, 50, 25});
+  }
+  expect_near(decode(jpeg(inks, 16, 16, 4, 100)).pixels, mixed, 2);
+}
+
+TEST(Jpeg, IsDecodedSmallerIfThatIsEnough) {
+  const auto file = jpeg(slope(48, 64, 1), 48, 64, 1);
+  for (const auto& [enough, height] : std::initializer_list<std::pair<std::int64_t, std::int64_t>>{
+           {0, 48}, {48, 48}, {25, 48}, {24, 24}, {12, 12}, {6, 6}, {1, 6}})
+    EXPECT_EQ(decode(file, enough).height, height) << enough;
+}
+
+TEST(Image, NoCutOrFlippedFileIsTakenForWholeOrCrashes) {
+  Bytes noise;
+  for (std::int64_t i = 0; i < 24 * 24 * 3; ++i) noise.push_back(pixel(1, i));
+  for (const auto& file : {jpeg(noise, 24, 24, 3), png(noise, 24, 24, 3)}) {
+    for (std::size_t size = 0; size + 16 < file.size(); ++size)
+      EXPECT_THROW(decode(Bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size))), DataError) << size;
+    for (std::size_t i = 2; i < file.size(); ++i) {
+      auto flipped = file;
+      flipped[i] ^= 0x41;
+      try {
+        const auto image = decode(flipped);
+        EXPECT_EQ(image.pixels.size(), static_cast<std::size_t>(3 * image.height * image.width));
+      } catch (const DataError&) {
+      }
+    }
+  }
+}
+
+TEST(Image, BombsAreRefusedBeforeMemoryIsTaken) {
+  auto file = jpeg(slope(8, 8, 3), 8, 8, 3);
+  for (std::size_t i = 0; i + 9 < file.size(); ++i)
+    if (file[i] == 0xFF && file[i + 1] == 0xC0) {  // the frame header: 65500 x 65500
+      file[i + 5] = file[i + 7] = 0xFF;
+      file[i + 6] = file[i + 8] = 0xDC;
+    }
+  EXPECT_HAS(message_of<DataError>([&] { decode(file); }), "pixels, more than");
+}
+
+// Pillow 9.4: Image.fromarray(formula).resize((width, height), Image.BILINEAR), where
+// y, x, c = np.mgrid[0:h, 0:w, 0:3]; formula = ((y*y*31 + x*57 + c*101 + x*y*7) % 256).astype(np.uint8)
+TEST(Resize, EqualsPillow) {
+  struct Case {
+    std::int64_t in_height, in_width, height, width;
+    Bytes expected;
+  };
+  const std::array cases{
+      Case{7, 5, 3, 4, {56,  143, 152, 106, 130, 75, 147, 85,  116, 139, 121, 167, 102, 143, 150, 123, 132, 94,
+                        108, 108, 149, 93,  175, 80, 97,  134, 125, 126, 128, 110, 117, 141, 165, 139, 158, 112}},
+      Case{4, 4, 7, 6, {0,   101, 202, 29,  130, 103, 67,  168, 13,  104, 205, 50,  143, 116, 89,  171, 16,  117,
+                        11,  112, 213, 41,  142, 115, 81,  167, 27,  120, 145, 66,  160, 87,  106, 190, 35,  136,
+                        29,  130, 231, 61,  162, 135, 103, 164, 49,  145, 48,  91,  188, 42,  134, 219, 64,  165,
+                        78,  179, 152, 112, 149, 122, 135, 108, 103, 95,  68,  147, 119, 92,  129, 152, 125, 98,
+                        117, 218, 81,  153, 135, 108, 160, 61,  146, 50,  96,  194, 49,  141, 123, 75,  176, 40,
+                        59,  160, 170, 97,  152, 125, 132, 129, 93,  121, 70,  143, 74,  93,  148, 30,  131, 140,
+                        23,  124, 225, 62,  163, 136, 114, 172, 60,  166, 54,  112, 90,  63,  164, 1,   102, 203}},
+      Case{9, 13, 2, 2, {120, 128, 124, 135, 128, 121, 124, 134, 133, 129, 121, 119}}};
+  for (const auto& [in_height, in_width, height, width, expected] : cases) {
+    const auto image = resize(formula(in_height, in_width), height, width);
+    EXPECT_EQ(image.height, height);
+    EXPECT_EQ(image.width, width);
+    EXPECT_EQ(image.pixels, expected) << height << "x" << width;
+  }
+  EXPECT_EQ(resize(formula(5, 5), 5, 5).pixels, formula(5, 5).pixels);
+}
+
+TEST(Folder, ImagesAreScaledToTheSizeAskedFor) {
+  const TemporaryDirectory directory;
+  write_bytes(directory / "in/a/1.png", png(formula(9, 13).pixels, 9, 13, 3));
+  write_bytes(directory / "in/b/2.jpg", jpeg(Bytes(40 * 30 * 3, 77), 40, 30, 3));
+  const auto sources = open_sources({.path = directory / "in", .image_size = 2});
+  const Source& source = *sources.at("train");
+  EXPECT_EQ(source.image(), (ImageShape{2, 2, 3}));
+  Bytes pixels(12);
+  source.read(0, pixels.data());
+  EXPECT_EQ(pixels, (Bytes{120, 128, 124, 135, 128, 121, 124, 134, 133, 129, 121, 119}));
+  source.read(1, pixels.data());
+  expect_near(pixels, Bytes(12, 77), 1);
+}
+
+}  // namespace
+}  // namespace brigade::dataset::testing
