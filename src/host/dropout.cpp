@@ -31,14 +31,9 @@ inline Words multiply(Words a, std::uint64_t b) {
 
 // random_block() of core/random.hpp for kBlocks neighbours: draws 4 * first_block, 4 * first_block + 1, ...
 inline void draw_vector(const RandomKey& key, std::uint64_t first_block, std::uint32_t* draws) {
-  Words lane{}, low{}, high{};  // {0, 1, 2, ...} and the two shuffles that interleave
-  for (int i = 0; i < kBlocks; ++i) {
-    lane[i] = static_cast<std::uint64_t>(i);
-    low[i] = static_cast<std::uint64_t>(i / 2 + i % 2 * kBlocks);
-    high[i] = low[i] + kBlocks / 2;
-  }
+  Words block{};
+  for (int i = 0; i < kBlocks; ++i) block[i] = first_block + static_cast<unsigned>(i);
   const std::uint64_t purpose = static_cast<std::uint64_t>(key.purpose) << 24;
-  const Words block = lane + first_block;
   Words c0 = block, c1 = (block >> 32) ^ purpose, c2 = Words{} + key.stream, c3 = Words{} + key.position;
   std::uint64_t k0 = key.seed & 0xFFFFFFFF, k1 = (key.seed >> 32) ^ purpose;
   for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
@@ -49,7 +44,11 @@ inline void draw_vector(const RandomKey& key, std::uint64_t first_block, std::ui
     c3 = product0;
   }
   const Words first = (c0 & 0xFFFFFFFF) | (c1 << 32), second = (c2 & 0xFFFFFFFF) | (c3 << 32);
-  const Words pairs[2] = {__builtin_shuffle(first, second, low), __builtin_shuffle(first, second, high)};
+  std::uint64_t pairs[2 * kBlocks];
+  for (int i = 0; i < kBlocks; ++i) {
+    pairs[2 * i] = first[i];
+    pairs[2 * i + 1] = second[i];
+  }
   std::memcpy(draws, pairs, sizeof pairs);
 }
 

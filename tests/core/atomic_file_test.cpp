@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 
 class AtomicFileTest : public testing::Test {
  protected:
-  AtomicFileTest() { fs::create_directories(directory_); }
-  ~AtomicFileTest() override { fs::remove_all(directory_); }
+  void SetUp() override { fs::create_directories(directory_); }
+  void TearDown() override { fs::remove_all(directory_); }
 
   std::vector<std::string> files() const {
     std::vector<std::string> names;
