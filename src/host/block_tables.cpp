@@ -30,12 +30,17 @@ PixelCursor::PixelCursor(const Images<float>& out, std::int64_t images, bool ima
   x = pixel % width_;
 }
 
-void PixelCursor::advance() {
+std::int64_t PixelCursor::run() const { return images_innermost_ ? images_ - n : width_ - x; }
+
+void PixelCursor::advance(std::int64_t pixels) {
   if (images_innermost_) {
-    if (++n < images_) return;
+    if ((n += pixels) < images_) return;
     n = 0;
+    ++x;
+  } else {
+    x += pixels;
   }
-  if (++x < width_) return;
+  if (x < width_) return;
   x = 0;
   if (++y < height_) return;
   y = 0;
@@ -74,38 +79,49 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
   }
 
   PixelCursor cursor(p.out, p.images, plan.images_innermost, first_pixel);
+  const std::int64_t in_step = plan.images_innermost ? p.in.image : p.stride_x * p.in.pixel;
+  const std::int64_t out_step = plan.images_innermost ? p.out.image : p.out.pixel;
+  const std::int64_t x_step = plan.images_innermost ? 0 : p.stride_x;
   for (int tile = 0; tile < tiles_; ++tile) {
-    const float* origins[kMaxRows];
+    const float** origins = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
+    float** out = out_.data() + static_cast<std::int64_t>(tile) * tile_rows_;
     std::int64_t y[kMaxRows], x[kMaxRows];
     bool interior = true;
     const auto here = static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels - tile * tile_rows_));
-    float** out = out_.data() + tile * tile_rows_;
-    for (int i = 0; i < here; ++i) {
-      y[i] = cursor.y * p.stride_y;
-      x[i] = cursor.x * p.stride_x;
-      origins[i] = p.in.data + cursor.n * p.in.image + y[i] * p.in.row + x[i] * p.in.pixel;
-      out[i] = p.out.data + cursor.n * p.out.image + cursor.y * p.out.row + cursor.x * p.out.pixel;
-      interior &= y[i] >= plan.low_y && y[i] < plan.high_y && x[i] >= plan.low_x && x[i] < plan.high_x;
-      cursor.advance();
+    for (int i = 0; i < here;) {
+      const auto run = static_cast<int>(std::min<std::int64_t>(here - i, cursor.run()));
+      const std::int64_t in_y = cursor.y * p.stride_y, in_x = cursor.x * p.stride_x;
+      const float* from = p.in.data + cursor.n * p.in.image + in_y * p.in.row + in_x * p.in.pixel;
+      float* to = p.out.data + cursor.n * p.out.image + cursor.y * p.out.row + cursor.x * p.out.pixel;
+      for (int r = 0; r < run; ++r) {
+        origins[i + r] = from + r * in_step;
+        out[i + r] = to + r * out_step;
+        y[i + r] = in_y;
+        x[i + r] = in_x + r * x_step;
+      }
+      interior &=
+          in_y >= plan.low_y && in_y < plan.high_y && in_x >= plan.low_x && in_x + (run - 1) * x_step < plan.high_x;
+      i += run;
+      cursor.advance(run);
     }
     for (int i = here; i < tile_rows_; ++i) {  // rows beyond the last pixel compute row 0 again and write it nowhere
       y[i] = y[0], x[i] = x[0], origins[i] = origins[0];
       out[i] = dummy_.data();
     }
-    if (p.padded || interior) {
+    if (p.padded || interior)
       tile_[static_cast<std::size_t>(tile)] = {RowKind::by_offset, all_taps_};
-      std::copy_n(origins, tile_rows_, rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_);
-    } else {
-      add_pointers(plan, tile, origins, y, x);
-    }
+    else
+      add_pointers(plan, tile, y, x);
   }
 }
 
-void BlockTables::add_pointers(const ProductPlan& plan, int tile, const float* const* origins, const std::int64_t* y,
-                               const std::int64_t* x) {
+// Turns the origins of a tile's rows into pointers for every tap that some row has inside of the image.
+void BlockTables::add_pointers(const ProductPlan& plan, int tile, const std::int64_t* y, const std::int64_t* x) {
   const Product& p = plan.product;
   const float** rows = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
   std::int32_t* taps = taps_.data() + static_cast<std::int64_t>(tile) * all_taps_;
+  const float* origins[kMaxRows];
+  std::copy_n(rows, tile_rows_, origins);
   int n_taps = 0;
   for (int t = 0; t < all_taps_; ++t) {
     const Tap& tap = p.taps[static_cast<std::size_t>(t)];

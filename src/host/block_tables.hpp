@@ -13,7 +13,10 @@ namespace brigade::host {
 class PixelCursor {
  public:
   PixelCursor(const Images<float>& out, std::int64_t images, bool images_innermost, std::int64_t pixel);
-  void advance();
+  // Pixels from here on that lie at a constant distance: the rest of a row, or the rest of the images.
+  std::int64_t run() const;
+  // By no more than run().
+  void advance(std::int64_t pixels);
   std::int64_t n = 0, y = 0, x = 0;
 
  private:
@@ -50,8 +53,7 @@ class BlockTables {
     RowKind kind;
     int n_taps;  // by_pointer: those that are not all zeros
   };
-  void add_pointers(const ProductPlan& plan, int tile, const float* const* origins, const std::int64_t* y,
-                    const std::int64_t* x);
+  void add_pointers(const ProductPlan& plan, int tile, const std::int64_t* y, const std::int64_t* x);
 
   int tiles_ = 0, tile_rows_ = 0, all_taps_ = 0;
   std::int64_t pixels_ = 0;

@@ -43,7 +43,7 @@ Images<const float> pad(HostBackend& backend, const ops::Conv2d& conv, const Con
   out.pixel = channels;
   out.row = left + middle + right;
   out.image = out.height * out.row;
-  float* data = backend.scratch(Scratch::packed_input, images * out.image + kLanes);
+  float* data = backend.scratch(Scratch::packed_input, images * out.image);
   out.data = data;
   for_each_part(images * out.height, [&](std::int64_t part) {
     const std::int64_t n = part / out.height, y = part % out.height - conv.pad_top;
@@ -87,10 +87,10 @@ struct GradientTaps {
 void fill_gradient_taps(const ops::Conv2d& conv, int remainder_y, int remainder_x, GradientTaps& out) {
   out.taps.clear();
   out.places.clear();
-  for (int ky = 0; ky < conv.kernel_h; ++ky) {
+  for (int ky = conv.kernel_h - 1; ky >= 0; --ky) {  // backwards, so that memory is read forwards
     const int y = remainder_y + conv.pad_top - ky;
     if (y % conv.stride_h != 0) continue;
-    for (int kx = 0; kx < conv.kernel_w; ++kx) {
+    for (int kx = conv.kernel_w - 1; kx >= 0; --kx) {
       const int x = remainder_x + conv.pad_left - kx;
       if (x % conv.stride_w != 0) continue;
       out.taps.push_back({y / conv.stride_h, x / conv.stride_w});
@@ -164,7 +164,7 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
                    .taps = reading.taps,
                    .channels = reading.channels,
                    .columns = conv.out_channels,
-                   .gather = rows_as_taps(conv),
+                   .mix_taps = rows_as_taps(conv),
                    .dw = a.dw.f32()});
   }
   if (a.dx) input_gradient(*this, conv, a);

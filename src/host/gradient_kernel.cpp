@@ -6,7 +6,7 @@
 namespace brigade::host {
 namespace {
 
-template <int kRows, int kVectors>
+template <ChannelRows kKind, int kRows, int kVectors>
 [[gnu::noinline]] void add_pixels(const GradientArgs& g) {
   Vec d[kRows][kVectors];
   const bool whole = g.last_lanes == kLanes;
@@ -26,7 +26,7 @@ template <int kRows, int kVectors>
     for (int j = 0; j < kVectors; ++j) row_of_dy[j] = load(dy + j * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const float s = x[i];
+      const float s = kKind == ChannelRows::consecutive ? x[i] : x[g.row_offsets[i]];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) d[i][j] += s * row_of_dy[j];
     }
@@ -44,22 +44,28 @@ template <int kRows, int kVectors>
 }
 
 // [rows - 1]
-template <int kVectors, int... kRows>
+template <ChannelRows kKind, int kVectors, int... kRows>
 constexpr auto kernels_of(std::integer_sequence<int, kRows...>) {
-  return std::array<GradientKernel, sizeof...(kRows)>{add_pixels<kRows + 1, kVectors>...};
+  return std::array<GradientKernel, sizeof...(kRows)>{add_pixels<kKind, kRows + 1, kVectors>...};
 }
-template <int kVectors>
-constexpr auto kKernels = kernels_of<kVectors>(std::make_integer_sequence<int, tile_rows(kVectors)>());
+template <ChannelRows kKind, int kVectors>
+constexpr auto kKernels = kernels_of<kKind, kVectors>(std::make_integer_sequence<int, gradient_rows(kVectors)>());
+
+template <ChannelRows kKind>
+GradientKernel kernel_of(int rows, int vectors) {
+  const auto row = static_cast<std::size_t>(rows - 1);
+  if constexpr (kMaxVectors == 4) {
+    if (vectors == 4) return kKernels<kKind, 4>[row];
+    if (vectors == 3) return kKernels<kKind, 3>[row];
+  }
+  return vectors == 2 ? kKernels<kKind, 2>[row] : kKernels<kKind, 1>[row];
+}
 
 }  // namespace
 
-GradientKernel gradient_kernel(int rows, int vectors) {
-  const auto row = static_cast<std::size_t>(rows - 1);
-  if constexpr (kMaxVectors == 4) {
-    if (vectors == 4) return kKernels<4>[row];
-    if (vectors == 3) return kKernels<3>[row];
-  }
-  return vectors == 2 ? kKernels<2>[row] : kKernels<1>[row];
+GradientKernel gradient_kernel(ChannelRows kind, int rows, int vectors) {
+  return kind == ChannelRows::consecutive ? kernel_of<ChannelRows::consecutive>(rows, vectors)
+                                          : kernel_of<ChannelRows::scattered>(rows, vectors);
 }
 
 }  // namespace brigade::host

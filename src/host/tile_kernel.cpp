@@ -9,9 +9,10 @@ namespace {
 
 inline Vec multiply_add(Vec c, float a, Vec b) { return c + a * b; }
 
-// Every loop over the accumulators must be unrolled, or the compiler keeps the array in memory.
+// Every loop over the accumulators must be unrolled, and every function that takes them inlined, or the compiler keeps
+// the array in memory.
 template <int kRows, int kVectors>
-void load_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+[[gnu::always_inline]] inline void load_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
   if (g.accumulate) {
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
@@ -32,7 +33,7 @@ void load_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
 }
 
 template <int kRows, int kVectors>
-void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+[[gnu::always_inline]] inline void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
   if (g.relu) {
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)

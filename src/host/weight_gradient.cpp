@@ -21,10 +21,10 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b 
 // The tiles of dw, numbered [panel][tap][channel tile], and the slices of the pixels: functions of the shape.
 struct Plan {
   explicit Plan(const WeightGradient& g)
-      : taps(g.gather ? 1 : static_cast<std::int64_t>(g.taps.size())),
-        channels(g.gather ? static_cast<std::int64_t>(g.taps.size()) * g.channels : g.channels),
+      : taps(g.mix_taps ? 1 : static_cast<std::int64_t>(g.taps.size())),
+        channels(g.mix_taps ? static_cast<std::int64_t>(g.taps.size()) * g.channels : g.channels),
         panels(g.columns),
-        channel_tiles(ceil_div(channels, tile_rows(panels.max_vectors()))),
+        channel_tiles(ceil_div(channels, gradient_rows(panels.max_vectors()))),
         tiles(panels.count() * taps * channel_tiles),
         slices(std::max<std::int64_t>(1, std::min(ceil_div(kPieces, tiles), g.pixels() / kSlicePixels))),
         slice_pixels(ceil_div(ceil_div(g.pixels(), slices), kBlockPixels) * kBlockPixels) {
@@ -45,14 +45,15 @@ struct Plan {
 class Block {
  public:
   void set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels, bool pack_dy);
-  void list_tap(std::int64_t t);
-  void gather();
+  void list_tap(std::int64_t t, Tap tap);
+  void mix_taps(const WeightGradient& g);
   void pack_panel(std::int64_t panel);
 
   std::span<const PixelOffsets> pixels_of(std::int64_t t) const {
     return {offsets_.data() + t * kBlockPixels, static_cast<std::size_t>(counts_[static_cast<std::size_t>(t)])};
   }
   const float* x() const { return x_; }
+  const std::int32_t* row_offsets() const { return row_offsets_.data(); }
   const float* dy(std::int64_t panel) const {
     return pack_dy_ ? packed_dy_.data() : dy_ + plan_->panels.first_column(panel);
   }
@@ -65,10 +66,10 @@ class Block {
   std::int64_t dy_pitch_ = 0;
   const float* x_ = nullptr;
   const float* dy_ = nullptr;
-  std::vector<PixelOffsets> offsets_;  // [tap][kBlockPixels]
-  std::vector<int> counts_;            // [tap]
-  std::vector<float> packed_dy_;       // [pixel][panel]
-  std::vector<float> patches_;         // [pixel][taps * channels]
+  std::vector<PixelOffsets> offsets_;      // [tap][kBlockPixels]
+  std::vector<int> counts_;                // [tap]
+  std::vector<float> packed_dy_;           // [pixel][panel]
+  std::vector<std::int32_t> row_offsets_;  // [tap * channels], if taps are mixed
 };
 
 template <class T>
@@ -95,9 +96,8 @@ void Block::set(const WeightGradient& g, const Plan& plan, std::int64_t first_pi
 }
 
 // Lists the pixels whose tap t is inside of the image, a row of the output at a time.
-void Block::list_tap(std::int64_t t) {
+void Block::list_tap(std::int64_t t, Tap tap) {
   const WeightGradient& g = *g_;
-  const Tap tap = g.taps[static_cast<std::size_t>(t)];
   // x * stride + tap.x in [0, width)
   const std::int64_t low = tap.x >= 0 ? 0 : ceil_div(-tap.x, g.stride_x);
   const std::int64_t high = tap.x >= g.x.width ? 0 : (g.x.width - 1 - tap.x) / g.stride_x + 1;
@@ -125,30 +125,13 @@ void Block::list_tap(std::int64_t t) {
   counts_[static_cast<std::size_t>(t)] = count;
 }
 
-// Copies the patch of every pixel, and lists all pixels. Copies run over a row's end by up to a register; the next row
-// is copied over it.
-void Block::gather() {
-  const WeightGradient& g = *g_;
-  const std::int64_t patch = plan_->channels;
-  reserve(patches_, kBlockPixels * patch + kLanes);
-  std::int64_t n = n_, y = y_, x = x0_;
-  for (std::int64_t p = 0; p < pixels_; ++p) {
-    const float* origin = g.x.data + n * g.x.image + y * g.stride_y * g.x.row + x * g.stride_x * g.x.pixel;
-    float* to = patches_.data() + p * patch;
-    for (const Tap& tap : g.taps) {
-      const float* from = origin + tap.y * g.x.row + tap.x * g.x.pixel;
-      for (std::int64_t c = 0; c < g.channels; c += kLanes) store(to + c, load(from + c));
-      to += g.channels;
-    }
-    offsets_[static_cast<std::size_t>(p)] = {static_cast<std::int32_t>(p * patch),
-                                             static_cast<std::int32_t>(p * dy_pitch_)};
-    if (++x == g.dy.width) {
-      x = 0;
-      if (++y == g.dy.height) y = 0, ++n;
-    }
-  }
-  counts_[0] = static_cast<int>(pixels_);
-  x_ = patches_.data();
+// Where each row of dw, a channel of a tap, lies from a pixel's origin.
+void Block::mix_taps(const WeightGradient& g) {
+  reserve(row_offsets_, static_cast<std::int64_t>(g.taps.size()) * g.channels);
+  std::int32_t* offset = row_offsets_.data();
+  for (const Tap& tap : g.taps)
+    for (std::int64_t c = 0; c < g.channels; ++c)
+      *offset++ = static_cast<std::int32_t>(tap.y * g.x.row + tap.x * g.x.pixel + c);
 }
 
 void Block::pack_panel(std::int64_t panel) {
@@ -169,6 +152,7 @@ void add_block(const WeightGradient& g, const Plan& plan, Block& block, std::int
   std::int64_t panel = -1;
   GradientArgs args;
   args.accumulate = accumulate;
+  const ChannelRows kind = g.mix_taps ? ChannelRows::scattered : ChannelRows::consecutive;
   args.dw_pitch = g.columns;
   for (std::int64_t tile = first; tile < last; ++tile) {
     if (tile / tiles_per_panel != panel) {
@@ -181,11 +165,17 @@ void add_block(const WeightGradient& g, const Plan& plan, Block& block, std::int
     const std::int64_t channel = plan.first_channel(channel_tile);
     const auto pixels = block.pixels_of(tap);
     if (pixels.empty() && accumulate) continue;
-    args.x = block.x() + channel;
+    if (g.mix_taps) {
+      args.x = block.x();
+      args.row_offsets = block.row_offsets() + channel;
+    } else {
+      args.x = block.x() + channel;
+    }
     args.pixels = pixels.data();
     args.n_pixels = static_cast<int>(pixels.size());
     args.dw = dw + (tap * plan.channels + channel) * g.columns + plan.panels.first_column(panel);
-    gradient_kernel(static_cast<int>(plan.first_channel(channel_tile + 1) - channel), plan.panels.vectors(panel))(args);
+    gradient_kernel(kind, static_cast<int>(plan.first_channel(channel_tile + 1) - channel),
+                    plan.panels.vectors(panel))(args);
   }
 }
 
@@ -196,6 +186,7 @@ void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, st
   const std::int64_t tiles_per_panel = plan.taps * plan.channel_tiles;
   const bool pack_dy =
       g.columns % kLanes != 0 || (plan.panels.count() > 1 && std::min(last - first, tiles_per_panel) >= kTilesToPack);
+  if (g.mix_taps) block.mix_taps(g);
   // The taps of these tiles; a run that reaches over a panel's end may need all.
   const bool one_panel = first / tiles_per_panel == (last - 1) / tiles_per_panel;
   const std::int64_t first_tap = one_panel ? first / plan.channel_tiles % plan.taps : 0;
@@ -203,10 +194,8 @@ void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, st
   const std::int64_t begin = slice * plan.slice_pixels, end = std::min(g.pixels(), begin + plan.slice_pixels);
   for (std::int64_t pixel = begin; pixel < end; pixel += kBlockPixels) {
     block.set(g, plan, pixel, std::min(kBlockPixels, end - pixel), pack_dy);
-    if (g.gather)
-      block.gather();
-    else
-      for (std::int64_t t = first_tap; t <= last_tap; ++t) block.list_tap(t);
+    for (std::int64_t t = first_tap; t <= last_tap; ++t)
+      block.list_tap(t, g.mix_taps ? Tap{} : g.taps[static_cast<std::size_t>(t)]);
     add_block(g, plan, block, first, last, pixel > begin, dw);
   }
 }

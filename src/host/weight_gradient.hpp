@@ -30,9 +30,9 @@ struct WeightGradient {
   int stride_y = 1, stride_x = 1;
   std::span<const Tap> taps;
   std::int64_t channels = 0, columns = 0;
-  // Short rows of channels (first layers) make poor tiles: then the patches of a block of pixels are gathered, and all
-  // taps' channels count as one row. Needs an x that no tap leaves, and a register's width of memory behind it.
-  bool gather = false;
+  // Few channels (first layers) make poor tiles: then all taps' channels count as one row. Needs an x that no tap
+  // leaves.
+  bool mix_taps = false;
   float* dw = nullptr;  // [taps][channels][columns]
 
   std::int64_t pixels() const { return images * dy.height * dy.width; }
