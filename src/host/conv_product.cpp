@@ -77,6 +77,7 @@ struct PanelPass {
   int first_tap, last_tap;
   std::int64_t first_channel, n_channels;
   bool first, last;  // of the K-blocks
+  bool first_panel;  // of the group
   bool streaming;
 };
 
@@ -97,10 +98,14 @@ void multiply_panel(const Product& p, const BlockTables& tables, int tile_rows, 
   const int vectors = panels.vectors(pass.panel);
   const TileKernel by_offset = tile_kernel(RowKind::by_offset, tile_rows, vectors);
   const TileKernel by_pointer = tile_kernel(RowKind::by_pointer, tile_rows, vectors);
+  // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
+  // the tile after the next, which begin at its first row's origin and follow one another.
+  const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
     if (!any && args.accumulate && !args.relu) continue;
     args.streaming = pass.streaming && tables.full(tile);
+    args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
   }
 }
@@ -135,6 +140,7 @@ void multiply(HostBackend& backend, const Product& p) {
                           .n_channels = std::min(k.channels, p.channels - channel),
                           .first = tap == 0 && channel == 0,
                           .last = tap + k.taps >= n_taps && channel + k.channels >= p.channels,
+                          .first_panel = panel == group * parts.group_panels,
                           .streaming = streaming});
       }
       tap += k.taps;

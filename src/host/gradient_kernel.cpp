@@ -17,6 +17,8 @@ template <ChannelRows kKind, int kRows, int kVectors>
       const float* from = g.dw + i * g.dw_pitch + j * kLanes;
       d[i][j] = !g.accumulate ? Vec{} : j == kVectors - 1 && !whole ? load_first(from, g.last_lanes) : load(from);
     }
+  const float* soon = g.prefetch == nullptr ? g.dy : g.prefetch;  // a page that is mapped, at least
+  const std::int64_t soon_step = g.prefetch == nullptr ? 0 : g.prefetch_step;
 #pragma GCC unroll 2
   for (int p = 0; p < g.n_pixels; ++p) {
     const float* x = g.x + g.pixels[p].x;
@@ -24,6 +26,8 @@ template <ChannelRows kKind, int kRows, int kVectors>
     Vec row_of_dy[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) row_of_dy[j] = load(dy + j * kLanes);
+    __builtin_prefetch(soon, 0, 2);
+    soon += soon_step;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
       const float s = kKind == ChannelRows::consecutive ? x[i] : x[g.row_offsets[i]];

@@ -26,6 +26,8 @@ struct GradientArgs {
   const std::int32_t* row_offsets = nullptr;  // scattered: [rows], from a pixel's x
   float* dw = nullptr;                        // [rows][dw_pitch]
   std::int64_t dw_pitch = 0;
+  const float* prefetch = nullptr;  // asked for, a line per pixel; null: nothing
+  std::int64_t prefetch_step = 0;
   int last_lanes = kLanes;  // of dw's last vector; dy's is whole
   bool accumulate = false;
 };

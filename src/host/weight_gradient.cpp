@@ -1,6 +1,8 @@
 #include "weight_gradient.hpp"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "gradient_kernel.hpp"
@@ -9,7 +11,8 @@
 namespace brigade::host {
 namespace {
 
-constexpr std::int64_t kBlockPixels = 256;
+// A block's dy, one panel wide, takes 32 KiB of the first cache.
+constexpr std::int64_t kBlockFloats = 8192, kMaxBlockPixels = 256;
 // Pieces of work to aim at, so that many threads have enough; and the pixels a slice must have to pay for its dw.
 constexpr std::int64_t kPieces = 512;
 constexpr std::int64_t kSlicePixels = 1024;
@@ -27,7 +30,8 @@ struct Plan {
         channel_tiles(ceil_div(channels, gradient_rows(panels.max_vectors()))),
         tiles(panels.count() * taps * channel_tiles),
         slices(std::max<std::int64_t>(1, std::min(ceil_div(kPieces, tiles), g.pixels() / kSlicePixels))),
-        slice_pixels(ceil_div(ceil_div(g.pixels(), slices), kBlockPixels) * kBlockPixels) {
+        block_pixels(std::min(kMaxBlockPixels, kBlockFloats / (panels.max_vectors() * kLanes))),
+        slice_pixels(ceil_div(ceil_div(g.pixels(), slices), block_pixels) * block_pixels) {
     slices = ceil_div(g.pixels(), slice_pixels);
   }
   // Channels are dealt to tiles evenly: 32 in tiles of at most 6 are 6 6 5 5 5 5.
@@ -38,7 +42,7 @@ struct Plan {
   std::int64_t taps, channels;
   Panels panels;
   std::int64_t channel_tiles, tiles;
-  std::int64_t slices, slice_pixels;
+  std::int64_t slices, block_pixels, slice_pixels;
 };
 
 // The pixels of one block, as the tiles of one thread read them. Memory is kept from block to block.
@@ -50,8 +54,12 @@ class Block {
   void pack_panel(std::int64_t panel);
 
   std::span<const PixelOffsets> pixels_of(std::int64_t t) const {
-    return {offsets_.data() + t * kBlockPixels, static_cast<std::size_t>(counts_[static_cast<std::size_t>(t)])};
+    return {offsets_.data() + t * plan_->block_pixels, static_cast<std::size_t>(counts_[static_cast<std::size_t>(t)])};
   }
+  // The i-th column of cache lines that the next block will read: of dy, then of x. Blocks are too short for the
+  // hardware's prefetchers to find the pixels of the next in time.
+  std::pair<const float*, std::int64_t> next_lines(std::int64_t i) const;
+
   const float* x() const { return x_; }
   const std::int32_t* row_offsets() const { return row_offsets_.data(); }
   const float* dy(std::int64_t panel) const {
@@ -66,7 +74,7 @@ class Block {
   std::int64_t dy_pitch_ = 0;
   const float* x_ = nullptr;
   const float* dy_ = nullptr;
-  std::vector<PixelOffsets> offsets_;      // [tap][kBlockPixels]
+  std::vector<PixelOffsets> offsets_;      // [tap][block_pixels]
   std::vector<int> counts_;                // [tap]
   std::vector<float> packed_dy_;           // [pixel][panel]
   std::vector<std::int32_t> row_offsets_;  // [tap * channels], if taps are mixed
@@ -90,9 +98,9 @@ void Block::set(const WeightGradient& g, const Plan& plan, std::int64_t first_pi
   dy_ = g.dy.data + first_pixel * g.dy.pixel;
   const std::int64_t panel_width = plan.panels.max_vectors() * kLanes;
   dy_pitch_ = pack_dy ? panel_width : g.dy.pixel;
-  reserve(offsets_, plan.taps * kBlockPixels);
+  reserve(offsets_, plan.taps * plan.block_pixels);
   reserve(counts_, plan.taps);
-  if (pack_dy) reserve(packed_dy_, kBlockPixels * panel_width);
+  if (pack_dy) reserve(packed_dy_, plan.block_pixels * panel_width);
 }
 
 // Lists the pixels whose tap t is inside of the image, a row of the output at a time.
@@ -101,7 +109,7 @@ void Block::list_tap(std::int64_t t, Tap tap) {
   // x * stride + tap.x in [0, width)
   const std::int64_t low = tap.x >= 0 ? 0 : ceil_div(-tap.x, g.stride_x);
   const std::int64_t high = tap.x >= g.x.width ? 0 : (g.x.width - 1 - tap.x) / g.stride_x + 1;
-  PixelOffsets* list = offsets_.data() + t * kBlockPixels;
+  PixelOffsets* list = offsets_.data() + t * plan_->block_pixels;
   int count = 0;
   std::int64_t n = n_, y = y_, x = x0_;
   for (std::int64_t p = 0; p < pixels_;) {
@@ -134,6 +142,17 @@ void Block::mix_taps(const WeightGradient& g) {
       *offset++ = static_cast<std::int32_t>(tap.y * g.x.row + tap.x * g.x.pixel + c);
 }
 
+std::pair<const float*, std::int64_t> Block::next_lines(std::int64_t i) const {
+  constexpr std::int64_t kLine = 16;  // floats
+  const WeightGradient& g = *g_;
+  const std::int64_t dy_lines = (g.columns + kLine - 1) / kLine, x_lines = (g.channels + kLine - 1) / kLine;
+  if (i < dy_lines) return {dy_ + plan_->block_pixels * g.dy.pixel + i * kLine, g.dy.pixel};
+  const bool one_to_one = plan_->taps == 1 && g.stride_y == 1 && g.stride_x == 1;
+  if (one_to_one && i < dy_lines + x_lines)
+    return {x_ + (x0_ + plan_->block_pixels) * g.x.pixel + (i - dy_lines) * kLine, g.x.pixel};
+  return {nullptr, 0};
+}
+
 void Block::pack_panel(std::int64_t panel) {
   if (!pack_dy_) return;
   const int vectors = plan_->panels.vectors(panel), last = plan_->panels.last_lanes(panel);
@@ -155,6 +174,7 @@ void add_block(const WeightGradient& g, const Plan& plan, Block& block, std::int
   const ChannelRows kind = g.mix_taps ? ChannelRows::scattered : ChannelRows::consecutive;
   args.dw_pitch = g.columns;
   for (std::int64_t tile = first; tile < last; ++tile) {
+    std::tie(args.prefetch, args.prefetch_step) = block.next_lines(tile - first);
     if (tile / tiles_per_panel != panel) {
       panel = tile / tiles_per_panel;
       block.pack_panel(panel);
@@ -192,8 +212,8 @@ void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, st
   const std::int64_t first_tap = one_panel ? first / plan.channel_tiles % plan.taps : 0;
   const std::int64_t last_tap = one_panel ? (last - 1) / plan.channel_tiles % plan.taps : plan.taps - 1;
   const std::int64_t begin = slice * plan.slice_pixels, end = std::min(g.pixels(), begin + plan.slice_pixels);
-  for (std::int64_t pixel = begin; pixel < end; pixel += kBlockPixels) {
-    block.set(g, plan, pixel, std::min(kBlockPixels, end - pixel), pack_dy);
+  for (std::int64_t pixel = begin; pixel < end; pixel += plan.block_pixels) {
+    block.set(g, plan, pixel, std::min(plan.block_pixels, end - pixel), pack_dy);
     for (std::int64_t t = first_tap; t <= last_tap; ++t)
       block.list_tap(t, g.mix_taps ? Tap{} : g.taps[static_cast<std::size_t>(t)]);
     add_block(g, plan, block, first, last, pixel > begin, dw);
