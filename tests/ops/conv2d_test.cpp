@@ -1,11 +1,13 @@
 // Convolution: the oracle's backward against its forward (numerical Jacobian), then the backend against the oracle.
 #include "oracle/conv2d.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <ostream>
 #include <string>
 
+#include "brigade/core/memory.hpp"
 #include "ops/support.hpp"
 
 namespace brigade::tests {
@@ -37,7 +39,7 @@ const Case kCases[] = {
     {"PointwiseSlices", {2, 7, 5, 17}, conv(17, 100, 1, 1, 1, 0, 0, 0, 0, kRelu), true, 3},
     {"PointwiseStride2", {2, 9, 7, 16}, conv(16, 17, 1, 1, 2)},
     {"PointwisePadded", {2, 5, 4, 5}, conv(5, 3, 1, 1, 1, 1, 0, 2, 1)},
-    {"PointwiseDeep", {2, 3, 3, 1100}, conv(1100, 33, 1, 1), false},
+    {"PointwiseDeep", {2, 3, 3, 1100}, conv(1100, 33, 1, 1, 1, 0, 0, 0, 0, kRelu), false},
     {"Same3x3", {3, 13, 11, 17}, conv(17, 33, 3, 3, 1, 1, 1, 1, 1, kRelu)},
     {"Same3x3Slices", {3, 5, 6, 5}, conv(5, 3, 3, 3, 1, 1, 1, 1, 1, kRelu), true, 11},
     {"Valid3x3", {2, 18, 17, 32}, conv(32, 32, 3, 3), false},
@@ -130,6 +132,18 @@ TEST(Conv2d, WritesOnlyTheGradientsAskedFor) {
                      {.x = x.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = dx.view(), .dw = {}, .dbias = {}});
   expect_near(dw, expected.dw, 2e-6, "dw");
   expect_near(dx, expected.dx, 2e-6, "dx");
+}
+
+TEST(Conv2d, OutputLargerThanTheCaches) {
+  const auto c = conv(1, 32, 1, 1);
+  const auto x = random_tensor({1, 449, 449, 1}, 1), w = random_tensor(c.weight_shape(), 2);
+  const auto bias = random_tensor({32}, 3);
+  const Buffer memory(host_memory(), c.output_shape(x.shape).size() * sizeof(float));  // aligned, as an arena is
+  backend().forward(c,
+                    {.x = x.view(), .w = w.view(), .bias = bias.view(), .y = {memory.data(), c.output_shape(x.shape)}});
+  Tensor y(c.output_shape(x.shape));
+  std::copy_n(memory.as<float>(), y.values.size(), y.values.begin());
+  expect_near(y, oracle::forward(c, to_array(x), to_array(w), to_array(bias)), 2e-6);
 }
 
 TEST(Conv2d, ReluLetsNanThrough) {
