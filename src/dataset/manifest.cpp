@@ -43,7 +43,7 @@ std::array<float, 3> per_channel(const json& object, const char* key, std::int64
 
 // The shards lie in the directory of the manifest, and nowhere else.
 std::string file_name(const json& shard) {
-  const auto name = shard.at("file").get<std::string>();
+  auto name = shard.at("file").get<std::string>();
   require(!name.empty() && name != "." && name.find("..") == std::string::npos &&
               name.find_first_of(std::string("/\\\0", 3)) == std::string::npos,
           "\"file\" is \"{}\" (expected the name of a file in the same directory)", name);

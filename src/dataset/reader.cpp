@@ -84,8 +84,8 @@ class MmapReader final : public ReaderBase {
       for (const auto& [shard, row] : places_) shards_[shard].will_need(row);
     const long faults = major_faults();
     for (std::size_t i = 0; i < indices.size(); ++i) {
-      const auto [shard, row] = places_[i];
-      const MappedShard& source = shards_[shard];
+      const std::int64_t row = places_[i].row;
+      const MappedShard& source = shards_[places_[i].shard];
       const auto bytes = source.pixels(row);
       if (i + 1 < indices.size()) prefetch(places_[i + 1]);
       check(indices[i], source.file(), row, bytes, [&] { return source.name(row); });

@@ -19,6 +19,8 @@ struct Filter {
   std::vector<std::int32_t> weights;
 };
 
+std::int64_t nearest(double x) { return static_cast<std::int64_t>(std::floor(x + 0.5)); }
+
 Filter triangle_filter(std::int64_t in, std::int64_t out) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   const double support = std::max(1.0, scale);  // half the width of the triangle, in input pixels
@@ -28,8 +30,8 @@ Filter triangle_filter(std::int64_t in, std::int64_t out) {
   std::vector<double> weights(static_cast<std::size_t>(filter.most));
   for (std::int64_t i = 0; i < out; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
-    const auto begin = std::max<std::int64_t>(0, static_cast<std::int64_t>(centre - support + 0.5));
-    const auto end = std::min(in, static_cast<std::int64_t>(centre + support + 0.5));
+    const auto begin = std::max<std::int64_t>(0, nearest(centre - support));
+    const auto end = std::min(in, nearest(centre + support));
     double sum = 0;
     for (std::int64_t k = begin; k < end; ++k) {
       const double distance = (static_cast<double>(k) - centre + 0.5) / support;
@@ -37,7 +39,7 @@ Filter triangle_filter(std::int64_t in, std::int64_t out) {
     }
     for (std::int64_t k = begin; k < end; ++k)
       filter.weights[static_cast<std::size_t>(i * filter.most + k - begin)] = static_cast<std::int32_t>(
-          0.5 + weights[static_cast<std::size_t>(k - begin)] / sum * static_cast<double>(1 << kFractionBits));
+          nearest(weights[static_cast<std::size_t>(k - begin)] / sum * static_cast<double>(1 << kFractionBits)));
     filter.begin.push_back(begin);
     filter.count.push_back(end - begin);
   }

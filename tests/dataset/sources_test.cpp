@@ -36,8 +36,8 @@ TEST(Idx, PlainAndGzip) {
     const std::string suffix = gzip ? ".gz" : "";
     const Bytes labels{9, 0, 3, 1};
     for (const std::string prefix : {"train", "t10k"}) {
-      write(directory / (prefix + "-images-idx3-ubyte" + suffix), idx(kExtents, items(4, kSmall)));
-      write(directory / (prefix + "-labels-idx1-ubyte" + suffix), idx(kCount, labels));
+      write(directory / fmt::format("{}-images-idx3-ubyte{}", prefix, suffix), idx(kExtents, items(4, kSmall)));
+      write(directory / fmt::format("{}-labels-idx1-ubyte{}", prefix, suffix), idx(kCount, labels));
     }
     const auto sources = open_sources({.path = directory.path()});
     ASSERT_EQ(sources.size(), 2U);
