@@ -47,4 +47,4 @@ endif()
 
 # How tests start ranks: more ranks than cores are allowed, and so is root (containers).
 set(BRIGADE_MPIRUN mpirun --oversubscribe --bind-to none)
-set(BRIGADE_TEST_ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1;OMP_PROC_BIND=false")
+set(BRIGADE_TEST_ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1;OMP_PROC_BIND=false;GOMP_SPINCOUNT=1000")

@@ -10,6 +10,7 @@
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/core/error.hpp"
+#include "brigade/host/backend.hpp"
 #include "brigade/training/trainer.hpp"
 #include "commands.hpp"
 
@@ -101,6 +102,7 @@ int main(std::span<char*> arguments) {
 }  // namespace brigade::cli
 
 int main(int argc, char** argv) {
+  brigade::host::Runtime::prepare_process(argv);
   try {
     const brigade::communication::Environment mpi(argc, argv);
     return brigade::cli::main({argv, static_cast<std::size_t>(argc)});

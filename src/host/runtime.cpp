@@ -1,4 +1,5 @@
 #include <sched.h>
+#include <unistd.h>
 
 #include <Kokkos_Core.hpp>
 #include <algorithm>
@@ -21,14 +22,23 @@ int cores_of_this_process() {
 
 }  // namespace
 
+void Runtime::prepare_process(char** argv) {
+  if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
+  // By default GNU's threads spin for milliseconds at the end of a kernel. Where other programs want the cores, too,
+  // they then spin while the thread they wait for is not running, and kernels get a hundred times slower. These
+  // spins last some ten microseconds, longer than it takes until the next kernel starts.
+  setenv("GOMP_SPINCOUNT", "1000", 1);
+  // Binding is the launcher's: two ranks that bound their threads themselves could meet on the same cores.
+  setenv("OMP_PROC_BIND", "false", 0);
+  execv("/proc/self/exe", argv);  // returns only if it fails; then the defaults stay
+}
+
 Runtime::Runtime(int threads) {
   if (threads == 0) threads = cores_of_this_process();
   // Kokkos reads its settings from the environment in every version from 3.4 to 5; its argument
-  // struct was renamed in between. What the user set about binding stays.
+  // struct was renamed in between.
   setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
   setenv("KOKKOS_NUM_THREADS", std::to_string(threads).c_str(), 1);
-  setenv("OMP_PROC_BIND", threads == 1 ? "false" : "spread", 0);
-  setenv("OMP_PLACES", "threads", 0);
   setenv("KOKKOS_DISABLE_WARNINGS", "1", 0);
   Kokkos::initialize();
 }
@@ -46,8 +56,12 @@ std::string HostBackend::description() const {
 }
 
 int HostBackend::threads() const { return host::threads(); }
-void HostBackend::upload(const void* host, void* backend, std::size_t bytes) { std::memcpy(backend, host, bytes); }
-void HostBackend::download(const void* backend, void* host, std::size_t bytes) { std::memcpy(host, backend, bytes); }
+void HostBackend::upload(const void* host, void* backend, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(backend, host, bytes);  // null is no place to copy from, not even nothing
+}
+void HostBackend::download(const void* backend, void* host, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(host, backend, bytes);
+}
 
 float* HostBackend::scratch(Scratch purpose, std::int64_t floats) {
   Buffer& buffer = scratch_[static_cast<std::size_t>(purpose)];

@@ -10,6 +10,10 @@ namespace brigade::host {
 /// Starts Kokkos for its lifetime; exactly one, in main, after MPI.
 class Runtime {
  public:
+  /// For the first line of main, before MPI: sets what the OpenMP library reads when it is loaded, unless the user has,
+  /// and starts the program again, in the same process.
+  static void prepare_process(char** argv);
+
   /// `threads` of this rank; 0: as many as the process may run on (its affinity mask).
   explicit Runtime(int threads);
   ~Runtime();
