@@ -4,13 +4,6 @@
 # private to the room. Its doors are include/brigade/NAME/*.hpp; each is compiled alone when tests are on.
 function(brigade_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
-  if(NOT ROOM_SOURCES)  # (scaffolding: a room under construction)
-    add_library(brigade_${name} INTERFACE)
-    target_include_directories(brigade_${name} INTERFACE ${PROJECT_SOURCE_DIR}/include)
-    list(TRANSFORM ROOM_USES PREPEND brigade_)
-    target_link_libraries(brigade_${name} INTERFACE ${ROOM_USES})
-    return()
-  endif()
   add_library(brigade_${name} STATIC ${ROOM_SOURCES})
   target_compile_features(brigade_${name} PUBLIC cxx_std_20)
   target_include_directories(brigade_${name}
