@@ -35,8 +35,8 @@ train() {
     return
   fi
   run_ranks "$ranks" "$brigade" train --dataset "$dataset" --run "$run" --resume \
-    --network fashion-cnn --epochs 3 --batch-size 128 \
-    --optimizer sgd --learning-rate 0.05 --schedule cosine --warmup-epochs 0.2
+    --network fashion-cnn --epochs 4 --batch-size 128 \
+    --optimizer sgd --learning-rate 0.05 --weight-decay 5e-4 --schedule cosine --warmup-epochs 0.2
 }
 
 bash jobs/setup.sh
