@@ -3,7 +3,7 @@
 #
 #   bash jobs/setup.sh [--tests] [--peers] [--preset NAME]
 #
-#   --tests   also what the tests need
+#   --tests   also the tests, and what they need
 #   --peers   also PyTorch, for the side-by-side measurements in tests/peers
 #   --preset  CMake preset to build (release)
 #
@@ -14,14 +14,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . jobs/common.sh
 
-preset=release
+preset=release target=brigade
 packages=(g++ cmake ninja-build pkg-config ca-certificates
-          openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libboost-program-options-dev libgtest-dev
+          openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libboost-program-options-dev libgtest-dev libgmock-dev
           libjpeg62-turbo-dev libpng-dev zlib1g-dev nlohmann-json3-dev libfmt-dev libprotobuf-dev protobuf-compiler
           dpkg-dev dataset-fashion-mnist python3 python3-numpy python3-pandas python3-matplotlib python3-h5py)
 while [ $# -gt 0 ]; do
   case $1 in
-    --tests) packages+=(python3-pytest python3-pil) ;;
+    --tests) packages+=(python3-pytest python3-pil); target=all ;;
     --peers) packages+=(python3-torch libtcmalloc-minimal4) ;;
     --preset) preset=$2; shift ;;
     *) echo "setup: unknown option $1 (known: --tests, --peers, --preset NAME)" >&2; exit 2 ;;
@@ -57,7 +57,8 @@ build_kokkos() {
 
 build() {
   cmake --preset "$preset" >"build/configure-$preset.log" || { cat "build/configure-$preset.log" >&2; return 1; }
-  cmake --build --preset "$preset" | tail -n 1
+  cmake --build --preset "$preset" --target "$target" >"build/build-$preset.log" || { grep -v '^\[' "build/build-$preset.log" | head -n 60 >&2; return 1; }
+  tail -n 1 "build/build-$preset.log"
 }
 
 step "packages" install_packages
