@@ -89,7 +89,8 @@ Communicator::Impl::~Impl() {
     return;
   }
   ++left_behind;
-  for (Abandoned& one : abandoned_) new Buffer(std::move(one.buffer));  // leaked: MPI may write to it any time
+  // Leaked: MPI may write to it any time. NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): the job ends anyway.
+  for (Abandoned& one : abandoned_) new Buffer(std::move(one.buffer));
 }
 
 void Communicator::Impl::abandon(std::vector<MPI_Request> requests, Buffer buffer) {

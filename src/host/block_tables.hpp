@@ -46,7 +46,9 @@ class BlockTables {
   bool select(int tile, int first_tap, int last_tap, TileArgs& args) const;
   RowKind kind(int tile) const { return tile_[static_cast<std::size_t>(tile)].kind; }
   // Where a tile by offset begins to read.
-  const float* origin(int tile) const { return rows_[static_cast<std::size_t>(tile * all_taps_ * tile_rows_)]; }
+  const float* origin(int tile) const {
+    return rows_[static_cast<std::size_t>(tile) * static_cast<std::size_t>(all_taps_ * tile_rows_)];
+  }
   // False if some rows of the tile are no pixels (beyond the last), but write into a dummy row.
   bool full(int tile) const { return (tile + 1) * tile_rows_ <= pixels_; }
 

@@ -11,8 +11,6 @@
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/error.hpp"
 
-extern char** environ;
-
 namespace brigade::telemetry {
 namespace {
 

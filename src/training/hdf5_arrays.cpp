@@ -106,7 +106,7 @@ std::vector<NamedArray> ArrayReader::arrays(const std::string& group) const {
   for (std::size_t begin = 0; begin < names.size();) {
     const std::size_t end = std::min(names.find('\n', begin), names.size());
     const std::string name = names.substr(begin, end - begin);
-    result.push_back(array(group + "/" + name));
+    result.push_back(array(fmt::format("{}/{}", group, name)));
     result.back().name = name;
     begin = end + 1;
   }
