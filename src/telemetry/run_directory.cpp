@@ -1,5 +1,7 @@
 #include "brigade/telemetry/run_directory.hpp"
 
+#include <unistd.h>
+
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
