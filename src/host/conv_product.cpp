@@ -1,9 +1,5 @@
 #include "conv_product.hpp"
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
 #include <algorithm>
 
 #include "block_tables.hpp"
@@ -145,9 +141,7 @@ void multiply(HostBackend& backend, const Product& p) {
       }
       tap += k.taps;
     } while (tap < n_taps);
-#if defined(__AVX512F__)
-    if (streaming) _mm_sfence();
-#endif
+    if (streaming) finish_streaming();
   });
 }
 
