@@ -108,7 +108,7 @@ void input_gradient(HostBackend& backend, const ops::DepthwiseConv2d& op, const 
   const bool streaming = can_stream(t.dx);
   for_each_part(t.dx.shape[0] * dx.height, [&](std::int64_t part) {
     thread_local GradientRow row;
-    row.memory.reserve(op.kernel_h, op.stride_w, depthwise_table_size(op.kernel_h, op.kernel_w, 1, kDepthwisePixels));
+    row.memory.reserve(op.kernel_h, op.stride_w, depthwise_table_size(op.kernel_h, op.kernel_w, 1));
     row.kernels.resize(static_cast<std::size_t>(op.kernel_h));
     const std::int64_t n = part / dx.height, y = part % dx.height;
     DepthwiseSums common{.channels = op.channels,
@@ -136,9 +136,11 @@ void input_gradient(HostBackend& backend, const ops::DepthwiseConv2d& op, const 
       sums.out_pixel = op.stride_w * dx.pixel;
       if (rx > 0) sums.n_next = 0;  // the first class asked for all
     }
-    for (std::int64_t j = 0; j < row.classes.front().out_width; j += kDepthwisePixels)
+    // Where classes take turns, they do so block by block.
+    const std::int64_t width = row.classes.front().out_width, turn = op.stride_w == 1 ? width : kDepthwisePixels;
+    for (std::int64_t j = 0; j < width; j += turn)
       for (const DepthwiseSums& sums : row.classes)
-        if (j < sums.out_width) depthwise_sums_kernel(ops::Activation::none, sums.taps, 1)(sums, j);
+        depthwise_sums_kernel(ops::Activation::none, sums.taps, 1)(sums, j, std::min(j + turn, sums.out_width));
     if (streaming) finish_streaming();
   });
 }
@@ -154,8 +156,7 @@ void weight_gradient(HostBackend& backend, const ops::DepthwiseConv2d& op, const
   const auto kernel = depthwise_products_kernel(op.kernel_h, op.kernel_w, op.stride_w);
   for_each_part(groups, [&](std::int64_t group) {
     thread_local RowMemory memory;
-    memory.reserve(op.kernel_h, 1,
-                   depthwise_table_size(op.kernel_h, op.kernel_w, op.stride_w, kDepthwiseGradientPixels));
+    memory.reserve(op.kernel_h, 1, 0);
     float* sums = partial + group * size;
     std::fill_n(sums, size, 0.0F);
     for (std::int64_t r = group * group_rows; r < std::min(rows, (group + 1) * group_rows); ++r) {
@@ -177,8 +178,8 @@ void weight_gradient(HostBackend& backend, const ops::DepthwiseConv2d& op, const
                             .dy = dy.data + n * dy.image + r % dy.height * dy.row,
                             .dy_width = dy.width,
                             .dy_pixel = dy.pixel,
-                            .dw = sums,
-                            .table = memory.table.data()};
+                            .dw = sums};
+      row.next_dy = r + 1 < rows ? row.dy + dy.row : row.dy;
       ask_for(row, x, image, std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
       kernel(row);
     }
@@ -205,7 +206,7 @@ void HostBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseCo
   const bool streaming = can_stream(t.y);
   for_each_part(t.y.shape[0] * y.height, [&](std::int64_t part) {
     thread_local RowMemory memory;
-    memory.reserve(op.kernel_h, 1, depthwise_table_size(op.kernel_h, op.kernel_w, op.stride_w, kDepthwisePixels));
+    memory.reserve(op.kernel_h, 1, depthwise_table_size(op.kernel_h, op.kernel_w, op.stride_w));
     const std::int64_t n = part / y.height, first = part % y.height * op.stride_h - op.pad_top;
     const float* image = x.data + n * x.image;
     DepthwiseSums row{.channels = op.channels,
@@ -229,7 +230,7 @@ void HostBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseCo
       memory.weights[static_cast<std::size_t>(row.n_rows++)] = w + ky * op.kernel_w * op.channels;
     }
     ask_for(row, x, image, std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
-    for (std::int64_t j = 0; j < y.width; j += kDepthwisePixels) kernel(row, j);
+    kernel(row, 0, y.width);
     if (streaming) finish_streaming();
   });
 }

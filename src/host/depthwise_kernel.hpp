@@ -32,17 +32,16 @@ struct DepthwiseSums {
   float* out = nullptr;
   std::int64_t out_width = 0, out_pixel = 0;
   bool streaming = false;         // store past the caches; needs whole registers, aligned to them
-  const float** table = nullptr;  // scratch: table_size() pointers
+  const float** table = nullptr;  // scratch: depthwise_table_size() pointers
 };
 
 inline constexpr int kDepthwisePixels = 4;
-// For all kernels here.
-constexpr std::int64_t depthwise_table_size(int rows, int taps, int step, int pixels) {
-  return static_cast<std::int64_t>(rows) * ((pixels - 1) * step + taps) + pixels;
+constexpr std::int64_t depthwise_table_size(int rows, int taps, int step) {
+  return std::int64_t{rows} * ((kDepthwisePixels - 1) * step + taps);
 }
 
-// Writes outputs [j, j + kDepthwisePixels), as far as the row has them.
-using DepthwiseSumsKernel = void (*)(const DepthwiseSums&, std::int64_t j);
+// Writes outputs [begin, end).
+using DepthwiseSumsKernel = void (*)(const DepthwiseSums&, std::int64_t begin, std::int64_t end);
 DepthwiseSumsKernel depthwise_sums_kernel(ops::Activation activation, int taps, int step);
 
 // The gradient of the weights by one output row:  dw[r][t] += sum over j of in[r][j * step + first + t] * dy[j].
@@ -58,9 +57,9 @@ struct DepthwiseProducts {
   int n_next = 0;
   std::int64_t next_row = 0;
   const float* dy = nullptr;
+  const float* next_dy = nullptr;  // wanted soon
   std::int64_t dy_width = 0, dy_pixel = 0;
   float* dw = nullptr;  // [rows][taps][channels]
-  const float** table = nullptr;
 };
 
 inline constexpr int kDepthwiseGradientPixels = 7;
