@@ -30,7 +30,7 @@ double least_bytes(const ConvCase& c);
 // for image recognition", CVPR 2016, table 1, with the stride in the 3x3 convolution (Goyal et al. 2017).
 std::vector<ConvCase> resnet50_convolutions(std::int64_t batch);
 
-// Those of a graph. Activations that follow are left out: this is the bare convolution.
+// Those of a graph, but depthwise ones. Activations that follow are left out: this is the bare convolution.
 std::vector<ConvCase> convolutions_of(const network::Graph& graph, std::int64_t batch);
 
 }  // namespace brigade::benchmarks

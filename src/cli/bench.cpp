@@ -51,8 +51,11 @@ struct Common {
 ExitCode kernels(Call& call) {
   Common common;
   benchmarks::KernelOptions wanted;
-  Options options("bench kernels", "each convolution of a network, its three passes; answers are checked");
-  options.add("network", wanted.network, "whose layers are measured; without it, the 23 shapes of ResNet-50")
+  Options options("bench kernels",
+                  "each convolution of a network (but depthwise ones), its three passes; answers are checked");
+  options
+      .add("network", wanted.network,
+           "whose layers are measured; without it, the 23 shapes of ResNet-50 (stride in the 3x3)")
       .add("image-size", wanted.image_size, "height and width in pixels, with --network; 0: the network's usual");
   common.declare(options, wanted.batch, wanted.repetitions);
   bool run = false;
