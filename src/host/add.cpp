@@ -29,7 +29,7 @@ void HostBackend::backward(const ops::Add& op, const ops::Add::Backward& t) {
   EXPECT(!t.da || t.da.shape == t.dy.shape);
   EXPECT(!t.db || t.db.shape == t.dy.shape);
   EXPECT(op.activation == kNone || t.y.shape == t.dy.shape);
-  EXPECT(op.scale == 1 || t.da.data != t.db.data);
+  EXPECT(op.scale == 1 || !t.da || t.da.data != t.db.data);
   const float* y = op.activation == kNone ? nullptr : t.y.f32();
   const float* dy = t.dy.f32();
   // What is already in its place is not written again.

@@ -6,10 +6,12 @@ namespace brigade::host {
 namespace {
 
 // Pointers to pixels [first, first + n) of a row; zeros stand for those outside of it.
-inline void point_to_pixels(const float* row, std::int64_t first, int n, std::int64_t width, std::int64_t pixel,
-                            const float* zeros, const float** to) {
+[[gnu::always_inline]] inline void point_to_pixels(const float* row, std::int64_t first, int n, std::int64_t width,
+                                                   std::int64_t pixel, const float* zeros, const float** to) {
   if (row != nullptr && first >= 0 && first + n <= width) {
-    for (int q = 0; q < n; ++q) to[q] = row + (first + q) * pixel;
+    const float* p = row + first * pixel;
+#pragma GCC unroll 16
+    for (int q = 0; q < n; ++q, p += pixel) to[q] = p;
     return;
   }
   for (int q = 0; q < n; ++q) {
@@ -55,8 +57,8 @@ template <int kTaps, int kStep, class Lanes>
 
 // Writes one register of a block of pixels.
 template <ops::Activation kBy, int kTaps, int kStep, class Lanes>
-[[gnu::always_inline]] inline void sum_block(const DepthwiseSums& s, int n_in, std::int64_t c, Lanes lanes, float* out,
-                                             std::int64_t n_out) {
+[[gnu::always_inline]] inline void sum_block(const DepthwiseSums& s, const float* const* table, int n_in,
+                                             std::int64_t c, Lanes lanes, float* out, std::int64_t n_out) {
   constexpr int kBlock = kDepthwisePixels;
   Vec sum[kBlock];
   const Vec start = s.bias == nullptr ? Vec{} : lanes.load(s.bias + c);
@@ -64,9 +66,9 @@ template <ops::Activation kBy, int kTaps, int kStep, class Lanes>
   for (int b = 0; b < kBlock; ++b) sum[b] = start;
   if (kTaps == 3 && s.n_rows == 3) {  // most rows of most networks
 #pragma GCC unroll 4
-    for (int r = 0; r < 3; ++r) add_row<kTaps, kStep>(s, s.table + r * n_in, s.weights[r], c, lanes, sum);
+    for (int r = 0; r < 3; ++r) add_row<kTaps, kStep>(s, table + r * n_in, s.weights[r], c, lanes, sum);
   } else {
-    for (int r = 0; r < s.n_rows; ++r) add_row<kTaps, kStep>(s, s.table + r * n_in, s.weights[r], c, lanes, sum);
+    for (int r = 0; r < s.n_rows; ++r) add_row<kTaps, kStep>(s, table + r * n_in, s.weights[r], c, lanes, sum);
   }
 #pragma GCC unroll 4
   for (int b = 0; b < kBlock; ++b) {
@@ -85,13 +87,16 @@ void sum_run(const DepthwiseSums& row, std::int64_t begin, std::int64_t end) {
   const DepthwiseSums s = row;  // a copy: no store of results can change it, for all the compiler knows
   constexpr int kBlock = kDepthwisePixels;
   const int step = kTaps > 0 ? kStep : s.step, n_in = (kBlock - 1) * step + (kTaps > 0 ? kTaps : s.taps);
+  constexpr int kIn = (kBlock - 1) * kStep + kTaps;
+  const float* few[kTaps > 0 ? 3 * kIn : 1];  // the table of most networks, where the compiler sees it
+  const float** table = kTaps > 0 && s.n_rows <= 3 ? few : s.table;
   for (std::int64_t j = begin; j < end; j += kBlock) {
     for (int r = 0; r < s.n_rows; ++r)
-      point_to_pixels(s.rows[r], j * step + s.first, n_in, s.width, s.pixel, s.zeros, s.table + r * n_in);
+      point_to_pixels(s.rows[r], j * step + s.first, n_in, s.width, s.pixel, s.zeros, table + r * n_in);
     over_lanes(
         s.channels, [&](std::int64_t c, auto lanes) __attribute__((always_inline)) {
           prefetch<kBlock, kStep>(s, j, c);
-          sum_block<kBy, kTaps, kStep>(s, n_in, c, lanes, s.out + j * s.out_pixel, end - j);
+          sum_block<kBy, kTaps, kStep>(s, table, n_in, c, lanes, s.out + j * s.out_pixel, end - j);
         });
   }
 }
