@@ -175,8 +175,8 @@ NodeId GraphBuilder::add(NodeId a, NodeId b, std::string name, float scale) {
 }
 
 NodeId GraphBuilder::concat(const std::vector<NodeId>& parts, std::string name) {
-  std::vector<Shape> shapes;
-  for (const NodeId part : parts) shapes.push_back(output(part));
+  std::vector<Shape> shapes(parts.size());
+  std::ranges::transform(parts, shapes.begin(), [&](NodeId part) { return output(part); });
   const ops::Concat concat;
   const Shape out = infer_shape(graph_, name, [&] { return concat.output_shape(shapes); });
   return append(std::move(name), concat, parts, out);
