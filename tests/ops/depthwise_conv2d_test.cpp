@@ -2,10 +2,12 @@
 // oracle.
 #include "oracle/depthwise_conv2d.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <ostream>
 #include <string>
 
+#include "brigade/core/memory.hpp"
 #include "ops/support.hpp"
 
 namespace brigade::tests {
@@ -137,6 +139,24 @@ TEST(DepthwiseConv2d, WritesOnlyTheGradientsAskedFor) {
                      {.x = x.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = dx.view(), .dw = {}, .dbias = {}});
   expect_near(dw, expected.dw, 2e-6, "dw");
   expect_near(dx, expected.dx, 2e-6, "dx");
+}
+
+// Both are stored past the caches.
+TEST(DepthwiseConv2d, OutputsLargerThanTheCaches) {
+  const auto c = conv(32, 3, 1, 1, 1, 0, 1, 0);
+  const Shape shape{1, 451, 449, 32};
+  const auto x = random_tensor(shape, 1), w = random_tensor(c.weight_shape(), 2);
+  auto dy = random_tensor(shape, 4);
+  const Buffer memory(host_memory(), shape.size() * sizeof(float));  // aligned, as an arena is
+  Tensor result(shape);
+  backend().forward(c, {.x = x.view(), .w = w.view(), .bias = {}, .y = {memory.data(), shape}});
+  std::copy_n(memory.as<float>(), result.values.size(), result.values.begin());
+  expect_near(result, oracle::forward(c, to_array(x), to_array(w), {}), 2e-6, "y");
+  const auto expected = oracle::backward(c, to_array(x), to_array(w), to_array(dy), to_array(dy));
+  backend().backward(
+      c, {.x = x.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = {memory.data(), shape}, .dw = {}, .dbias = {}});
+  std::copy_n(memory.as<float>(), result.values.size(), result.values.begin());
+  expect_near(result, expected.dx, 2e-6, "dx");
 }
 
 TEST(DepthwiseConv2d, NanReachesItsNeighboursOnly) {
