@@ -22,5 +22,6 @@ ExitCode inspect(Call& call);
 ExitCode train(Call& call);
 ExitCode evaluate(Call& call);
 ExitCode models(Call& call);
+ExitCode bench(Call& call);
 
 }  // namespace brigade::cli

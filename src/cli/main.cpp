@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"train", "train a network on a dataset", train},
     {"evaluate", "accuracy, confusion matrix and worst errors of a trained network", evaluate},
     {"models", "list the networks, or one network's layers", models},
+    {"bench", "measure kernels or whole steps against what the processor can do", bench},
 };
 
 void print_usage(std::FILE* out) {

@@ -19,8 +19,8 @@
 #include <numeric>
 #include <type_traits>
 
+#include "activation.hpp"
 #include "host_backend.hpp"
-#include "lanes.hpp"
 
 namespace brigade::host {
 namespace {
@@ -165,7 +165,7 @@ void combine_moments(const Split& split, float* moments, std::int64_t count, flo
 }
 
 // y = act(normalise(x)). Four rows share one load of the coefficients.
-template <bool kRelu>
+template <ops::Activation kBy>
 void normalise_part(const float* x, std::int64_t x_pitch, float* y, std::int64_t y_pitch, const Part& part,
                     const Coefficients& by) {
   const auto do_rows = [&](std::int64_t first, auto rows) {
@@ -173,7 +173,7 @@ void normalise_part(const float* x, std::int64_t x_pitch, float* y, std::int64_t
       const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
       for (std::int64_t r = first; r < first + rows; ++r) {
         const Vec v = normalise(lanes.load(x + r * x_pitch + c), mean, scale, beta);
-        lanes.store(y + r * y_pitch + c, kRelu ? relu(v) : v);
+        lanes.store(y + r * y_pitch + c, activate<kBy>(v));
       }
     });
   };
@@ -189,20 +189,20 @@ void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView
   float* to = y.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
-    const auto run = op.activation == ops::Activation::relu ? normalise_part<true> : normalise_part<false>;
-    run(from + part.first * x_pitch, x_pitch, to + part.first * y_pitch, y_pitch, part, by);
+    with_activation(op.activation, [&](auto activation) {
+      normalise_part<activation()>(from + part.first * x_pitch, x_pitch, to + part.first * y_pitch, y_pitch, part, by);
+    });
   });
 }
 
 // dy where the activation let y through.
-template <bool kRelu>
-inline Vec masked(Vec dy, Vec x, Vec mean, Vec scale, Vec beta) {
-  if constexpr (kRelu) return where(normalise(x, mean, scale, beta) > 0.0F, dy);
-  return dy;
+template <ops::Activation kBy>
+inline Vec gradient_of(Vec dy, Vec x, Vec mean, Vec scale, Vec beta) {
+  return masked<kBy>(dy, normalise(x, mean, scale, beta));
 }
 
 // Partial sums of dy and dy * (x - mean) of a part.
-template <bool kRelu>
+template <ops::Activation kBy>
 void sum_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_t dy_pitch, const Part& part,
               const Coefficients& by, float* sum_dy, float* sum_dy_x) {
   const auto add_rows = [&](std::int64_t first, auto rows) {
@@ -211,7 +211,7 @@ void sum_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_
       Vec plain{}, weighted{};
       for (std::int64_t r = first; r < first + rows; ++r) {
         const Vec value = lanes.load(x + r * x_pitch + c);
-        const Vec gradient = masked<kRelu>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
+        const Vec gradient = gradient_of<kBy>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
         plain += gradient;
         weighted += gradient * (value - mean);
       }
@@ -248,7 +248,7 @@ void combine_gradients(const ops::BatchNorm& op, const Split& split, const float
   });
 }
 
-template <bool kRelu>
+template <ops::Activation kBy>
 void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_t dy_pitch, float* dx,
                    std::int64_t dx_pitch, const Part& part, const Coefficients& by) {
   const auto do_rows = [&](std::int64_t first, auto rows) {
@@ -257,7 +257,7 @@ void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::i
       const Vec offset = lanes.load(by.offset + c), slope = lanes.load(by.slope + c);
       for (std::int64_t r = first; r < first + rows; ++r) {
         const Vec value = lanes.load(x + r * x_pitch + c);
-        const Vec gradient = masked<kRelu>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
+        const Vec gradient = gradient_of<kBy>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
         lanes.store(dx + r * dx_pitch + c, scale * gradient - (offset + slope * (value - mean)));
       }
     });
@@ -267,7 +267,7 @@ void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::i
   if (r < part.rows) do_rows(r, part.rows - r);
 }
 
-template <bool kRelu>
+template <ops::Activation kBy>
 void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, const Split& split, float* sums,
                  const Coefficients& by) {
   const std::int64_t x_pitch = split.pitch(t.x.pitch), dy_pitch = split.pitch(t.dy.pitch);
@@ -275,8 +275,8 @@ void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, co
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
     float* sum = sums + i * 2 * split.width;
-    sum_part<kRelu>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch, part, by, sum,
-                    sum + split.width);
+    sum_part<kBy>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch, part, by, sum,
+                  sum + split.width);
   });
   combine_gradients(op, split, sums, t.x.shape.size() / split.channels, t, by);
   if (!t.dx) return;
@@ -284,8 +284,8 @@ void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, co
   float* dx = t.dx.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
-    gradient_part<kRelu>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch,
-                         dx + part.first * dx_pitch, dx_pitch, part, by);
+    gradient_part<kBy>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch,
+                       dx + part.first * dx_pitch, dx_pitch, part, by);
   });
 }
 
@@ -322,8 +322,8 @@ void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backw
   float* memory = scratch(Scratch::partial_sums, split.width * (5 + 2 * split.parts()));
   const Coefficients by = coefficients_at(memory, split.width);
   fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
-  const auto run = op.activation == ops::Activation::relu ? backward_as<true> : backward_as<false>;
-  run(op, t, split, memory + 5 * split.width, by);
+  with_activation(op.activation,
+                  [&](auto activation) { backward_as<activation()>(op, t, split, memory + 5 * split.width, by); });
 }
 
 }  // namespace brigade::host

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "lanes.hpp"
+#include "activation.hpp"
 #include "parallel.hpp"
 
 namespace brigade::host {
@@ -12,14 +12,14 @@ constexpr int kVectors = 4;                   // columns of a stripe, in registe
 constexpr std::int64_t kSliceFloats = 32768;  // 128 KiB of dy
 
 struct Rows {
-  const float* y;  // null: no mask
+  const float* y;  // read only with an activation
   std::int64_t y_pitch;
   float* dy;
   std::int64_t dy_pitch;
   std::int64_t first, last;
 };
 
-template <int kWidth, class Lanes>
+template <int kWidth, ops::Activation kBy, class Lanes>
 void mask_and_sum_stripe(const Rows& rows, std::int64_t column, Lanes lanes, float* sums) {
   Vec sum[kWidth] = {};
   for (std::int64_t r = rows.first; r < rows.last; ++r) {
@@ -27,9 +27,8 @@ void mask_and_sum_stripe(const Rows& rows, std::int64_t column, Lanes lanes, flo
 #pragma GCC unroll 4
     for (int j = 0; j < kWidth; ++j) {
       Vec gradient = lanes.load(dy + j * kLanes);
-      if (rows.y != nullptr) {
-        const Vec y = lanes.load(rows.y + r * rows.y_pitch + column + j * kLanes);
-        gradient = y > Vec{} ? gradient : Vec{};
+      if constexpr (kBy != ops::Activation::none) {
+        gradient = masked<kBy>(gradient, lanes.load(rows.y + r * rows.y_pitch + column + j * kLanes));
         lanes.store(dy + j * kLanes, gradient);
       }
       sum[j] += gradient;
@@ -51,7 +50,7 @@ const float* pad_bias(HostBackend& backend, const ConstTensorView& bias) {
 
 void mask_and_sum(HostBackend& backend, ops::Activation activation, const ConstTensorView& y, const TensorView& dy,
                   const TensorView& dbias) {
-  const bool mask = activation == ops::Activation::relu;
+  const bool mask = activation != ops::Activation::none;
   if (!mask && !dbias) return;
   const std::int64_t columns = dy.shape.back(), n_rows = dy.shape.size() / columns;
   const std::int64_t slice_rows = std::max<std::int64_t>(1, kSliceFloats / columns);
@@ -65,11 +64,13 @@ void mask_and_sum(HostBackend& backend, ops::Activation activation, const ConstT
                     slice * slice_rows,
                     std::min(n_rows, (slice + 1) * slice_rows)};
     float* sums = partial + slice * columns;
-    std::int64_t c = 0;
-    for (; c + kVectors * kLanes <= columns; c += kVectors * kLanes)
-      mask_and_sum_stripe<kVectors>(rows, c, Whole{}, sums);
-    for (; c + kLanes <= columns; c += kLanes) mask_and_sum_stripe<1>(rows, c, Whole{}, sums);
-    if (c < columns) mask_and_sum_stripe<1>(rows, c, First{static_cast<int>(columns - c)}, sums);
+    with_activation(activation, [&](auto by) {
+      std::int64_t c = 0;
+      for (; c + kVectors * kLanes <= columns; c += kVectors * kLanes)
+        mask_and_sum_stripe<kVectors, by()>(rows, c, Whole{}, sums);
+      for (; c + kLanes <= columns; c += kLanes) mask_and_sum_stripe<1, by()>(rows, c, Whole{}, sums);
+      if (c < columns) mask_and_sum_stripe<1, by()>(rows, c, First{static_cast<int>(columns - c)}, sums);
+    });
   });
   if (!dbias) return;
   float* out = dbias.f32();

@@ -10,7 +10,7 @@ namespace brigade::host {
 // The bias, padded with zeros to whole registers; null if it is empty.
 const float* pad_bias(HostBackend& backend, const ConstTensorView& bias);
 
-// In one pass over dy: masks it where the activation was off (y <= 0), in place, and writes the sums over all rows
+// In one pass over dy: masks it where the activation was off, in place, and writes the sums over all rows
 // to dbias, unless that is empty. The sums are cut by rows into partial sums, whose number depends on the shape only.
 void mask_and_sum(HostBackend& backend, ops::Activation activation, const ConstTensorView& y, const TensorView& dy,
                   const TensorView& dbias);

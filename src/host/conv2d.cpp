@@ -147,7 +147,7 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
                                              reading.channels, conv.out_channels, a.y.shape.size() / conv.out_channels,
                                              [&](std::int64_t n) { return scratch(Scratch::packed_weights, n); }),
                    .bias = pad_bias(*this, a.bias),
-                   .relu = conv.activation == ops::Activation::relu});
+                   .activation = conv.activation});
 }
 
 void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {

@@ -1,9 +1,5 @@
 #include "conv_product.hpp"
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
 #include <algorithm>
 
 #include "block_tables.hpp"
@@ -93,7 +89,7 @@ void multiply_panel(const Product& p, const BlockTables& tables, int tile_rows, 
   args.last_lanes = panels.last_lanes(pass.panel);
   args.accumulate = !pass.first;
   args.bias = p.bias == nullptr ? nullptr : p.bias + args.first_column;
-  args.relu = p.relu && pass.last;
+  if (pass.last) args.activation = p.activation;
 
   const int vectors = panels.vectors(pass.panel);
   const TileKernel by_offset = tile_kernel(RowKind::by_offset, tile_rows, vectors);
@@ -103,7 +99,7 @@ void multiply_panel(const Product& p, const BlockTables& tables, int tile_rows, 
   const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
-    if (!any && args.accumulate && !args.relu) continue;
+    if (!any && args.accumulate && args.activation == ops::Activation::none) continue;
     args.streaming = pass.streaming && tables.full(tile);
     args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
@@ -145,9 +141,7 @@ void multiply(HostBackend& backend, const Product& p) {
       }
       tap += k.taps;
     } while (tap < n_taps);
-#if defined(__AVX512F__)
-    if (streaming) _mm_sfence();
-#endif
+    if (streaming) finish_streaming();
   });
 }
 

@@ -52,7 +52,7 @@ struct Product {
   std::int64_t columns = 0;
   Weights weights;
   const float* bias = nullptr;  // [columns padded to whole registers], or null
-  bool relu = false;
+  ops::Activation activation = ops::Activation::none;
 
   std::int64_t pixels() const { return images * out.height * out.width; }
 };

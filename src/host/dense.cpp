@@ -26,7 +26,7 @@ void HostBackend::forward(const ops::Dense& dense, const ops::Dense::Forward& a)
                    .weights = pack_if_needed(a.w.f32(), 1, dense.in_features, dense.out_features, a.x.shape[0],
                                              [&](std::int64_t n) { return scratch(Scratch::packed_weights, n); }),
                    .bias = pad_bias(*this, a.bias),
-                   .relu = dense.activation == ops::Activation::relu});
+                   .activation = dense.activation});
 }
 
 void HostBackend::backward(const ops::Dense& dense, const ops::Dense::Backward& a) {

@@ -24,6 +24,8 @@ class HostBackend final : public ops::Backend {
 
   void forward(const ops::Conv2d&, const ops::Conv2d::Forward&) override;
   void backward(const ops::Conv2d&, const ops::Conv2d::Backward&) override;
+  void forward(const ops::DepthwiseConv2d&, const ops::DepthwiseConv2d::Forward&) override;
+  void backward(const ops::DepthwiseConv2d&, const ops::DepthwiseConv2d::Backward&) override;
   void forward(const ops::Dense&, const ops::Dense::Forward&) override;
   void backward(const ops::Dense&, const ops::Dense::Backward&) override;
   void forward(const ops::Relu&, const ops::Relu::Forward&) override;
@@ -32,6 +34,12 @@ class HostBackend final : public ops::Backend {
   void backward(const ops::MaxPool&, const ops::MaxPool::Backward&) override;
   void forward(const ops::AveragePool&, const ops::AveragePool::Forward&) override;
   void backward(const ops::AveragePool&, const ops::AveragePool::Backward&) override;
+  void forward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Forward&) override;
+  void backward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Backward&) override;
+  void forward(const ops::Add&, const ops::Add::Forward&) override;
+  void backward(const ops::Add&, const ops::Add::Backward&) override;
+  void forward(const ops::Concat&, const ops::Concat::Forward&) override;
+  void backward(const ops::Concat&, const ops::Concat::Backward&) override;
   void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
   void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
   void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;

@@ -51,14 +51,17 @@ void adam(std::int64_t n, AdamNumbers by, const float* __restrict gradient, floa
 }  // namespace
 
 void HostBackend::update(const ops::Blend& op, const ops::Blend::Update& t) {
-  EXPECT(t.x.shape.size() == t.y.shape.size() && t.x.dense() && t.y.dense());
+  const bool dense = t.x.dense() && t.y.dense();
+  EXPECT(dense ? t.x.shape.size() == t.y.shape.size() : t.x.shape == t.y.shape);
   const float* x = t.x.f32();
   float* y = t.y.f32();
-  for_each_run(t.y.shape, true, [&](std::int64_t, std::int64_t i, std::int64_t n) {
+  for_each_run(t.y.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+    const float* from = x + row * t.x.pitch + column;
+    float* to = y + row * t.y.pitch + column;
     if (op.keep == 0)
-      replace(n, op.add, x + i, y + i);
+      replace(n, op.add, from, to);
     else
-      blend(n, op.keep, op.add, x + i, y + i);
+      blend(n, op.keep, op.add, from, to);
   });
 }
 

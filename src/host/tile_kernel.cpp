@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "lanes.hpp"
+#include "activation.hpp"
 
 namespace brigade::host {
 namespace {
@@ -32,14 +32,18 @@ template <int kRows, int kVectors>
   }
 }
 
+template <ops::Activation kBy, int kRows, int kVectors>
+[[gnu::always_inline]] inline void activate_tile(Vec (&c)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) c[i][j] = activate<kBy>(c[i][j]);
+}
+
 template <int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
-  if (g.relu) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) c[i][j] = relu(c[i][j]);
-  }
+  if (g.activation == ops::Activation::relu) activate_tile<ops::Activation::relu>(c);
+  if (g.activation == ops::Activation::relu6) activate_tile<ops::Activation::relu6>(c);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
     float* out = g.out[i] + g.first_column;

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 
+#include "brigade/ops/activation.hpp"
 #include "panels.hpp"
 
 namespace brigade::host {
@@ -39,13 +40,13 @@ struct TileArgs {
   std::int64_t b_channel_step = 0, b_tap_step = 0;
   const float* prefetch = nullptr;  // A cache line per k step from here on is wanted soon; null: none
   // C
-  float* const* out = nullptr;    // [row]
-  std::int64_t first_column = 0;  // of every row
-  int last_lanes = kLanes;        // of the last vector
-  bool accumulate = false;        // C +=; else the sum begins with
-  const float* bias = nullptr;    // [vectors * kLanes], or null: 0
-  bool relu = false;              // applied at the store
-  bool streaming = false;         // store past the caches; needs whole vectors, aligned to them
+  float* const* out = nullptr;                         // [row]
+  std::int64_t first_column = 0;                       // of every row
+  int last_lanes = kLanes;                             // of the last vector
+  bool accumulate = false;                             // C +=; else the sum begins with
+  const float* bias = nullptr;                         // [vectors * kLanes], or null: 0
+  ops::Activation activation = ops::Activation::none;  // applied at the store
+  bool streaming = false;                              // store past the caches; needs whole vectors, aligned to them
 };
 
 using TileKernel = void (*)(const TileArgs&);

@@ -63,6 +63,13 @@ inline void store_streaming(float* p, Vec v) {
 #endif
 }
 
+// What this thread stored so is in memory before anything it does next.
+inline void finish_streaming() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
 namespace detail {

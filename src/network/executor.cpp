@@ -18,6 +18,18 @@ TensorView flat_view(const Buffer& buffer, std::int64_t offset, const Shape& sha
   return {buffer.as<float>() + offset, shape};
 }
 
+// Channels of the widest batch norm that learns no gamma.
+std::int64_t widest_unscaled(const Graph& graph) {
+  std::int64_t widest = 0;
+  for (const Node& node : graph.nodes)
+    if (!node.scale) widest = std::max(widest, node.output.back());
+  return widest;
+}
+
+std::size_t most_inputs(const Graph& graph) {
+  return std::ranges::max(graph.nodes, {}, [](const Node& node) { return node.inputs.size(); }).inputs.size();
+}
+
 Buffer allocate_floats(ops::Backend& backend, std::int64_t floats) {
   return Buffer(backend.memory(), static_cast<std::size_t>(floats) * sizeof(float));
 }
@@ -46,6 +58,10 @@ struct Executor::Impl {
         weights(allocate_floats(backend, layout.parameter_count)),
         statistics(allocate_floats(backend, layout.statistics_count)),
         reduction(allocate_floats(backend, reduction_size())),
+        unit_gamma(allocate_floats(backend, widest_unscaled(graph))),
+        unused_gradient(allocate_floats(backend, widest_unscaled(graph))),
+        inputs(most_inputs(graph)),
+        input_gradients(most_inputs(graph)),
         host_loss(static_cast<std::size_t>(options.max_batch)),
         host_label_rank(static_cast<std::size_t>(options.max_batch)),
         host_probabilities(static_cast<std::size_t>(options.max_batch * graph.classes())) {
@@ -53,7 +69,9 @@ struct Executor::Impl {
     const std::vector<float> s = initial_statistics(layout);
     backend.upload(w.data(), weights.data(), w.size() * sizeof(float));
     backend.upload(s.data(), statistics.data(), s.size() * sizeof(float));
-    backend.synchronize();  // w and s end here
+    const std::vector<float> ones(static_cast<std::size_t>(widest_unscaled(graph)), 1.0F);
+    backend.upload(ones.data(), unit_gamma.data(), ones.size() * sizeof(float));
+    backend.synchronize();  // w, s and ones end here
   }
 
   int node_count() const { return static_cast<int>(graph.nodes.size()); }
@@ -70,7 +88,9 @@ struct Executor::Impl {
   TensorView arena_view(int block, const Shape& shape, DType type = DType::f32) const;
   TensorView value(NodeId id) const { return arena_view(blocks(id).value, node(id).output.with_batch(n)); }
   TensorView gradient(NodeId id) const { return arena_view(blocks(id).gradient, node(id).output.with_batch(n)); }
-  Layer layer(NodeId id, Pass pass) const;
+  Layer layer(NodeId id, Pass pass);
+  void set_parameters(NodeId id, Layer& l) const;
+  void add_gradients(NodeId id);
 
   void run_forward(const MicroBatch& batch, Pass pass);
   void run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready);
@@ -82,6 +102,9 @@ struct Executor::Impl {
   const ExecutorOptions options;
   ops::Backend& backend;
   Buffer arena, weights, statistics, reduction;
+  const Buffer unit_gamma, unused_gradient;  // of batch norms that learn no gamma
+  std::vector<ConstTensorView> inputs;       // of the layer at work
+  std::vector<TensorView> input_gradients;
   std::vector<float> host_loss;
   std::vector<std::int32_t> host_label_rank;
   std::vector<float> host_probabilities;
@@ -96,15 +119,40 @@ TensorView Executor::Impl::arena_view(int block, const Shape& shape, DType type)
   return {arena.as<std::byte>() + plan.blocks[static_cast<std::size_t>(block)].offset, shape, type};
 }
 
-Layer Executor::Impl::layer(NodeId id, Pass pass) const {
-  const NodeId input = node(id).inputs.front();
-  Layer l{.x = value(input), .y = value(id), .dy = gradient(id), .dx = gradient(input)};
+// Kernel and bias, or gamma and beta; a gamma that is not learnt is 1, and its gradient goes nowhere.
+void Executor::Impl::set_parameters(NodeId id, Layer& l) const {
   const NodeTensors& own = tensors(id);
+  const std::size_t first = node(id).scale ? 0 : 1;
+  if (first == 1) {
+    l.weights[0] = flat_view(unit_gamma, 0, {node(id).output.back()});
+    l.gradients[0] = flat_view(unused_gradient, 0, {node(id).output.back()});
+  }
   for (std::size_t slot = 0; slot < own.parameters; ++slot) {
     const FlatTensor& tensor = layout.parameters[own.first_parameter + slot];
-    l.weights[slot] = flat_view(weights, tensor.offset, tensor.shape);
-    if (options.training) l.gradients[slot] = flat_view(reduction, gradients_offset() + tensor.offset, tensor.shape);
+    l.weights[first + slot] = flat_view(weights, tensor.offset, tensor.shape);
+    if (options.training)
+      l.gradients[first + slot] = flat_view(reduction, gradients_offset() + tensor.offset, tensor.shape);
   }
+}
+
+Layer Executor::Impl::layer(NodeId id, Pass pass) {
+  const std::size_t count = node(id).inputs.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const NodeId input = node(id).inputs[i];
+    inputs[i] = value(input);
+    input_gradients[i] = {};
+    if (i < blocks(id).input_gradients.size())
+      input_gradients[i] = arena_view(blocks(id).input_gradients[i].block, inputs[i].shape);
+    input_gradients[i].shape = inputs[i].shape;
+  }
+  Layer l{.inputs = {inputs.data(), count},
+          .input_gradients = {input_gradients.data(), count},
+          .x = inputs.front(),
+          .y = value(id),
+          .dy = gradient(id),
+          .dx = input_gradients.front()};
+  set_parameters(id, l);
+  const NodeTensors& own = tensors(id);
   for (std::size_t slot = 0; slot < own.statistics; ++slot) {
     const FlatTensor& tensor = layout.statistics[own.first_statistic + slot];
     l.running[slot] = flat_view(statistics, tensor.offset, tensor.shape);
@@ -121,6 +169,14 @@ Layer Executor::Impl::layer(NodeId id, Pass pass) const {
                     .position = static_cast<std::uint32_t>(step)},
             .first_sample = first_sample};
   return l;
+}
+
+// Gradients of tensors with several readers, after the backward pass of one.
+void Executor::Impl::add_gradients(NodeId id) {
+  const std::vector<InputGradient>& slots = blocks(id).input_gradients;
+  for (std::size_t i = 0; i < slots.size(); ++i)
+    if (slots[i].add && slots[i].block >= 0)
+      backend.update(ops::Blend{.keep = 1, .add = 1}, {.x = input_gradients[i], .y = gradient(node(id).inputs[i])});
 }
 
 void Executor::Impl::run_forward(const MicroBatch& batch, Pass pass) {
@@ -155,8 +211,10 @@ void Executor::Impl::run_backward(float scale, const std::function<void(std::int
                                                   .scale = scale,
                                                   .dlogits = gradient(last_node())});
 
-  for (NodeId id = last_node(); id > 0 && blocks(id).gradient >= 0; --id) {
+  for (NodeId id = last_node(); id > 0; --id) {
+    if (blocks(id).gradient < 0) continue;
     network::backward(backend, node(id).operation, layer(id, Pass::training));
+    add_gradients(id);
     const NodeTensors& own = tensors(id);
     if (own.parameters > 0 && own.first_parameter > 0 && gradient_ready)
       gradient_ready(gradients_offset() + layout.parameters[own.first_parameter].offset);

@@ -17,22 +17,28 @@ ops::Activation* activation_of(Operation& operation) {
       operation);
 }
 
+// What a ReLU would be as a part of its producer; none: another operation, or a clamp that has no name.
+ops::Activation as_activation(const Operation& operation) {
+  const auto* relu = std::get_if<ops::Relu>(&operation);
+  if (relu == nullptr) return ops::Activation::none;
+  if (relu->max == ops::Relu{}.max) return ops::Activation::relu;
+  return relu->max == 6 ? ops::Activation::relu6 : ops::Activation::none;
+}
+
 }  // namespace
 
 Graph fuse_activation(const Graph& graph) {
-  std::vector<int> users(graph.nodes.size(), 0);
-  for (const Node& node : graph.nodes)
-    for (const NodeId input : node.inputs) ++users[static_cast<std::size_t>(input)];
-
+  const std::vector<int> users = count_users(graph);
   Graph fused{.name = graph.name, .citation = graph.citation, .nodes = {}};
   std::vector<NodeId> renumbered;  // old node -> new node
   for (const Node& node : graph.nodes) {
-    if (std::holds_alternative<ops::Relu>(node.operation)) {
+    const ops::Activation fusible = as_activation(node.operation);
+    if (fusible != ops::Activation::none) {
       const auto producer = static_cast<std::size_t>(node.inputs.front());
       const NodeId target = renumbered[producer];
       ops::Activation* activation = activation_of(fused.nodes[static_cast<std::size_t>(target)].operation);
       if (activation != nullptr && *activation == ops::Activation::none && users[producer] == 1) {
-        *activation = ops::Activation::relu;
+        *activation = fusible;
         renumbered.push_back(target);
         continue;
       }

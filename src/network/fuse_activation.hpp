@@ -1,4 +1,4 @@
-// A ReLU that alone reads a convolution, a dense layer or a batch norm becomes part of it: the value is
+// A ReLU or ReLU6 that alone reads a convolution, a dense layer, a batch norm or a sum becomes part of it: the value is
 // clamped before it is stored, which saves one reading and one writing of the whole tensor in each direction.
 #pragma once
 

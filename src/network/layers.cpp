@@ -16,12 +16,14 @@ void backward(Backend&, const Flatten&, const Layer&) {}
 
 // Convolutions and dense layers have the same tensors.
 template <class Product>
-requires std::same_as<Product, ops::Conv2d> || std::same_as<Product, ops::Dense>
+requires std::same_as<Product, ops::Conv2d> || std::same_as<Product, ops::DepthwiseConv2d> ||
+    std::same_as<Product, ops::Dense>
 void forward(Backend& backend, const Product& op, const Layer& l, Pass) {
   backend.forward(op, {.x = l.x, .w = l.weights[0], .bias = l.weights[1], .y = l.y});
 }
 template <class Product>
-requires std::same_as<Product, ops::Conv2d> || std::same_as<Product, ops::Dense>
+requires std::same_as<Product, ops::Conv2d> || std::same_as<Product, ops::DepthwiseConv2d> ||
+    std::same_as<Product, ops::Dense>
 void backward(Backend& backend, const Product& op, const Layer& l) {
   backend.backward(
       op,
@@ -45,6 +47,27 @@ void forward(Backend& backend, const ops::AveragePool& op, const Layer& l, Pass)
 }
 void backward(Backend& backend, const ops::AveragePool& op, const Layer& l) {
   if (l.dx) backend.backward(op, {.dy = l.dy, .dx = l.dx});
+}
+
+void forward(Backend& backend, const ops::GlobalAveragePool& op, const Layer& l, Pass) {
+  backend.forward(op, {.x = l.x, .y = l.y});
+}
+void backward(Backend& backend, const ops::GlobalAveragePool& op, const Layer& l) {
+  if (l.dx) backend.backward(op, {.dy = l.dy, .dx = l.dx});
+}
+
+void forward(Backend& backend, const ops::Add& op, const Layer& l, Pass) {
+  backend.forward(op, {.a = l.inputs[0], .b = l.inputs[1], .y = l.y});
+}
+void backward(Backend& backend, const ops::Add& op, const Layer& l) {
+  backend.backward(op, {.y = l.y, .dy = l.dy, .da = l.input_gradients[0], .db = l.input_gradients[1]});
+}
+
+void forward(Backend& backend, const ops::Concat& op, const Layer& l, Pass) {
+  backend.forward(op, {.x = l.inputs, .y = l.y});
+}
+void backward(Backend& backend, const ops::Concat& op, const Layer& l) {
+  backend.backward(op, {.dy = l.dy, .dx = l.input_gradients});
 }
 
 void forward(Backend& backend, const ops::BatchNorm& op, const Layer& l, Pass pass) {
@@ -78,12 +101,22 @@ void backward(Backend& backend, const ops::BatchNorm& op, const Layer& l) {
                         .dbeta = l.gradients[1]});
 }
 
-// In place; in evaluation, and at rate 0, there is nothing to do.
+// In evaluation, and at rate 0, the output is the input: mostly in place, and then there is nothing to do.
+void copy(Backend& backend, const ConstTensorView& from, const TensorView& to) {
+  if (from.data != to.data) backend.forward(ops::Concat{}, {.x = {&from, 1}, .y = to});
+}
 void forward(Backend& backend, const ops::Dropout& op, const Layer& l, Pass pass) {
-  if (pass == Pass::training && op.rate > 0) backend.apply(op, {.x = l.x, .y = l.y, .mask = l.mask});
+  if (pass == Pass::training && op.rate > 0)
+    backend.apply(op, {.x = l.x, .y = l.y, .mask = l.mask});
+  else
+    copy(backend, l.x, l.y);
 }
 void backward(Backend& backend, const ops::Dropout& op, const Layer& l) {
-  if (l.dx && op.rate > 0) backend.apply(op, {.x = l.dy, .y = l.dx, .mask = l.mask});
+  if (!l.dx) return;
+  if (op.rate > 0)
+    backend.apply(op, {.x = l.dy, .y = l.dx, .mask = l.mask});
+  else
+    copy(backend, l.dy, l.dx);
 }
 
 }  // namespace

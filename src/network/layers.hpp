@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 
 #include "brigade/network/graph.hpp"
 
@@ -9,10 +10,12 @@ namespace brigade::network {
 
 // A node's tensors during a pass of n images. Views a node does not have, or nobody needs, are empty.
 struct Layer {
-  ConstTensorView x{};    // [n, ...] input
-  TensorView y{};         // [n, ...] output
-  TensorView dy{}, dx{};  // their gradients
-  TensorView winners{};   // max pool in training: u8, shaped as y
+  std::span<const ConstTensorView> inputs{};      // [n, ...] each
+  std::span<const TensorView> input_gradients{};  // shaped as the inputs, even where they have no data
+  ConstTensorView x{};                            // the first input
+  TensorView y{};                                 // [n, ...] output
+  TensorView dy{}, dx{};                          // gradients of y and x
+  TensorView winners{};                           // max pool in training: u8, shaped as y
 
   std::array<TensorView, 2> weights{};    // kernel and bias, or gamma and beta
   std::array<TensorView, 2> gradients{};  // of the weights

@@ -1,14 +1,17 @@
 // Lifetimes first, then places.
 //
 // What backward needs from forward, by the contracts in brigade/ops: convolutions and dense layers their x, and
-// their y if they apply an activation; batch norm its x and the statistics; ReLU its y; max pool the winners;
-// average pool, dropout and flatten nothing.
+// their y if they apply an activation; batch norm its x and the statistics; ReLU its y; a sum its y if it applies an
+// activation; max pool the winners; the others nothing.
 //
-// In place is allowed even for the y of a layer with a fused ReLU: its backward only asks where y > 0, and what
-// runs in place on it (dropout, ReLU) keeps that sign wherever the gradient it hands back is not zero.
+// An operation may compute in place if it is its input's only reader and backward does not want the input either. One
+// liberty more: the y of a layer with a ReLU may be overwritten by dropout or ReLU, for its backward only asks where
+// y > 0, and those keep that sign wherever the gradient they hand back is not zero. (The upper bound of a ReLU6 does
+// not survive dropout's scaling.)
 #include "memory_plan.hpp"
 
 #include <algorithm>
+#include <concepts>
 #include <numeric>
 #include <span>
 
@@ -26,35 +29,60 @@ bool is(const Node& node) {
   return std::holds_alternative<Op>(node.operation);
 }
 
-bool has_parameters(const Node& node) {
-  return is<ops::Conv2d>(node) || is<ops::Dense>(node) || is<ops::BatchNorm>(node);
+bool is_product(const Node& node) {
+  return is<ops::Conv2d>(node) || is<ops::DepthwiseConv2d>(node) || is<ops::Dense>(node);
 }
 
-// The output is the input's bytes: as a view, or computed in place. (Nobody else reads them: a graph is a chain.)
-bool shares_input(const Node& node, bool training) {
-  return is<Flatten>(node) || is<ops::Relu>(node) || is<ops::Dropout>(node) || (is<ops::BatchNorm>(node) && !training);
-}
+bool has_parameters(const Node& node) { return is_product(node) || is<ops::BatchNorm>(node); }
 
-// The gradient of the input may overwrite the gradient of the output.
+// The gradient of an input may overwrite the gradient of the output.
 bool shares_gradient(const Node& node) {
-  return is<Flatten>(node) || is<ops::Relu>(node) || is<ops::Dropout>(node) || is<ops::BatchNorm>(node);
+  return is<Flatten>(node) || is<ops::Relu>(node) || is<ops::Dropout>(node) || is<ops::BatchNorm>(node) ||
+         is<ops::Add>(node);
 }
 
-bool backward_reads_input(const Node& node) {
-  return is<ops::Conv2d>(node) || is<ops::Dense>(node) || is<ops::BatchNorm>(node);
-}
+// Backward spoils the gradient of the output (flatten: hands it on to one that may).
+bool spoils_gradient(const Node& node) { return is_product(node) || is<Flatten>(node); }
+
+bool backward_reads_input(const Node& node) { return is_product(node) || is<ops::BatchNorm>(node); }
 
 bool backward_reads_output(const Node& node) {
-  if (const auto* conv = std::get_if<ops::Conv2d>(&node.operation)) return conv->activation != ops::Activation::none;
-  if (const auto* dense = std::get_if<ops::Dense>(&node.operation)) return dense->activation != ops::Activation::none;
-  return is<ops::Relu>(node);
+  if (is<ops::BatchNorm>(node)) return false;  // its activation is found again from x
+  return std::visit(
+      [](const auto& op) {
+        if constexpr (requires { op.activation; }) return op.activation != ops::Activation::none;
+        return std::same_as<std::remove_cvref_t<decltype(op)>, ops::Relu>;
+      },
+      node.operation);
 }
+
+// The node stores values clamped from above.
+bool clamps(const Node& node) {
+  if (const auto* relu = std::get_if<ops::Relu>(&node.operation)) return relu->max < ops::Relu{}.max;
+  return std::visit(
+      [](const auto& op) {
+        if constexpr (requires { op.activation; }) return op.activation == ops::Activation::relu6;
+        return false;
+      },
+      node.operation);
+}
+
+// What the planner knows about the bytes of a node's value.
+struct ValueState {
+  bool exclusive = false;  // one reader in all
+  bool kept = false;       // the backward pass of who wrote them reads them
+  bool clamped = false;    // ... and asks for an upper bound
+};
 
 class Planner {
  public:
   Planner(const Graph& graph, std::int64_t batch, bool training)
       : graph_(graph), batch_(batch), training_(training), time_{static_cast<int>(graph.nodes.size())} {
     plan_.nodes.resize(graph.nodes.size());
+    states_.resize(graph.nodes.size());
+    readers_.resize(graph.nodes.size());
+    for (NodeId id = 0; id < time_.nodes; ++id)
+      for (const NodeId input : node(id).inputs) readers_[static_cast<std::size_t>(input)].push_back(id);
   }
 
   MemoryPlan run() && {
@@ -78,16 +106,30 @@ class Planner {
   std::int64_t value_bytes(NodeId id) const { return batch_ * node(id).output.size() * std::int64_t{sizeof(float)}; }
   void keep_until(int index, int moment) { block(index).last = std::max(block(index).last, moment); }
 
+  // The input whose bytes the node's value takes: as a view, or computed in place; -1: none.
+  NodeId shared_input(NodeId id) const {
+    const Node& n = node(id);
+    const auto spare = [&](NodeId input) { return state(input).exclusive && !(training_ && state(input).kept); };
+    if (is<ops::Add>(n)) return spare(n.inputs[1]) ? n.inputs[1] : spare(n.inputs[0]) ? n.inputs[0] : -1;
+    if (n.inputs.empty()) return -1;
+    const NodeId input = n.inputs.front();
+    const bool in_place = is<ops::Relu>(n) || (is<ops::Dropout>(n) && !(training_ && state(input).clamped)) ||
+                          (is<ops::BatchNorm>(n) && !training_);
+    return is<Flatten>(n) || (in_place && state(input).exclusive) ? input : -1;
+  }
+
   void plan_values() {
     for (NodeId id = 0; id < time_.nodes; ++id) {
       const int now = time_.forward(id);
       for (const NodeId input : node(id).inputs) keep_until(blocks(input).value, now);
-      if (shares_input(node(id), training_)) {
-        blocks(id).value = blocks(node(id).inputs.front()).value;
-        keep_until(blocks(id).value, now);
-      } else {
-        blocks(id).value = add(node(id).name, value_bytes(id), now, now);
-      }
+      const NodeId shared = shared_input(id);
+      const ValueState before = shared < 0 ? ValueState{.exclusive = true} : state(shared);
+      const bool kept = backward_reads_output(node(id));
+      states_[static_cast<std::size_t>(id)] = {.exclusive = before.exclusive && readers(id).size() == 1,
+                                               .kept = before.kept || kept,
+                                               .clamped = before.clamped || (kept && clamps(node(id)))};
+      blocks(id).value = shared < 0 ? add(node(id).name, value_bytes(id), now, now) : blocks(shared).value;
+      keep_until(blocks(id).value, now);
     }
     keep_until(blocks(last_node()).value, time_.loss());
   }
@@ -109,7 +151,10 @@ class Planner {
       if (wanted.back()) keep_for_backward(id, upstream);
     }
     keep_until(blocks(last_node()).value, time_.loss_gradient());
-    for (NodeId id = last_node(); id > 0 && wanted[static_cast<std::size_t>(id)]; --id) plan_gradient(id);
+    if (!wanted.back()) return;
+    plan_last_gradient();
+    for (NodeId id = last_node(); id > 0; --id)
+      if (wanted[static_cast<std::size_t>(id)]) plan_input_gradients(id, wanted);
   }
 
   void keep_for_backward(NodeId id, bool input_gradient) {
@@ -124,26 +169,61 @@ class Planner {
           add("statistics of " + name, 2 * bn->channels * std::int64_t{sizeof(float)}, time_.forward(id), now);
   }
 
-  // The gradient of a node's value is written by its user's backward (or the loss), read by its own.
-  void plan_gradient(NodeId id) {
-    int& gradient = blocks(id).gradient;
-    if (id == last_node()) {
-      const int logits = blocks(id).value;
-      const bool in_place = block(logits).last == time_.loss_gradient();  // nobody needs the logits afterwards
-      gradient = in_place ? logits : add("gradient of " + node(id).name, value_bytes(id), time_.loss_gradient(), 0);
-    } else {
-      const NodeId user = id + 1;  // a graph is a chain (GraphBuilder::finish)
-      gradient = shares_gradient(node(user))
-                     ? blocks(user).gradient
-                     : add("gradient of " + node(id).name, value_bytes(id), time_.backward(user), 0);
-    }
-    keep_until(gradient, time_.backward(id));
+  void plan_last_gradient() {
+    const int logits = blocks(last_node()).value;
+    const bool in_place = block(logits).last == time_.loss_gradient();  // nobody needs the logits afterwards
+    hold(last_node(), in_place ? logits : add_gradient(last_node(), time_.loss_gradient()));
   }
+
+  // A block may hold the gradients of several nodes, as long as they are the same numbers.
+  void hold(NodeId id, int gradient) {
+    blocks(id).gradient = gradient;
+    holders_.resize(std::max(holders_.size(), static_cast<std::size_t>(gradient) + 1));
+    ++holders_[static_cast<std::size_t>(gradient)];
+  }
+  int add_gradient(NodeId of, int now) { return add("gradient of " + node(of).name, value_bytes(of), now, now); }
+
+  // Blocks for what the backward pass of node `id` writes. It is the last to read its own gradient; whether it may also
+  // overwrite it depends on who else still needs the same block.
+  void plan_input_gradients(NodeId id, const std::vector<bool>& wanted) {
+    const int now = time_.backward(id);
+    const int own = blocks(id).gradient;
+    keep_until(own, now);
+    const bool reusable = --holders_[static_cast<std::size_t>(own)] == 0 && shares_gradient(node(id));
+    const auto* sum = std::get_if<ops::Add>(&node(id).operation);
+    bool taken = false;  // by an earlier input of this node, as its gradient or to be added to it
+    NodeId holder = -1;  // the earlier input
+    for (const NodeId input : node(id).inputs) {
+      InputGradient& slot = blocks(id).input_gradients.emplace_back();
+      if (!wanted[static_cast<std::size_t>(input)]) continue;
+      slot.add = blocks(input).gradient >= 0;
+      // Two inputs of a sum have one gradient, if nothing happens to it in the meantime.
+      const bool free = !taken || (sum->scale == 1 && (slot.add || holder < 0 || may_hold_both(holder, input, id)));
+      const bool reused = reusable && free;
+      slot.block = reused ? own : add_gradient(input, now);
+      if (!slot.add) hold(input, slot.block);
+      if (reused && !slot.add) holder = input;
+      taken = taken || reused;
+    }
+  }
+
+  // Whether one block can be the gradient of both inputs of the sum `sum`: `second` must have read it, without spoiling
+  // it, before anybody adds to the gradient of `first` or `first` itself uses it.
+  bool may_hold_both(NodeId first, NodeId second, NodeId sum) const {
+    return first < second && readers(second).size() == 1 && !spoils_gradient(node(second)) &&
+           std::ranges::all_of(readers(first), [&](NodeId reader) { return reader == sum || reader < second; });
+  }
+
+  const ValueState& state(NodeId id) const { return states_[static_cast<std::size_t>(id)]; }
+  const std::vector<NodeId>& readers(NodeId id) const { return readers_[static_cast<std::size_t>(id)]; }
 
   const Graph& graph_;
   const std::int64_t batch_;
   const bool training_;
   const Timeline time_;
+  std::vector<ValueState> states_;            // by NodeId
+  std::vector<std::vector<NodeId>> readers_;  // by NodeId, in forward order, once for each input
+  std::vector<int> holders_;                  // by block: nodes whose gradient it is and that have not read it yet
   MemoryPlan plan_;
 };
 

@@ -4,7 +4,7 @@
 // loss, the backward pass of node n-1, ..., 1. A block is a range of bytes with the moments between which its
 // content matters; blocks whose moments do not meet may share bytes, so gradients live where activations died.
 // Tensors that may be the same bytes by the contracts of the operations (flatten, ReLU in place, the gradient
-// through batch norm, ...) are one block from the start.
+// through batch norm, ...) are one block from the start, where nobody else wants what would be overwritten.
 #pragma once
 
 #include <cstdint>
@@ -34,12 +34,21 @@ struct Timeline {
   int end() const { return 2 * nodes + 2; }
 };
 
+// Where a node's backward pass writes the gradient of one of its inputs. The last reader of a tensor, whose backward is
+// the first to run, writes the tensor's gradient itself; each other reader writes a block of its own, which is then
+// added. So the sum has one order, and one reader costs no addition.
+struct InputGradient {
+  int block = -1;    // -1: not wanted
+  bool add = false;  // to the gradient of the input
+};
+
 // Indices of a node's blocks; -1: it has none.
 struct NodeBlocks {
   int value = -1;
   int gradient = -1;    // of the value; -1 where no parameter lies upstream
   int winners = -1;     // max pool in training: u8, one an output element
   int statistics = -1;  // batch norm in training: mean and (biased) variance of the micro-batch
+  std::vector<InputGradient> input_gradients = {};  // in training: by input
 };
 
 struct MemoryPlan {

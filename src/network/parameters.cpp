@@ -16,10 +16,12 @@ std::int64_t append(std::vector<FlatTensor>& tensors, const std::string& name, c
 }
 
 // Uniform in +-sqrt(6 / (fan_in + fan_out)): Glorot, Bengio, "Understanding the difficulty of training deep
-// feedforward neural networks", AISTATS 2010, eq. 16. A kernel is [kh, kw, cin, cout] or [in, out].
+// feedforward neural networks", AISTATS 2010, eq. 16. A kernel is [kh, kw, cin, cout] or [in, out]; a depthwise one is
+// [kh, kw, channels], where each channel reads and feeds kh * kw values.
 void draw_glorot_uniform(const Shape& kernel, const RandomKey& key, std::span<float> values) {
-  const std::int64_t in = kernel[kernel.rank() - 2], out = kernel.back();
-  const std::int64_t taps = kernel.size() / (in * out);
+  const bool depthwise = kernel.rank() == 3;
+  const std::int64_t in = depthwise ? 1 : kernel[kernel.rank() - 2], out = depthwise ? 1 : kernel.back();
+  const std::int64_t taps = depthwise ? kernel[0] * kernel[1] : kernel.size() / (in * out);
   const auto limit = static_cast<float>(std::sqrt(6.0 / static_cast<double>(taps * (in + out))));
   for (std::size_t i = 0; i < values.size(); i += 4) {
     const PhiloxBlock draws = random_block(key, i / 4);
@@ -46,9 +48,10 @@ FlatLayout flat_layout(const Graph& graph) {
       if (node.bias) parameter("/bias", {op.weight_shape().back()}, false);
     };
     if (const auto* conv = std::get_if<ops::Conv2d>(&node.operation)) kernel_and_bias(*conv);
+    if (const auto* conv = std::get_if<ops::DepthwiseConv2d>(&node.operation)) kernel_and_bias(*conv);
     if (const auto* dense = std::get_if<ops::Dense>(&node.operation)) kernel_and_bias(*dense);
     if (const auto* bn = std::get_if<ops::BatchNorm>(&node.operation)) {
-      parameter("/gamma", {bn->channels}, false);
+      if (node.scale) parameter("/gamma", {bn->channels}, false);
       parameter("/beta", {bn->channels}, false);
       statistic("/moving_mean", {bn->channels});
       statistic("/moving_variance", {bn->channels});

@@ -41,6 +41,21 @@ TEST(FuseActivation, LeavesOtherReluAlone) {
       (std::vector<std::string>{"input", "after_input", "conv", "pool", "after_pool", "flatten", "dense", "second"}));
 }
 
+TEST(FuseActivation, Relu6AndSums) {
+  GraphBuilder net("net", "", 4, 4, 3);
+  const NodeId conv = net.relu6(net.depthwise_conv2d(net.input(), "conv", 3, {}), "clamp");
+  const NodeId norm = net.batch_norm(conv, "norm");
+  const NodeId sum = net.relu(net.add(conv, norm, "sum"), "relu");
+  net.dense(net.global_average_pool(net.concat({sum, conv}, "both"), "mean"), "logits", 2);
+  const Graph fused = fuse_activation(std::move(net).finish());
+  EXPECT_EQ(names(fused), (std::vector<std::string>{"input", "conv", "norm", "sum", "both", "mean", "logits"}));
+  EXPECT_EQ(std::get<ops::DepthwiseConv2d>(fused.nodes[1].operation).activation, ops::Activation::relu6);
+  EXPECT_EQ(std::get<ops::BatchNorm>(fused.nodes[2].operation).activation, ops::Activation::none);
+  EXPECT_EQ(std::get<ops::Add>(fused.nodes[3].operation).activation, ops::Activation::relu);
+  EXPECT_EQ(fused.nodes[3].inputs, (std::vector<NodeId>{1, 2}));
+  EXPECT_EQ(fused.nodes[4].inputs, (std::vector<NodeId>{3, 1}));
+}
+
 TEST(FuseActivation, NotWhereSomebodyElseReadsTheProducer) {
   Graph graph{.name = "fork", .citation = "", .nodes = {}};
   const Shape shape{1, 4};

@@ -43,6 +43,9 @@ void multiply_add_backward(const float* x, std::int64_t in, const float* w, std:
   }
 }
 
+// Where element i of a tensor lies whose rows of `width` elements are `pitch` apart.
+std::int64_t place(std::int64_t i, std::int64_t width, std::int64_t pitch) { return i / width * pitch + i % width; }
+
 void clear(const TensorView& view) {
   if (view) std::fill_n(view.f32(), view.shape.size(), 0.0F);
 }
@@ -52,9 +55,19 @@ void start_with_bias(const ConstTensorView& bias, const TensorView& y) {
   for (std::int64_t i = 0; i < y.shape.size(); ++i) y.f32()[i] = bias ? bias.f32()[i % channels] : 0.0F;
 }
 
+float activated(ops::Activation activation, float y) {
+  if (activation != ops::Activation::none) y = std::max(y, 0.0F);
+  return activation == ops::Activation::relu6 ? std::min(y, 6.0F) : y;
+}
+
+// Whether the activation let its output y through unchanged.
+bool passes(ops::Activation activation, float y) {
+  if (activation == ops::Activation::none) return true;
+  return y > 0 && (activation == ops::Activation::relu || y < 6);
+}
+
 void activate(ops::Activation activation, const TensorView& y) {
-  if (activation == ops::Activation::none) return;
-  for (std::int64_t i = 0; i < y.shape.size(); ++i) y.f32()[i] = std::max(y.f32()[i], 0.0F);
+  for (std::int64_t i = 0; i < y.shape.size(); ++i) y.f32()[i] = activated(activation, y.f32()[i]);
 }
 
 // The activation's mask, and the gradient of the bias.
@@ -62,7 +75,7 @@ void begin_backward(ops::Activation activation, const ConstTensorView& y, const 
                     const TensorView& dbias) {
   clear(dbias);
   for (std::int64_t i = 0; i < dy.shape.size(); ++i) {
-    if (activation != ops::Activation::none && !(y.f32()[i] > 0)) dy.f32()[i] = 0;
+    if (!passes(activation, y ? y.f32()[i] : 0)) dy.f32()[i] = 0;
     if (dbias) dbias.f32()[i % dy.shape.back()] += dy.f32()[i];
   }
 }
@@ -109,6 +122,31 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
   });
 }
 
+void ReferenceBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& a) {
+  const std::int64_t channels = op.channels;
+  start_with_bias(a.bias, a.y);
+  for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      a.y.f32()[t.out * channels + c] += a.x.f32()[t.in * channels + c] * a.w.f32()[t.place * channels + c];
+  });
+  activate(op.activation, a.y);
+}
+
+void ReferenceBackend::backward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& a) {
+  const std::int64_t channels = op.channels;
+  begin_backward(op.activation, a.y, a.dy, a.dbias);
+  clear(a.dx);
+  clear(a.dw);
+  for_each_tap(op, a.x.shape, a.dy.shape, [&](const Tap& t) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const std::int64_t in = t.in * channels + c, weight = t.place * channels + c;
+      const float dy = a.dy.f32()[t.out * channels + c];
+      if (a.dx) a.dx.f32()[in] += dy * a.w.f32()[weight];
+      if (a.dw) a.dw.f32()[weight] += dy * a.x.f32()[in];
+    }
+  });
+}
+
 void ReferenceBackend::forward(const ops::Dense& op, const ops::Dense::Forward& a) {
   start_with_bias(a.bias, a.y);
   for (std::int64_t n = 0; n < a.x.shape[0]; ++n)
@@ -127,12 +165,13 @@ void ReferenceBackend::backward(const ops::Dense& op, const ops::Dense::Backward
                           a.dw ? a.dw.f32() : nullptr);
 }
 
-void ReferenceBackend::forward(const ops::Relu&, const ops::Relu::Forward& a) {
-  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) a.y.f32()[i] = std::max(a.x.f32()[i], 0.0F);
+void ReferenceBackend::forward(const ops::Relu& op, const ops::Relu::Forward& a) {
+  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) a.y.f32()[i] = std::min(std::max(a.x.f32()[i], 0.0F), op.max);
 }
 
-void ReferenceBackend::backward(const ops::Relu&, const ops::Relu::Backward& a) {
-  for (std::int64_t i = 0; i < a.dy.shape.size(); ++i) a.dx.f32()[i] = a.y.f32()[i] > 0 ? a.dy.f32()[i] : 0.0F;
+void ReferenceBackend::backward(const ops::Relu& op, const ops::Relu::Backward& a) {
+  for (std::int64_t i = 0; i < a.dy.shape.size(); ++i)
+    a.dx.f32()[i] = a.y.f32()[i] > 0 && a.y.f32()[i] < op.max ? a.dy.f32()[i] : 0.0F;
 }
 
 void ReferenceBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forward& a) {
@@ -179,6 +218,53 @@ void ReferenceBackend::backward(const ops::AveragePool& op, const ops::AveragePo
   });
 }
 
+void ReferenceBackend::forward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Forward& a) {
+  const std::int64_t pixels = a.x.shape[1] * a.x.shape[2], channels = a.x.shape[3];
+  for (std::int64_t i = 0; i < a.y.shape.size(); ++i) {
+    const float* x = a.x.f32() + i / channels * pixels * channels + i % channels;
+    double sum = 0;
+    for (std::int64_t p = 0; p < pixels; ++p) sum += x[p * channels];
+    a.y.f32()[i] = static_cast<float>(sum / static_cast<double>(pixels));
+  }
+}
+
+void ReferenceBackend::backward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Backward& a) {
+  const std::int64_t pixels = a.dx.shape[1] * a.dx.shape[2], channels = a.dx.shape[3];
+  for (std::int64_t i = 0; i < a.dx.shape.size(); ++i)
+    a.dx.f32()[i] = a.dy.f32()[i / (pixels * channels) * channels + i % channels] / static_cast<float>(pixels);
+}
+
+void ReferenceBackend::forward(const ops::Add& op, const ops::Add::Forward& a) {
+  for (std::int64_t i = 0; i < a.y.shape.size(); ++i)
+    a.y.f32()[i] = activated(op.activation, a.a.f32()[i] + op.scale * a.b.f32()[i]);
+}
+
+void ReferenceBackend::backward(const ops::Add& op, const ops::Add::Backward& a) {
+  for (std::int64_t i = 0; i < a.dy.shape.size(); ++i) {
+    const float dy = passes(op.activation, a.y ? a.y.f32()[i] : 0) ? a.dy.f32()[i] : 0;
+    if (a.da) a.da.f32()[i] = dy;
+    if (a.db) a.db.f32()[i] = op.scale * dy;
+  }
+}
+
+void ReferenceBackend::forward(const ops::Concat&, const ops::Concat::Forward& a) {
+  std::int64_t first = 0;
+  for (const ConstTensorView& x : a.x) {
+    for (std::int64_t i = 0; i < x.shape.size(); ++i)
+      a.y.f32()[place(i, x.shape.back(), a.y.pitch) + first] = x.f32()[place(i, x.shape.back(), x.pitch)];
+    first += x.shape.back();
+  }
+}
+
+void ReferenceBackend::backward(const ops::Concat&, const ops::Concat::Backward& a) {
+  std::int64_t first = 0;
+  for (const TensorView& dx : a.dx) {
+    for (std::int64_t i = 0; dx && i < dx.shape.size(); ++i)
+      dx.f32()[place(i, dx.shape.back(), dx.pitch)] = a.dy.f32()[place(i, dx.shape.back(), a.dy.pitch) + first];
+    first += dx.shape.back();
+  }
+}
+
 void ReferenceBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forward& a) {
   const std::int64_t count = a.x.shape.size() / op.channels;
   for (std::int64_t c = 0; c < op.channels; ++c) {
@@ -202,8 +288,8 @@ void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::
       return normalised(op, a.x.f32()[i * op.channels + c], a.mean.f32()[c], a.variance.f32()[c]);
     };
     const auto dy = [&](std::int64_t i) {
-      const bool passes = op.activation == ops::Activation::none || a.gamma.f32()[c] * xhat(i) + a.beta.f32()[c] > 0;
-      return passes ? a.dy.f32()[i * op.channels + c] : 0.0F;
+      return passes(op.activation, a.gamma.f32()[c] * xhat(i) + a.beta.f32()[c]) ? a.dy.f32()[i * op.channels + c]
+                                                                                 : 0.0F;
     };
     double dgamma = 0, dbeta = 0;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -269,7 +355,10 @@ void ReferenceBackend::backward(const ops::SoftmaxCrossEntropy&, const ops::Soft
 }
 
 void ReferenceBackend::update(const ops::Blend& op, const ops::Blend::Update& a) {
-  for (std::int64_t i = 0; i < a.y.shape.size(); ++i) a.y.f32()[i] = op.keep * a.y.f32()[i] + op.add * a.x.f32()[i];
+  for (std::int64_t i = 0; i < a.y.shape.size(); ++i) {
+    float& y = a.y.f32()[place(i, a.y.shape.back(), a.y.pitch)];
+    y = op.keep * y + op.add * a.x.f32()[place(i, a.x.shape.back(), a.x.pitch)];
+  }
 }
 
 void ReferenceBackend::update(const ops::Sgd& op, const ops::Sgd::Update& a) {

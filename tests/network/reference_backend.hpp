@@ -1,5 +1,6 @@
 // The door `ops::Backend` in naive loops: what the network room is tested with, and the proof that it needs nothing
-// but the door. One thread, no scratch memory, every view dense.
+// but the door. One thread, no scratch memory, every view dense (those of Concat and
+// Blend may be slices of channels).
 #pragma once
 
 #include "brigade/ops/backend.hpp"
@@ -17,6 +18,8 @@ class ReferenceBackend final : public ops::Backend {
 
   void forward(const ops::Conv2d&, const ops::Conv2d::Forward&) override;
   void backward(const ops::Conv2d&, const ops::Conv2d::Backward&) override;
+  void forward(const ops::DepthwiseConv2d&, const ops::DepthwiseConv2d::Forward&) override;
+  void backward(const ops::DepthwiseConv2d&, const ops::DepthwiseConv2d::Backward&) override;
   void forward(const ops::Dense&, const ops::Dense::Forward&) override;
   void backward(const ops::Dense&, const ops::Dense::Backward&) override;
   void forward(const ops::Relu&, const ops::Relu::Forward&) override;
@@ -25,6 +28,12 @@ class ReferenceBackend final : public ops::Backend {
   void backward(const ops::MaxPool&, const ops::MaxPool::Backward&) override;
   void forward(const ops::AveragePool&, const ops::AveragePool::Forward&) override;
   void backward(const ops::AveragePool&, const ops::AveragePool::Backward&) override;
+  void forward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Forward&) override;
+  void backward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Backward&) override;
+  void forward(const ops::Add&, const ops::Add::Forward&) override;
+  void backward(const ops::Add&, const ops::Add::Backward&) override;
+  void forward(const ops::Concat&, const ops::Concat::Forward&) override;
+  void backward(const ops::Concat&, const ops::Concat::Backward&) override;
   void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
   void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
   void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;

@@ -41,27 +41,31 @@ Tensor vector_of(std::int64_t channels, std::uint64_t seed, float low, float hig
   return random_tensor({channels}, seed, low, high);
 }
 
-// An oracle's y that lies next to the kink of ReLU may round to its other side: such elements of x are moved away.
+// An oracle's y that lies next to a kink of ReLU or ReLU6 may round to its other side: such elements of x are moved
+// away.
 void avoid_kinks(const ops::BatchNorm& op, Tensor& x, const Tensor& gamma, const Tensor& beta) {
+  constexpr double kKink = 6e-4;
   ops::BatchNorm linear = op;
   linear.activation = Activation::none;
   for (bool moved = true; moved;) {
     moved = false;
     const auto y = oracle::batch_norm(linear, to_array(x), to_array(gamma), to_array(beta)).y;
     for (std::int64_t i = 0; i < x.shape.size(); ++i)
-      if (std::abs(y[i]) < 2e-4) x[i] += std::abs(x[i]) < 100 ? 0.01F * std::abs(x[i]) + 1e-3F : 0.01F, moved = true;
+      if (std::abs(y[i]) < kKink || std::abs(y[i] - 6) < kKink)
+        x[i] += std::abs(x[i]) < 100 ? 0.01F * std::abs(x[i]) + 1e-3F : 0.01F, moved = true;
   }
 }
 
 TEST(BatchNorm, IsTheOracle) {
   for (const auto& [shape, pitch, mean, spread, error, gradient_error] : kCases)
-    for (const auto activation : {Activation::none, Activation::relu}) {
+    for (const auto activation : {Activation::none, Activation::relu, Activation::relu6}) {
       SCOPED_TRACE(to_string(shape));
       const std::int64_t channels = shape.back();
       const ops::BatchNorm op{.channels = channels, .activation = activation};
       Tensor x = random_tensor(shape, 1, mean - spread, mean + spread, pitch);
-      const Tensor gamma = vector_of(channels, 2, -1.5, 1.5), beta = vector_of(channels, 3, -1, 1);
-      if (activation == Activation::relu) avoid_kinks(op, x, gamma, beta);
+      const float reach = activation == Activation::relu6 ? 5 : 1.5F;  // beyond 6
+      const Tensor gamma = vector_of(channels, 2, -reach, reach), beta = vector_of(channels, 3, -1, 1);
+      if (activation != Activation::none) avoid_kinks(op, x, gamma, beta);
       Tensor y(shape, pitch), batch_mean({channels}), variance({channels});
       backend().forward(op, {x.view(), gamma.view(), beta.view(), y.view(), batch_mean.view(), variance.view()});
       const auto expected = oracle::batch_norm(op, to_array(x), to_array(gamma), to_array(beta));
@@ -140,9 +144,9 @@ TEST(BatchNorm, NanReachesTheOutput) {
 }
 
 TEST(OracleBatchNorm, GradientsAreTheNumericalOnes) {
-  for (const auto activation : {Activation::none, Activation::relu}) {
+  for (const auto activation : {Activation::none, Activation::relu, Activation::relu6}) {
     const ops::BatchNorm op{.channels = 3, .activation = activation};
-    const auto x = random_array({2, 3, 2, 3}, 1), gamma = random_array({3}, 2, 0.5, 1.5), beta = random_array({3}, 3),
+    const auto x = random_array({2, 3, 2, 3}, 1), gamma = random_array({3}, 2, 4, 6), beta = random_array({3}, 3),
                dy = random_array(x.shape, 4);
     const auto d = oracle::batch_norm_backward(op, x, gamma, beta, dy);
     expect_gradient([&](const oracle::Array& v) { return oracle::batch_norm(op, v, gamma, beta).y; }, x, dy, d.dx);

@@ -25,12 +25,15 @@ struct Case {
 std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.name; }
 const auto name_of = [](const auto& info) { return info.param.name; };
 
-constexpr auto kRelu = ops::Activation::relu;
+constexpr auto kRelu = ops::Activation::relu, kRelu6 = ops::Activation::relu6;
 
 ops::Conv2d conv(std::int64_t in, std::int64_t out, int kh, int kw, int stride = 1, int top = 0, int left = 0,
                  int bottom = 0, int right = 0, ops::Activation activation = ops::Activation::none) {
   return {in, out, kh, kw, stride, stride, top, left, bottom, right, activation};
 }
+
+// Sums several times as large as 6, their largest element once ReLU6 cut them.
+constexpr double kCutError = 2e-5;
 
 // Extents that divide by nothing a kernel could block by, and enough of them to pass each block's limit.
 const Case kCases[] = {
@@ -39,7 +42,7 @@ const Case kCases[] = {
     {"PointwiseSlices", {2, 7, 5, 17}, conv(17, 100, 1, 1, 1, 0, 0, 0, 0, kRelu), true, 3},
     {"PointwiseStride2", {2, 9, 7, 16}, conv(16, 17, 1, 1, 2)},
     {"PointwisePadded", {2, 5, 4, 5}, conv(5, 3, 1, 1, 1, 1, 0, 2, 1)},
-    {"PointwiseDeep", {2, 3, 3, 1100}, conv(1100, 33, 1, 1, 1, 0, 0, 0, 0, kRelu), false},
+    {"PointwiseDeep", {2, 3, 3, 1100}, conv(1100, 33, 1, 1, 1, 0, 0, 0, 0, kRelu6), false, 0, kCutError},
     {"Same3x3", {3, 13, 11, 17}, conv(17, 33, 3, 3, 1, 1, 1, 1, 1, kRelu)},
     {"Same3x3Slices", {3, 5, 6, 5}, conv(5, 3, 3, 3, 1, 1, 1, 1, 1, kRelu), true, 11},
     {"Valid3x3", {2, 18, 17, 32}, conv(32, 32, 3, 3), false},
@@ -47,7 +50,7 @@ const Case kCases[] = {
     {"Stride2AsymmetricPadding", {2, 14, 13, 16}, conv(16, 100, 3, 3, 2, 0, 0, 1, 1)},
     {"Stride3", {3, 17, 16, 5}, conv(5, 17, 3, 3, 3, 2, 1, 0, 1, kRelu)},
     {"Stride3Kernel1x2", {2, 8, 7, 6}, conv(6, 7, 1, 2, 3, 0, 1, 0, 0)},
-    {"Same5x5", {7, 14, 14, 32}, conv(32, 64, 5, 5, 1, 2, 2, 2, 2)},
+    {"Same5x5", {7, 14, 14, 32}, conv(32, 64, 5, 5, 1, 2, 2, 2, 2, kRelu6), true, 0, kCutError},
     {"Same5x5ManySteps", {2, 6, 7, 64}, conv(64, 16, 5, 5, 1, 2, 2, 2, 2, kRelu)},
     {"Kernel1x7", {2, 9, 10, 16}, conv(16, 17, 1, 7, 1, 0, 3, 0, 3)},
     {"Kernel7x1", {2, 9, 10, 17}, conv(17, 16, 7, 1, 1, 3, 0, 3, 0)},
@@ -81,6 +84,7 @@ TEST_P(OracleConv2d, BackwardIsTheJacobian) {
 INSTANTIATE_TEST_SUITE_P(All, OracleConv2d,
                          ::testing::Values(Case{"Same3x3", {2, 5, 4, 2}, conv(2, 3, 3, 3, 1, 1, 1, 1, 1)},
                                            Case{"Relu", {2, 4, 4, 2}, conv(2, 3, 2, 3, 1, 0, 1, 1, 1, kRelu)},
+                                           Case{"Relu6", {1, 4, 5, 100}, conv(100, 2, 2, 3, 1, 0, 1, 1, 1, kRelu6)},
                                            Case{"Stride2", {1, 6, 5, 3}, conv(3, 2, 3, 2, 2, 1, 0, 0, 2)}),
                          name_of);
 
@@ -102,7 +106,7 @@ TEST_P(Conv2d, BackwardIsTheOracle) {
   const Shape y_shape = c.conv.output_shape(c.x);
   const std::int64_t x_pitch = c.x.back() + c.gap, y_pitch = y_shape.back() + c.gap;
   const auto x = random_tensor(c.x, 1, -1, 1, x_pitch), w = random_tensor(c.conv.weight_shape(), 2);
-  const auto y = random_tensor(y_shape, 5, -1, 1, y_pitch);  // its sign alone matters
+  const auto y = random_tensor(y_shape, 5, -7, 8, y_pitch);  // where it lies between 0 and 6 alone matters
   auto dy = random_tensor(y_shape, 4, -1, 1, y_pitch);
   const auto expected = oracle::backward(c.conv, to_array(x), to_array(w), to_array(y), to_array(dy));
   Tensor dx(c.x, x_pitch), dw(c.conv.weight_shape()), dbias({c.conv.out_channels});

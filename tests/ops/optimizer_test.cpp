@@ -19,6 +19,17 @@ TEST(Blend, IsTheOracle) {
     }
 }
 
+TEST(Blend, OfSlices) {
+  for (const auto& op : {ops::Blend{}, ops::Blend{.keep = 0, .add = 0.5F}}) {
+    const Tensor x = random_tensor({3, 5, 7, 17}, 1, -1, 1, 33);
+    Tensor y = random_tensor(x.shape, 2, -1, 1, 20);
+    oracle::Array expected = to_array(y);
+    backend().update(op, {x.view(), y.view()});
+    oracle::update(op, to_array(x), expected);
+    expect_near(y, expected, 1e-6);
+  }
+}
+
 TEST(Blend, KeepZeroForgetsEvenNan) {
   const Tensor x = random_tensor({50}, 1);
   Tensor y({50});  // NaN

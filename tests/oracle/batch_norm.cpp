@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "oracle/activation.hpp"
+
 namespace brigade::oracle {
 
 BatchNormForward batch_norm(const ops::BatchNorm& op, const Array& x, const Array& gamma, const Array& beta) {
@@ -22,7 +24,7 @@ Array batch_norm_infer(const ops::BatchNorm& op, const Array& x, const Array& ga
   for (std::int64_t i = 0; i < x.size(); ++i) {
     const std::int64_t c = i % op.channels;
     y[i] = gamma[c] * (x[i] - mean[c]) / std::sqrt(variance[c] + static_cast<double>(op.epsilon)) + beta[c];
-    if (op.activation == ops::Activation::relu && y[i] < 0) y[i] = 0;
+    y[i] = activate(op.activation, y[i]);
   }
   return y;
 }
@@ -37,9 +39,7 @@ BatchNormBackward batch_norm_backward(const ops::BatchNorm& op, const Array& x, 
   for (std::int64_t c = 0; c < channels; ++c) {
     const double deviation = std::sqrt(variance[c] + static_cast<double>(op.epsilon));
     double dvariance = 0, dmean = 0;
-    const auto gradient = [&, &out = y](std::int64_t i) {
-      return op.activation == ops::Activation::relu && out[i] <= 0 ? 0 : dy[i];
-    };
+    const auto gradient = [&, &out = y](std::int64_t i) { return slope(op.activation, out[i]) * dy[i]; };
     for (std::int64_t i = c; i < x.size(); i += channels) {
       d.dbeta[c] += gradient(i);
       d.dgamma[c] += gradient(i) * (x[i] - mean[c]) / deviation;

@@ -1,6 +1,6 @@
 #include "oracle/conv2d.hpp"
 
-#include <algorithm>
+#include "oracle/activation.hpp"
 
 namespace brigade::oracle {
 namespace {
@@ -32,7 +32,7 @@ Array forward(const ops::Conv2d& conv, const Array& x, const Array& w, const Arr
                    });
   for (std::int64_t i = 0; i < y.size(); ++i) {
     if (!bias.values.empty()) y[i] += bias[i % y.shape[3]];
-    if (conv.activation == ops::Activation::relu) y[i] = std::max(y[i], 0.0);
+    y[i] = activate(conv.activation, y[i]);
   }
   return y;
 }
@@ -41,7 +41,7 @@ Conv2dGradients backward(const ops::Conv2d& conv, const Array& x, const Array& w
   Conv2dGradients g{Array(x.shape), Array(w.shape), Array({y.shape[3]})};
   Array masked = dy;
   for (std::int64_t i = 0; i < dy.size(); ++i) {
-    if (conv.activation == ops::Activation::relu && y[i] <= 0) masked[i] = 0;
+    masked[i] *= slope(conv.activation, y[i]);
     g.dbias[i % y.shape[3]] += masked[i];
   }
   for_each_product(conv, x.shape, y.shape,

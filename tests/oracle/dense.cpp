@@ -1,6 +1,6 @@
 #include "oracle/dense.hpp"
 
-#include <algorithm>
+#include "oracle/activation.hpp"
 
 namespace brigade::oracle {
 
@@ -10,7 +10,7 @@ Array forward(const ops::Dense& dense, const Array& x, const Array& w, const Arr
     for (std::int64_t o = 0; o < dense.out_features; ++o) {
       for (std::int64_t i = 0; i < dense.in_features; ++i) y(n, o) += x(n, i) * w(i, o);
       if (!bias.values.empty()) y(n, o) += bias[o];
-      if (dense.activation == ops::Activation::relu) y(n, o) = std::max(y(n, o), 0.0);
+      y(n, o) = activate(dense.activation, y(n, o));
     }
   return y;
 }
@@ -19,7 +19,7 @@ DenseGradients backward(const ops::Dense& dense, const Array& x, const Array& w,
   DenseGradients g{Array(x.shape), Array(w.shape), Array({dense.out_features})};
   for (std::int64_t n = 0; n < x.shape[0]; ++n)
     for (std::int64_t o = 0; o < dense.out_features; ++o) {
-      if (dense.activation == ops::Activation::relu && y(n, o) <= 0) continue;
+      if (slope(dense.activation, y(n, o)) == 0) continue;
       g.dbias[o] += dy(n, o);
       for (std::int64_t i = 0; i < dense.in_features; ++i) {
         g.dx(n, i) += dy(n, o) * w(i, o);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -16,8 +17,9 @@ struct Input {};
 /// [N, H, W, C] -> [N, H*W*C]; costs nothing.
 struct Flatten {};
 
-using Operation = std::variant<Input, Flatten, ops::Conv2d, ops::Dense, ops::Relu, ops::MaxPool, ops::AveragePool,
-                               ops::BatchNorm, ops::Dropout>;
+using Operation =
+    std::variant<Input, Flatten, ops::Conv2d, ops::DepthwiseConv2d, ops::Dense, ops::Relu, ops::MaxPool,
+                 ops::AveragePool, ops::GlobalAveragePool, ops::Add, ops::Concat, ops::BatchNorm, ops::Dropout>;
 
 /// Index of a node, and so of the tensor it computes.
 using NodeId = int;
@@ -25,9 +27,10 @@ using NodeId = int;
 struct Node {
   std::string name;  ///< unique, e.g. "conv1"
   Operation operation;
-  std::vector<NodeId> inputs;
-  bool bias = false;  ///< Conv2d and Dense: has a bias
-  Shape output;       ///< for a batch of 1
+  std::vector<NodeId> inputs;  ///< earlier nodes; a node may be read by several others
+  bool bias = false;           ///< convolutions and Dense: has a bias
+  bool scale = true;           ///< BatchNorm: learns gamma (else it is 1)
+  Shape output;                ///< for a batch of 1
 };
 
 struct Graph {
@@ -43,6 +46,26 @@ struct Graph {
 std::string operation_name(const Node& node);
 /// Multiplications and additions of the forward pass of one image (convolutions and dense layers).
 double forward_flops(const Graph& graph, const Node& node);
+/// By node: how many inputs of other nodes it feeds.
+std::vector<int> count_users(const Graph& graph);
+
+/// Zeros around an image (max pooling: values that never win). `same`, as in Keras and TensorFlow: the output extent is
+/// the input's divided by the stride, rounded up, and the odd zero goes to the bottom and right.
+struct Padding {
+  int top = 0, left = 0, bottom = 0, right = 0;
+  bool same_extent = false;  ///< computed from the image instead
+  static const Padding valid, same;
+  static constexpr Padding all(int zeros) { return {zeros, zeros, zeros, zeros}; }
+};
+inline constexpr Padding Padding::valid{};
+inline constexpr Padding Padding::same{.same_extent = true};
+
+/// Extent of a convolution kernel: 3, or {1, 7} for one row of seven.
+struct Window {
+  int height, width;
+  Window(int square) : height(square), width(square) {}  // NOLINT(google-explicit-constructor)
+  Window(int h, int w) : height(h), width(w) {}
+};
 
 /// Appends nodes, infers their shapes; each call returns the new node. Throws OptionError where a layer does
 /// not fit, naming it.
@@ -50,29 +73,47 @@ class GraphBuilder {
  public:
   GraphBuilder(std::string name, std::string citation, std::int64_t height, std::int64_t width, std::int64_t channels);
 
-  enum class Padding : std::uint8_t { valid, same };
+  using Padding = network::Padding;
   struct ConvOptions {
     int stride = 1;
     Padding padding = Padding::valid;
     bool bias = true;
   };
+  struct DenseOptions {
+    bool bias = true;
+  };
+  struct BatchNormOptions {
+    float epsilon = 1e-3F;
+    bool scale = true;  ///< learns gamma
+  };
 
   NodeId input() const { return 0; }
-  NodeId conv2d(NodeId x, std::string name, std::int64_t filters, int kernel, const ConvOptions& options);
-  NodeId dense(NodeId x, std::string name, std::int64_t units);
+  /// The shape of a tensor so far, for a batch of 1.
+  const Shape& output(NodeId x) const { return graph_.nodes[static_cast<std::size_t>(x)].output; }
+
+  NodeId conv2d(NodeId x, std::string name, std::int64_t filters, Window kernel, const ConvOptions& options);
+  NodeId depthwise_conv2d(NodeId x, std::string name, Window kernel, const ConvOptions& options);
+  NodeId dense(NodeId x, std::string name, std::int64_t units, const DenseOptions& options);
+  NodeId dense(NodeId x, std::string name, std::int64_t units) { return dense(x, std::move(name), units, {}); }
   NodeId relu(NodeId x, std::string name);
-  NodeId max_pool(NodeId x, std::string name, int kernel = 2, int stride = 2);
-  NodeId average_pool(NodeId x, std::string name, int kernel = 2, int stride = 2);
-  NodeId batch_norm(NodeId x, std::string name, float epsilon = 1e-3F);
+  NodeId relu6(NodeId x, std::string name);  ///< clamped to 0 ... 6
+  NodeId max_pool(NodeId x, std::string name, int kernel = 2, int stride = 2, const Padding& padding = Padding::valid);
+  /// Zeros of the padding are not counted.
+  NodeId average_pool(NodeId x, std::string name, int kernel = 2, int stride = 2,
+                      const Padding& padding = Padding::valid);
+  NodeId global_average_pool(NodeId x, std::string name);
+  NodeId add(NodeId a, NodeId b, std::string name, float scale = 1);  ///< a + scale * b
+  NodeId concat(const std::vector<NodeId>& parts, std::string name);  ///< along the channels
+  NodeId batch_norm(NodeId x, std::string name, const BatchNormOptions& options);
+  NodeId batch_norm(NodeId x, std::string name) { return batch_norm(x, std::move(name), {}); }
   NodeId dropout(NodeId x, std::string name, float rate);
   NodeId flatten(NodeId x, std::string name = "flatten");
 
-  /// Throws OptionError unless each node feeds exactly one other and the last is [N, classes].
+  /// Throws OptionError unless each node but the last feeds another and the last is [N, classes].
   Graph finish() &&;
 
  private:
-  const Shape& output(NodeId x) const { return graph_.nodes[static_cast<std::size_t>(x)].output; }
-  NodeId append(std::string name, Operation operation, NodeId x, bool bias, const Shape& output);
+  NodeId append(std::string name, const Operation& operation, std::vector<NodeId> inputs, const Shape& output);
   Graph graph_;
 };
 

@@ -14,11 +14,13 @@ struct NetworkOptions {
   std::int64_t height = 0, width = 0, channels = 0;  ///< of the images; 0: the network's usual size
   std::int64_t classes = 0;                          ///< 0: as published
   std::optional<float> dropout = {};                 ///< instead of the network's own rate
+  double width_multiplier = 1;                       ///< scales the filters, where the paper does so
 };
 
 struct ZooEntry {
   std::string_view name, description;
   Graph (*make)(const NetworkOptions& options);
+  bool has_width = false;  ///< takes a width multiplier
 };
 
 /// All entries, by name.

@@ -9,10 +9,14 @@
 #include <string>
 
 #include "brigade/core/memory.hpp"
+#include "brigade/ops/add.hpp"
 #include "brigade/ops/batch_norm.hpp"
+#include "brigade/ops/concat.hpp"
 #include "brigade/ops/conv2d.hpp"
 #include "brigade/ops/dense.hpp"
+#include "brigade/ops/depthwise_conv2d.hpp"
 #include "brigade/ops/dropout.hpp"
+#include "brigade/ops/global_average_pool.hpp"
 #include "brigade/ops/optimizer.hpp"
 #include "brigade/ops/pool.hpp"
 #include "brigade/ops/relu.hpp"
@@ -36,6 +40,8 @@ class Backend {
 
   virtual void forward(const Conv2d&, const Conv2d::Forward&) = 0;
   virtual void backward(const Conv2d&, const Conv2d::Backward&) = 0;
+  virtual void forward(const DepthwiseConv2d&, const DepthwiseConv2d::Forward&) = 0;
+  virtual void backward(const DepthwiseConv2d&, const DepthwiseConv2d::Backward&) = 0;
   virtual void forward(const Dense&, const Dense::Forward&) = 0;
   virtual void backward(const Dense&, const Dense::Backward&) = 0;
   virtual void forward(const Relu&, const Relu::Forward&) = 0;
@@ -44,6 +50,12 @@ class Backend {
   virtual void backward(const MaxPool&, const MaxPool::Backward&) = 0;
   virtual void forward(const AveragePool&, const AveragePool::Forward&) = 0;
   virtual void backward(const AveragePool&, const AveragePool::Backward&) = 0;
+  virtual void forward(const GlobalAveragePool&, const GlobalAveragePool::Forward&) = 0;
+  virtual void backward(const GlobalAveragePool&, const GlobalAveragePool::Backward&) = 0;
+  virtual void forward(const Add&, const Add::Forward&) = 0;
+  virtual void backward(const Add&, const Add::Backward&) = 0;
+  virtual void forward(const Concat&, const Concat::Forward&) = 0;
+  virtual void backward(const Concat&, const Concat::Backward&) = 0;
   virtual void forward(const BatchNorm&, const BatchNorm::Forward&) = 0;
   virtual void infer(const BatchNorm&, const BatchNorm::Inference&) = 0;
   virtual void backward(const BatchNorm&, const BatchNorm::Backward&) = 0;

@@ -1,4 +1,4 @@
-/// Updates of weights, all elementwise over flat tensors of equal size.
+/// Updates of weights, all elementwise over flat tensors of equal size (Blend: or of equal shape, with any pitch).
 #pragma once
 
 #include "brigade/core/tensor.hpp"

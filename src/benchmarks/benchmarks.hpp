@@ -1,0 +1,107 @@
+// What `brigade bench` measures. Each benchmark checks its answer before it reports a time, and compares with what
+// the same processors did in the same minute (ceilings.hpp). For cli only.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "brigade/network/graph.hpp"
+#include "brigade/ops/backend.hpp"
+#include "brigade/training/optimizer.hpp"
+#include "ceilings.hpp"
+#include "conv_cases.hpp"
+#include "statistics.hpp"
+#include "timing_backend.hpp"
+
+namespace brigade::benchmarks {
+
+struct Repetitions {
+  int warmup = 2;     // not counted
+  int measured = 20;  // of which median and quantiles are taken
+};
+
+// ---- convolutions
+
+struct KernelOptions {
+  std::string network = {};  // its layers; empty: the table of ResNet-50
+  std::int64_t batch = 16;
+  std::int64_t image_size = 0;  // of the network; 0: its usual
+  Repetitions repetitions = {.warmup = 1, .measured = 7};
+};
+
+struct KernelRow {
+  ConvCase shape;
+  ConvPass pass = ConvPass::forward;
+  Quantiles seconds;  // of one call
+
+  double flops_per_s() const { return shape.conv.flops(shape.x) / seconds.median; }
+  double bytes_per_s() const { return least_bytes(shape) / seconds.median; }
+};
+
+// All rows of one pass.
+struct PassSummary {
+  ConvPass pass = ConvPass::forward;
+  double flops_per_s = 0;  // geometric mean over shapes
+  double seconds = 0;      // of all layers, each shape counted as often as the network has it
+};
+
+struct KernelReport {
+  KernelOptions options;
+  std::string network, backend;
+  int threads = 1;
+  double peak_flops_per_s = 0;
+  Bandwidth bandwidth = {};
+  std::vector<KernelRow> rows = {};
+  std::vector<PassSummary> passes = {};
+};
+
+// The three passes of each convolution (the gradient of the image is left out).
+KernelReport measure_kernels(ops::Backend& backend, const KernelOptions& options);
+
+// ---- the whole step of one rank
+
+struct StepOptions {
+  std::string network = "fashion-cnn";
+  std::int64_t batch = 64;
+  std::int64_t image_size = 0, classes = 0;  // 0: the network's usual
+  bool inference = false;                    // forward only, as in evaluation
+  training::OptimizerKind optimizer = training::OptimizerKind::sgd;
+  Repetitions repetitions = {};
+};
+
+struct StepReport {
+  StepOptions options;
+  std::string backend;
+  Shape images;  // [N, H, W, C]
+  int threads = 1;
+  std::int64_t classes = 0, parameters = 0;
+  double flops = 0;  // of convolutions and dense layers in one step
+  double peak_flops_per_s = 0;
+  std::int64_t arena_bytes = 0, peak_rss_bytes = 0;
+  float loss = 0;               // of the last step
+  Quantiles step_seconds = {};  // p90 is the slow end
+  OperationTimes times = {};    // seconds of the mean step, by kind of operation and phase
+  double mean_seconds = 0;
+
+  double images_per_second(double seconds) const { return static_cast<double>(images[0]) / seconds; }
+  double flops_per_s() const { return flops / step_seconds.median; }
+};
+
+// Multiplications and additions of convolutions and dense layers in a step on `batch` images: the forward
+// pass once; in training the gradients of the weights and, behind the first layer with weights, of the
+// data, each as much again.
+double step_flops(const network::Graph& graph, std::int64_t batch, bool training);
+
+// Forward, backward and optimizer on synthetic images that are in memory already.
+StepReport measure_step(ops::Backend& backend, const StepOptions& options);
+
+// ---- reports
+
+void print(const KernelReport& report);
+void print(const StepReport& report);
+// JSON, indented; the units are in the names of the fields.
+std::string to_json(const KernelReport& report);
+std::string to_json(const StepReport& report);
+
+}  // namespace brigade::benchmarks

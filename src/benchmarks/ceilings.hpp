@@ -1,0 +1,22 @@
+// What this machine can do at best, measured in the same run as what is compared with it: other
+// tenants, power limits and virtual machines make data sheets useless.
+#pragma once
+
+namespace brigade::benchmarks {
+
+// Multiplications and additions per second of `threads` threads that do nothing but fused
+// multiply-adds on full vectors held in registers.
+double measure_fma_flops_per_s(int threads);
+
+// Bytes per second from and to memory, counted as STREAM does: what the program reads and writes, not the lines
+// a cache fetches before it overwrites them (McCalpin, "Memory bandwidth and machine balance", 1995).
+struct Bandwidth {
+  double copy_bytes_per_s = 0;   // a = b
+  double triad_bytes_per_s = 0;  // a = b + s c
+  double best_bytes_per_s() const {
+    return copy_bytes_per_s > triad_bytes_per_s ? copy_bytes_per_s : triad_bytes_per_s;
+  }
+};
+Bandwidth measure_bandwidth(int threads);
+
+}  // namespace brigade::benchmarks

@@ -1,0 +1,36 @@
+// Which convolutions are measured: those of a network, each shape once.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "brigade/network/graph.hpp"
+#include "brigade/ops/conv2d.hpp"
+
+namespace brigade::benchmarks {
+
+struct ConvCase {
+  ops::Conv2d conv;
+  Shape x;                    // [N, H, W, C]
+  int count = 1;              // layers of this shape in the network
+  bool data_gradient = true;  // false: x is the image, whose gradient nobody needs
+};
+
+// "56x56x64 -> 64, 3x3/1"
+std::string describe(const ConvCase& c);
+
+enum class ConvPass : std::uint8_t { forward, backward_data, backward_weights };
+std::string_view name_of(ConvPass pass);
+
+// Bytes that a pass, whichever of the three, must read and write: x, w and y (or their gradients), each once.
+double least_bytes(const ConvCase& c);
+
+// The 53 convolutions of ResNet-50 on 224x224 images, 23 shapes: He, Zhang, Ren, Sun, "Deep residual learning
+// for image recognition", CVPR 2016, table 1, with the stride in the 3x3 convolution (Goyal et al. 2017).
+std::vector<ConvCase> resnet50_convolutions(std::int64_t batch);
+
+// Those of a graph, but depthwise ones. Activations that follow are left out: this is the bare convolution.
+std::vector<ConvCase> convolutions_of(const network::Graph& graph, std::int64_t batch);
+
+}  // namespace brigade::benchmarks

@@ -1,0 +1,164 @@
+// Tables for people, JSON for programs; the formulas stand beside the numbers.
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "benchmarks.hpp"
+
+namespace brigade::benchmarks {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kGiga = 1e9;
+
+std::string host_name() {
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::string size_text(const Shape& images) { return fmt::format("{}x{}x{}", images[1], images[2], images[3]); }
+
+std::string_view name_of(training::OptimizerKind kind) { return kind == training::OptimizerKind::sgd ? "sgd" : "adam"; }
+
+Json to_json(const Quantiles& q) { return {{"p10", q.p10}, {"median", q.median}, {"p90", q.p90}}; }
+
+double sum(const std::array<double, kPhases>& phases) { return std::accumulate(phases.begin(), phases.end(), 0.0); }
+
+// Kinds by falling share of the step.
+std::vector<std::pair<std::string_view, std::array<double, kPhases>>> by_time(const OperationTimes& times) {
+  std::vector<std::pair<std::string_view, std::array<double, kPhases>>> rows(times.begin(), times.end());
+  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return sum(a.second) > sum(b.second); });
+  return rows;
+}
+
+// What the step took beyond the backend's operations: the executor, the loss on the host.
+double other_seconds(const StepReport& report) {
+  double seconds = report.mean_seconds;
+  for (const auto& [kind, phases] : report.times) seconds -= sum(phases);
+  return std::max(seconds, 0.0);
+}
+
+Json common_fields(const char* benchmark, const std::string& network, const std::string& backend, int threads,
+                   const Repetitions& repetitions) {
+  return {{"benchmark", benchmark}, {"host", host_name()}, {"backend", backend},
+          {"threads", threads},     {"network", network},  {"repetitions", repetitions.measured}};
+}
+
+}  // namespace
+
+void print(const KernelReport& report) {
+  fmt::print("convolutions of {}, {} images; {}; median of {} repetitions\n", report.network, report.options.batch,
+             report.backend, report.options.repetitions.measured);
+  fmt::print(
+      "ceilings, measured now on {} threads: {:.1f} GFLOP/s (fused multiply-adds), {:.1f} GB/s (copy {:.1f}, triad "
+      "{:.1f})\n",
+      report.threads, report.peak_flops_per_s / kGiga, report.bandwidth.best_bytes_per_s() / kGiga,
+      report.bandwidth.copy_bytes_per_s / kGiga, report.bandwidth.triad_bytes_per_s / kGiga);
+  fmt::print("GFLOP/s = 2 N OH OW K kh kw C / time;  GB/s = 4 bytes x (size of x + w + y) / time\n\n");
+  fmt::print("{:<34}{:>6}  {:<18}{:>10}{:>10}{:>8}{:>9}{:>13}\n", "shape", "count", "pass", "ms", "GFLOP/s", "% peak",
+             "GB/s", "% bandwidth");
+  for (const auto& row : report.rows) {
+    const bool first_of_shape = row.pass == ConvPass::forward;
+    fmt::print("{:<34}{:>6}  {:<18}{:>10.3f}{:>10.1f}{:>8.1f}{:>9.1f}{:>13.1f}\n",
+               first_of_shape ? describe(row.shape) : "", first_of_shape ? std::to_string(row.shape.count) : "",
+               name_of(row.pass), 1e3 * row.seconds.median, row.flops_per_s() / kGiga,
+               100 * row.flops_per_s() / report.peak_flops_per_s, row.bytes_per_s() / kGiga,
+               100 * row.bytes_per_s() / report.bandwidth.best_bytes_per_s());
+  }
+  fmt::print("\n{:<18}{:>22}{:>8}{:>22}\n", "pass", "geometric mean GFLOP/s", "% peak", "ms of all layers");
+  for (const auto& pass : report.passes)
+    fmt::print("{:<18}{:>22.1f}{:>8.1f}{:>22.1f}\n", name_of(pass.pass), pass.flops_per_s / kGiga,
+               100 * pass.flops_per_s / report.peak_flops_per_s, 1e3 * pass.seconds);
+}
+
+void print(const StepReport& report) {
+  const auto& o = report.options;
+  fmt::print("{} of {}, {} images {}, {} classes, {} parameters; {}\n", o.inference ? "inference" : "training step",
+             o.network, o.batch, size_text(report.images), report.classes, report.parameters, report.backend);
+  const auto& s = report.step_seconds;
+  fmt::print(
+      "{:.1f} images/s (median of {}; p10 {:.1f}, p90 {:.1f}); step {:.3f} ms; loss {:.4f}, same bits in two runs\n",
+      report.images_per_second(s.median), o.repetitions.measured, report.images_per_second(s.p90),
+      report.images_per_second(s.p10), 1e3 * s.median, report.loss);
+  fmt::print(
+      "{:.1f} GFLOP/s = {:.1f} % of {:.1f} (fused multiply-adds on {} threads, measured now); {:.3f} GFLOP a step "
+      "in convolutions and dense layers\n",
+      report.flops_per_s() / kGiga, 100 * report.flops_per_s() / report.peak_flops_per_s,
+      report.peak_flops_per_s / kGiga, report.threads, report.flops / kGiga);
+  fmt::print("arena {:.1f} MB, peak resident {:.1f} MB\n\n", static_cast<double>(report.arena_bytes) * 1e-6,
+             static_cast<double>(report.peak_rss_bytes) * 1e-6);
+
+  fmt::print("{:<24}{:>12}{:>12}{:>12}{:>12}{:>9}\n", "ms of the mean step", "forward", "backward", "update", "sum",
+             "%");
+  for (const auto& [kind, phases] : by_time(report.times))
+    fmt::print("{:<24}{:>12.3f}{:>12.3f}{:>12.3f}{:>12.3f}{:>9.1f}\n", kind, 1e3 * phases[0], 1e3 * phases[1],
+               1e3 * phases[2], 1e3 * sum(phases), 100 * sum(phases) / report.mean_seconds);
+  fmt::print("{:<24}{:>48.3f}{:>9.1f}\n", "other", 1e3 * other_seconds(report),
+             100 * other_seconds(report) / report.mean_seconds);
+}
+
+std::string to_json(const KernelReport& report) {
+  Json json = common_fields("kernels", report.network, report.backend, report.threads, report.options.repetitions);
+  json["batch_size"] = report.options.batch;
+  json["peak_flops_per_s"] = report.peak_flops_per_s;
+  json["copy_bytes_per_s"] = report.bandwidth.copy_bytes_per_s;
+  json["triad_bytes_per_s"] = report.bandwidth.triad_bytes_per_s;
+  json["rows"] = Json::array();
+  for (const auto& row : report.rows) {
+    const auto& c = row.shape.conv;
+    json["rows"].push_back({{"shape", describe(row.shape)},
+                            {"count", row.shape.count},
+                            {"pass", name_of(row.pass)},
+                            {"x", {row.shape.x[0], row.shape.x[1], row.shape.x[2], row.shape.x[3]}},
+                            {"w", {c.kernel_h, c.kernel_w, c.in_channels, c.out_channels}},
+                            {"stride", {c.stride_h, c.stride_w}},
+                            {"padding", {c.pad_top, c.pad_left, c.pad_bottom, c.pad_right}},
+                            {"seconds", to_json(row.seconds)},
+                            {"flops", c.flops(row.shape.x)},
+                            {"bytes", least_bytes(row.shape)},
+                            {"flops_per_s", row.flops_per_s()},
+                            {"share_of_peak", row.flops_per_s() / report.peak_flops_per_s},
+                            {"bytes_per_s", row.bytes_per_s()},
+                            {"share_of_bandwidth", row.bytes_per_s() / report.bandwidth.best_bytes_per_s()}});
+  }
+  for (const auto& pass : report.passes)
+    json["passes"][std::string(name_of(pass.pass))] = {
+        {"geometric_mean_flops_per_s", pass.flops_per_s},
+        {"geometric_mean_share_of_peak", pass.flops_per_s / report.peak_flops_per_s},
+        {"all_layers_s", pass.seconds}};
+  return json.dump(2) + "\n";
+}
+
+std::string to_json(const StepReport& report) {
+  const auto& o = report.options;
+  const auto& s = report.step_seconds;
+  Json json = common_fields("step", o.network, report.backend, report.threads, o.repetitions);
+  json["mode"] = o.inference ? "inference" : "training";
+  if (!o.inference) json["optimizer"] = name_of(o.optimizer);
+  json["images"] = {report.images[0], report.images[1], report.images[2], report.images[3]};
+  json["classes"] = report.classes;
+  json["parameters"] = report.parameters;
+  json["images_per_second"] = {{"p10", report.images_per_second(s.p90)},
+                               {"median", report.images_per_second(s.median)},
+                               {"p90", report.images_per_second(s.p10)}};
+  json["step_s"] = to_json(s);
+  json["loss"] = report.loss;
+  json["flops"] = report.flops;
+  json["flops_per_s"] = report.flops_per_s();
+  json["peak_flops_per_s"] = report.peak_flops_per_s;
+  json["share_of_peak"] = report.flops_per_s() / report.peak_flops_per_s;
+  json["arena_bytes"] = report.arena_bytes;
+  json["peak_rss_bytes"] = report.peak_rss_bytes;
+  json["mean_step_s"] = report.mean_seconds;
+  for (const auto& [kind, phases] : by_time(report.times))
+    json["operations"][std::string(kind)] = {
+        {"forward_s", phases[0]}, {"backward_s", phases[1]}, {"update_s", phases[2]}};
+  json["other_s"] = other_seconds(report);
+  return json.dump(2) + "\n";
+}
+
+}  // namespace brigade::benchmarks

@@ -1,0 +1,120 @@
+// brigade bench WHAT: kernels and whole steps of one rank, against what the processor can do at best.
+#include <filesystem>
+
+#include "backend_options.hpp"
+#include "benchmarks.hpp"
+#include "brigade/core/atomic_file.hpp"
+#include "commands.hpp"
+#include "options.hpp"
+
+namespace brigade::cli {
+namespace {
+
+using training::OptimizerKind;
+
+// What every benchmark is asked.
+struct Common {
+  std::string json;
+  BackendOptions backend;
+
+  void declare(Options& options, std::int64_t& batch, benchmarks::Repetitions& repetitions) {
+    options.add("batch-size", batch, "images")
+        .add("warmup", repetitions.warmup, "repetitions before those that count")
+        .add("repetitions", repetitions.measured, "of which the median is printed")
+        .optional("json", json, "FILE: all numbers, for programs");
+    backend.declare(options);
+  }
+
+  // Everything that can be known to be wrong before minutes are spent.
+  void check(const Call& call, std::int64_t batch, const benchmarks::Repetitions& repetitions) const {
+    require<OptionError>(call.communicator.size() == 1,
+                         "this benchmark measures one rank ({} were started). Leave mpirun out?",
+                         call.communicator.size());
+    require<OptionError>(backend.kind == BackendKind::host,
+                         "the ceilings are those of the processor. Use --backend host?");
+    require<OptionError>(batch >= 1, "--batch-size {} is not positive", batch);
+    require<OptionError>(repetitions.measured >= 1, "--repetitions {} is not positive", repetitions.measured);
+    require<OptionError>(repetitions.warmup >= 0, "--warmup {} is negative", repetitions.warmup);
+    if (json.empty()) return;
+    const auto directory = std::filesystem::absolute(json).parent_path();
+    require<OptionError>(std::filesystem::is_directory(directory), "--json {}: there is no directory {}", json,
+                         directory.string());
+  }
+
+  template <class Report>
+  void publish(const Report& report) const {
+    benchmarks::print(report);
+    if (!json.empty()) write_file(json, benchmarks::to_json(report));
+  }
+};
+
+ExitCode kernels(Call& call) {
+  Common common;
+  benchmarks::KernelOptions wanted;
+  Options options("bench kernels",
+                  "each convolution of a network (but depthwise ones), its three passes; answers are checked");
+  options
+      .add("network", wanted.network,
+           "whose layers are measured; without it, the 23 shapes of ResNet-50 (stride in the 3x3)")
+      .add("image-size", wanted.image_size, "height and width in pixels, with --network; 0: the network's usual");
+  common.declare(options, wanted.batch, wanted.repetitions);
+  bool run = false;
+  communication::collectively(call.communicator, "reading the options", [&] {
+    run = options.parse(call.arguments, call.speaks());
+    if (!run) return;
+    common.check(call, wanted.batch, wanted.repetitions);
+    require<OptionError>(wanted.image_size == 0 || !wanted.network.empty(), "--image-size needs --network");
+  });
+  if (!run) return ExitCode::done;
+  const LiveBackend backend(common.backend, call.communicator);
+  common.publish(benchmarks::measure_kernels(*backend, wanted));
+  return ExitCode::done;
+}
+
+ExitCode step(Call& call) {
+  Common common;
+  benchmarks::StepOptions wanted;
+  Options options("bench step",
+                  "forward, backward and optimizer of a network on synthetic images; answers are checked");
+  options.add("network", wanted.network, "see `brigade models`")
+      .add("image-size", wanted.image_size, "height and width in pixels; 0: the network's usual")
+      .add("classes", wanted.classes, "0: as published")
+      .flag("inference", wanted.inference, "forward only, as in evaluation")
+      .choice("optimizer", wanted.optimizer, {{"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}},
+              "update rule");
+  common.declare(options, wanted.batch, wanted.repetitions);
+  bool run = false;
+  communication::collectively(call.communicator, "reading the options", [&] {
+    run = options.parse(call.arguments, call.speaks());
+    if (run) common.check(call, wanted.batch, wanted.repetitions);
+  });
+  if (!run) return ExitCode::done;
+  const LiveBackend backend(common.backend, call.communicator);
+  common.publish(benchmarks::measure_step(*backend, wanted));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+ExitCode bench(Call& call) {
+  const std::string what = call.arguments.empty() ? "" : call.arguments.front();
+  if (!what.empty()) call.arguments.erase(call.arguments.begin());
+  if (what == "kernels") return kernels(call);
+  if (what == "step") return step(call);
+  if (what == "--help" || what == "-h") {
+    if (call.speaks())
+      fmt::print(
+          "brigade bench kernels - speed of each convolution of a network\n"
+          "brigade bench step    - speed of the whole training step\n\n"
+          "--help after either lists its options.\n");
+    return ExitCode::done;
+  }
+  OptionError error(
+      fmt::format("there is no benchmark '{}' (this version has kernels and step). See `brigade bench "
+                  "--help`?",
+                  what));
+  error.on_all_ranks = true;
+  throw error;
+}
+
+}  // namespace brigade::cli

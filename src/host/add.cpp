@@ -1,0 +1,58 @@
+// Sums of two tensors. Memory passes: forward reads 2, writes 1; backward reads dy (and y with an activation) once and
+// writes da and db.
+#include "brigade/ops/add.hpp"
+
+#include "activation.hpp"
+#include "host_backend.hpp"
+
+namespace brigade::host {
+
+void HostBackend::forward(const ops::Add& op, const ops::Add::Forward& t) {
+  EXPECT(t.a.shape == t.b.shape && t.a.shape == t.y.shape);
+  const float *a = t.a.f32(), *b = t.b.f32();
+  float* y = t.y.f32();
+  const bool dense = t.a.dense() && t.b.dense() && t.y.dense();
+  with_activation(op.activation, [&](auto by) {
+    for_each_run(t.y.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+      const float* left = a + row * t.a.pitch + column;
+      const float* right = b + row * t.b.pitch + column;
+      float* to = y + row * t.y.pitch + column;
+      over_lanes(n, [&](std::int64_t i, auto lanes) {
+        lanes.store(to + i, activate<by()>(lanes.load(left + i) + op.scale * lanes.load(right + i)));
+      });
+    });
+  });
+}
+
+void HostBackend::backward(const ops::Add& op, const ops::Add::Backward& t) {
+  constexpr auto kNone = ops::Activation::none;
+  EXPECT(!t.da || t.da.shape == t.dy.shape);
+  EXPECT(!t.db || t.db.shape == t.dy.shape);
+  EXPECT(op.activation == kNone || t.y.shape == t.dy.shape);
+  EXPECT(op.scale == 1 || !t.da || t.da.data != t.db.data);
+  const float* y = op.activation == kNone ? nullptr : t.y.f32();
+  const float* dy = t.dy.f32();
+  // What is already in its place is not written again.
+  const bool in_place = op.activation == kNone;
+  float* da = t.da && !(in_place && t.da.data == t.dy.data) ? t.da.f32() : nullptr;
+  float* db = t.db && !(in_place && t.db.data == t.dy.data && op.scale == 1) ? t.db.f32() : nullptr;
+  if (da == nullptr && db == nullptr) return;
+  const bool dense = t.dy.dense() && (y == nullptr || t.y.dense()) && (da == nullptr || t.da.dense()) &&
+                     (db == nullptr || t.db.dense());
+  with_activation(op.activation, [&](auto by) {
+    for_each_run(t.dy.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+      const float* from = dy + row * t.dy.pitch + column;
+      const float* output = y == nullptr ? nullptr : y + row * t.y.pitch + column;
+      float* to_a = da == nullptr ? nullptr : da + row * t.da.pitch + column;
+      float* to_b = db == nullptr ? nullptr : db + row * t.db.pitch + column;
+      over_lanes(n, [&](std::int64_t i, auto lanes) {
+        Vec gradient = lanes.load(from + i);
+        if constexpr (by() != kNone) gradient = masked<by()>(gradient, lanes.load(output + i));
+        if (to_a != nullptr) lanes.store(to_a + i, gradient);
+        if (to_b != nullptr) lanes.store(to_b + i, op.scale * gradient);
+      });
+    });
+  });
+}
+
+}  // namespace brigade::host

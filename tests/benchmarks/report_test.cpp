@@ -1,0 +1,69 @@
+// The fields programs read, from reports with known numbers.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "benchmarks.hpp"
+
+namespace brigade::benchmarks {
+namespace {
+
+TEST(Report, Kernels) {
+  const ConvCase shape{.conv = {.in_channels = 3, .out_channels = 4}, .x = {2, 5, 5, 3}, .count = 6};  // 1200 FLOP
+  KernelReport report;
+  report.options.batch = 2;
+  report.threads = 3;
+  report.peak_flops_per_s = 1e5;
+  report.bandwidth = {.copy_bytes_per_s = 1e6, .triad_bytes_per_s = 2e6};
+  report.rows = {
+      {.shape = shape, .pass = ConvPass::backward_data, .seconds = {.p10 = 0.01, .median = 0.02, .p90 = 0.03}}};
+  report.passes = {{.pass = ConvPass::backward_data, .flops_per_s = 6e4, .seconds = 0.12}};
+
+  const auto json = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(json["benchmark"], "kernels");
+  EXPECT_EQ(json["threads"], 3);
+  EXPECT_EQ(json["batch_size"], 2);
+  const auto& row = json["rows"][0];
+  EXPECT_EQ(row["pass"], "backward-data");
+  EXPECT_EQ(row["shape"], "5x5x3 -> 4, 1x1/1");
+  EXPECT_EQ(row["count"], 6);
+  EXPECT_EQ(row["flops"], 1200);
+  EXPECT_EQ(row["bytes"], 4 * (150 + 12 + 200));
+  EXPECT_DOUBLE_EQ(row["seconds"]["median"], 0.02);
+  EXPECT_DOUBLE_EQ(row["flops_per_s"], 6e4);
+  EXPECT_DOUBLE_EQ(row["share_of_peak"], 0.6);
+  EXPECT_DOUBLE_EQ(row["bytes_per_s"], 72400);
+  EXPECT_DOUBLE_EQ(row["share_of_bandwidth"], 72400 / 2e6);
+  EXPECT_DOUBLE_EQ(json["passes"]["backward-data"]["geometric_mean_share_of_peak"], 0.6);
+  EXPECT_DOUBLE_EQ(json["passes"]["backward-data"]["all_layers_s"], 0.12);
+}
+
+TEST(Report, Step) {
+  StepReport report;
+  report.images = {10, 28, 28, 1};
+  report.flops = 50;
+  report.peak_flops_per_s = 400;
+  report.step_seconds = {.p10 = 0.2, .median = 0.25, .p90 = 0.5};
+  report.mean_seconds = 0.3;
+  report.times = {{"conv2d", {0.05, 0.1, 0}}, {"sgd", {0, 0, 0.03}}};
+
+  const auto json = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(json["benchmark"], "step");
+  EXPECT_EQ(json["mode"], "training");
+  EXPECT_EQ(json["optimizer"], "sgd");
+  EXPECT_DOUBLE_EQ(json["images_per_second"]["p10"], 20);  // the slow steps
+  EXPECT_DOUBLE_EQ(json["images_per_second"]["median"], 40);
+  EXPECT_DOUBLE_EQ(json["images_per_second"]["p90"], 50);
+  EXPECT_DOUBLE_EQ(json["share_of_peak"], 0.5);
+  EXPECT_DOUBLE_EQ(json["operations"]["conv2d"]["backward_s"], 0.1);
+  EXPECT_DOUBLE_EQ(json["operations"]["sgd"]["update_s"], 0.03);
+  EXPECT_NEAR(json["other_s"].get<double>(), 0.12, 1e-12);
+
+  report.options.inference = true;
+  const auto inference = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(inference["mode"], "inference");
+  EXPECT_FALSE(inference.contains("optimizer"));
+}
+
+}  // namespace
+}  // namespace brigade::benchmarks

@@ -1,0 +1,51 @@
+"""`brigade bench` as a user meets it."""
+import json
+
+
+def only_error(result, code):
+    assert result.code == code and len(result.errors) == 1, result.all_err
+    return result.errors[0]
+
+
+def test_step(brigade, tmp_path):
+    file = tmp_path / "step.json"
+    result = brigade("bench", "step", "--network", "lenet5", "--batch-size", 8, "--repetitions", 2, "--json", file)
+    assert result.code == 0, result.all_err
+    assert "images/s" in result.out and "conv2d" in result.out and "same bits" in result.out
+    report = json.loads(file.read_text())
+    assert report["benchmark"] == "step" and report["images"] == [8, 28, 28, 1]
+    assert report["parameters"] == 61706 and report["repetitions"] == 2
+    assert 0 < report["share_of_peak"] < 1.5 and report["peak_rss_bytes"] > report["arena_bytes"] > 0
+    median = report["images_per_second"]["median"]
+    assert report["images_per_second"]["p10"] <= median <= report["images_per_second"]["p90"]
+    assert abs(median * report["step_s"]["median"] - 8) < 1e-6
+    assert [path.name for path in tmp_path.iterdir()] == ["step.json"]
+
+
+def test_step_inference(brigade):
+    result = brigade("bench", "step", "--network", "lenet5", "--batch-size", 8, "--repetitions", 2, "--inference")
+    assert result.code == 0 and "inference of lenet5" in result.out, result.all_err
+    assert "sgd" not in result.out
+
+
+def test_kernels_of_a_network(brigade, tmp_path):
+    file = tmp_path / "kernels.json"
+    result = brigade("bench", "kernels", "--network", "lenet5", "--batch-size", 2, "--repetitions", 2, "--json", file)
+    assert result.code == 0, result.all_err
+    assert "28x28x1 -> 6, 5x5/1" in result.out and "geometric mean" in result.out
+    report = json.loads(file.read_text())
+    assert [row["pass"] for row in report["rows"]] == [
+        "forward", "backward-weights", "forward", "backward-data", "backward-weights"]
+    for row in report["rows"]:
+        assert abs(row["flops_per_s"] * row["seconds"]["median"] / row["flops"] - 1) < 1e-9
+        assert 0 < row["share_of_peak"] < 1.5
+
+
+def test_wrong_calls(brigade, tmp_path):
+    assert "kernels and step" in only_error(brigade("bench", "io"), 2)
+    assert "kernels and step" in only_error(brigade("bench"), 2)
+    assert "one rank" in only_error(brigade("bench", "step", "--network", "lenet5", ranks=2), 2)
+    assert "--repetitions" in only_error(brigade("bench", "step", "--repetitions", 0), 2)
+    assert "no network" in only_error(brigade("bench", "kernels", "--network", "lenet6"), 2)
+    missing = tmp_path / "none" / "a.json"
+    assert "no directory" in only_error(brigade("bench", "kernels", "--json", missing), 2)
