@@ -43,6 +43,13 @@ LiveBackend::LiveBackend(const BackendOptions& options, communication::Communica
   communication::collectively(communicator, "checking --threads", [&] {
     require<OptionError>(options.threads >= 0, "--threads {} is negative", options.threads);
   });
+  const int cpus = affinity().second;
+  if (options.kind == BackendKind::host && options.threads > cpus && communicator.rank() == 0)
+    fmt::print(
+        stderr,
+        "warning: {} threads a rank will share {} processor{} (the launcher binds ranks to them). Use mpirun --map-by "
+        "slot:PE={} or --bind-to none, or srun --cpus-per-task={}?\n",
+        options.threads, cpus, cpus == 1 ? "" : "s", options.threads, options.threads);
   if (options.kind == BackendKind::host) {
     runtime_.emplace(options.threads > 0 ? options.threads : threads_of_this_rank(communicator));
     backend_ = host::make_backend();
