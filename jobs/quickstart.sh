@@ -12,7 +12,8 @@
 #   sbatch jobs/quickstart.sh      on a cluster, submitted from the repository's root (srun)
 #
 # What is done already is skipped: run it again after an interruption, or remove runs/quickstart
-# to train anew. RANKS=4 bash jobs/quickstart.sh uses another number of ranks.
+# to train anew. RANKS, FASHION_MNIST (where the images are), DATASET and RUN (what is made) may be set in the
+# environment: RANKS=4 bash jobs/quickstart.sh.
 set -euo pipefail
 if [ -n "${SLURM_JOB_ID:-}" ]; then  # Slurm runs a copy of this script from elsewhere
   cd "${SLURM_SUBMIT_DIR:?}"
@@ -24,8 +25,8 @@ fi
 
 ranks=${RANKS:-2}
 images=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}  # gzip IDX files
-dataset=datasets/fashion-mnist
-run=runs/quickstart
+dataset=$(realpath -m "${DATASET:-datasets/fashion-mnist}")
+run=$(realpath -m "${RUN:-runs/quickstart}")
 brigade=build/release/src/cli/brigade
 start=$SECONDS
 
@@ -44,6 +45,6 @@ step "shard" run_ranks "$ranks" "$brigade" shard --source "$images" --output "$d
 step "train" train
 step "evaluate" run_ranks "$ranks" "$brigade" evaluate --dataset "$dataset" --run "$run" --split test
 python=$(find_python)
-report() { (cd analysis && "$python" -m brigade_analysis report "../$run"); }
+report() { (cd analysis && "$python" -m brigade_analysis report "$run"); }
 step "report" report
-echo "finished in $((SECONDS - start)) s; open $PWD/$run/report/index.html"
+echo "finished in $((SECONDS - start)) s; open $run/report/index.html"

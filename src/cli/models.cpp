@@ -13,14 +13,16 @@ double total_flops(const network::Graph& graph) {
 }
 
 void print_list(std::int64_t batch) {
-  fmt::print("{:<14}{:>14}{:>12}{:>14}{:>16}  {}\n", "network", "input", "parameters", "MFLOP/image",
+  fmt::print("{:<20}{:>10}{:>12}{:>12}{:>13}{:>16}  {}\n", "network", "input", "trainable", "parameters", "MFLOP/image",
              fmt::format("MB at batch {}", batch), "description");
   for (const auto& entry : network::zoo()) {
     const auto graph = entry.make({});
     const auto& in = graph.input();
-    fmt::print("{:<14}{:>14}{:>12}{:>14.1f}{:>16.1f}  {}\n", entry.name, fmt::format("{}x{}x{}", in[1], in[2], in[3]),
-               network::parameter_count(graph), total_flops(graph) * 1e-6,
-               static_cast<double>(network::planned_bytes(graph, batch, true)) * 1e-6, entry.description);
+    const auto trainable = network::parameter_count(graph);
+    fmt::print("{:<20}{:>10}{:>12}{:>12}{:>13.1f}{:>16.1f}  {}\n", entry.name,
+               fmt::format("{}x{}x{}", in[1], in[2], in[3]), trainable, trainable + network::statistics_count(graph),
+               total_flops(graph) * 1e-6, static_cast<double>(network::planned_bytes(graph, batch, true)) * 1e-6,
+               entry.description);
   }
 }
 

@@ -14,7 +14,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from conftest import BRIGADE, ENVIRONMENT
+from conftest import BRIGADE, ENVIRONMENT, ROOT
 
 TRAIN = ["--network", "lenet5", "--epochs", 3, "--batch-size", 40, "--learning-rate", 0.02]
 
@@ -158,6 +158,17 @@ def test_models(brigade):
     for name, parameters in {"fashion-cnn": 455_018, "lenet5": 61_706}.items():
         assert re.search(rf"^{name} .* {parameters} ", listing, re.M), listing
     assert "conv2d" in brigade("models", "tiny-model2").out
+
+
+def test_quickstart_on_tiny_data_and_again(idx, tmp_path):
+    environment = dict(ENVIRONMENT, FASHION_MNIST=str(idx), DATASET=str(tmp_path / "d"), RUN=str(tmp_path / "r"))
+    for expected in ("done: accuracy", "is finished (remove it to train anew)"):
+        process = subprocess.run(["bash", str(ROOT / "jobs/quickstart.sh")], env=environment, capture_output=True, text=True,
+                                 timeout=600)
+        assert process.returncode == 0, process.stdout + process.stderr
+        assert expected in process.stdout
+    page = (tmp_path / "r" / "report" / "index.html").read_text()
+    assert "101 test images" in page and "<svg" in page
 
 
 # ---- bad options: exit code 2
