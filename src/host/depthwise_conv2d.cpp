@@ -32,7 +32,7 @@ struct RowMemory {
   std::vector<const float*> rows, weights, table;
   void reserve(int n_rows, int classes, std::int64_t table_size) {
     rows.resize(static_cast<std::size_t>(n_rows));
-    weights.resize(static_cast<std::size_t>(n_rows * classes));
+    weights.resize(static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(classes));
     table.resize(static_cast<std::size_t>(table_size));
   }
 };
