@@ -1,11 +1,11 @@
 // Tables for people, JSON for programs; the formulas stand beside the numbers.
-#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "benchmarks.hpp"
+#include "brigade/core/host_name.hpp"
 
 namespace brigade::benchmarks {
 namespace {
@@ -13,12 +13,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kGiga = 1e9;
-
-std::string host_name() {
-  char name[256] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 std::string size_text(const Shape& images) { return fmt::format("{}x{}x{}", images[1], images[2], images[3]); }
 

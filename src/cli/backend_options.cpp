@@ -1,10 +1,10 @@
 #include "backend_options.hpp"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 
+#include "brigade/core/host_name.hpp"
 #include "brigade/device/backend.hpp"
 
 namespace brigade::cli {
@@ -24,9 +24,7 @@ std::pair<std::string, int> affinity() {
 // Ranks that were bound to processors of their own use all of these; ranks that share a set divide it.
 int threads_of_this_rank(communication::Communicator& communicator) {
   const auto [mask, cpus] = affinity();
-  char host[256] = "";
-  gethostname(host, sizeof host - 1);
-  const std::string mine = std::string(host) + ":" + mask;
+  const std::string mine = host_name() + ":" + mask;
   const auto all = communicator.all_gather(mine, "comparing processor bindings");
   return std::max(1, cpus / static_cast<int>(std::count(all.begin(), all.end(), mine)));
 }

@@ -2,14 +2,13 @@
 //
 // An error that all ranks met at the same point is printed by rank 0, and every rank ends in good order
 // with its exit code. An error that only some rank met is printed by that rank, which then ends the job.
-#include <unistd.h>
-
 #include <csignal>
 #include <cstdio>
 #include <span>
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/core/error.hpp"
+#include "brigade/core/host_name.hpp"
 #include "brigade/host/backend.hpp"
 #include "brigade/training/trainer.hpp"
 #include "commands.hpp"
@@ -71,12 +70,10 @@ ExitCode dispatch(Call& call, const std::string& name) {
 }
 
 [[noreturn]] void fail_alone(communication::Communicator& communicator, ExitCode code, const char* what) {
-  char host[256] = "";
-  gethostname(host, sizeof host - 1);
   if (communicator.size() == 1)
     fmt::print(stderr, "brigade: error: {}\n", what);
   else
-    fmt::print(stderr, "brigade: error on rank {} ({}): {}\n", communicator.rank(), host, what);
+    fmt::print(stderr, "brigade: error on rank {} ({}): {}\n", communicator.rank(), host_name(), what);
   std::fflush(stderr);
   communicator.abort(code);
 }

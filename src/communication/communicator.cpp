@@ -3,7 +3,6 @@
 
 #include <mpi.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 #include <exception>
 #include <numeric>
 
+#include "brigade/core/host_name.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
 #include "watch.hpp"
@@ -25,11 +25,6 @@ constexpr std::size_t kPieceElements = 1U << 30;  // MPI counts with int: longer
 int usable_cores() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : INT_MAX;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
 }
 
 // The same `bytes` of every rank, in rank order.

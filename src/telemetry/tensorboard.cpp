@@ -15,6 +15,7 @@
 #include "brigade/core/checksum.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/core/error.hpp"
+#include "brigade/core/host_name.hpp"
 #include "event.pb.h"
 
 namespace brigade::telemetry {
@@ -32,11 +33,9 @@ void write_raw(std::ofstream& out, const T& value) {
 }  // namespace
 
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& directory) {
-  std::array<char, 256> host{};
-  if (gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
   std::filesystem::create_directories(directory);
   const auto path = directory / fmt::format("events.out.tfevents.{:010}.{}.{}",
-                                            static_cast<std::int64_t>(wall_clock_s()), host.data(), getpid());
+                                            static_cast<std::int64_t>(wall_clock_s()), host_name(), getpid());
   out_.open(path, std::ios::binary | std::ios::trunc);
   require(out_.good(), "cannot create {}. Is there space, and may I write there?", path.string());
 

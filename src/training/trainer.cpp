@@ -1,8 +1,6 @@
 // The loop around the step: plan, open, (resume,) epochs of steps, validation, logs, checkpoints.
 #include "brigade/training/trainer.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -10,6 +8,7 @@
 
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
+#include "brigade/core/host_name.hpp"
 #include "brigade/dataset/batches.hpp"
 #include "brigade/telemetry/progress.hpp"
 #include "brigade/telemetry/step_log.hpp"
@@ -90,12 +89,6 @@ std::unique_ptr<dataset::SplitReader> Trainer::open(const std::string& split) co
 
 dataset::StreamOptions Trainer::stream_options(std::int64_t first) const {
   return {.prefetch = options_.prefetch, .first = first, .mean = plan_.model.mean, .stddev = plan_.model.stddev};
-}
-
-std::string host_name() {
-  char name[256] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
 }
 
 void Trainer::open_run() {
