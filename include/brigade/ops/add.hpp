@@ -6,6 +6,7 @@
 
 #include "brigade/core/tensor.hpp"
 #include "brigade/ops/activation.hpp"
+#include "brigade/ops/normalisation.hpp"
 
 namespace brigade::ops {
 
@@ -19,6 +20,7 @@ struct Add {
   struct Forward {
     ConstTensorView a, b;
     TensorView y;  ///< may be a or b
+    Normalisation of_a, of_b;
   };
   /// da = dy, db = scale * dy, both where the activation let y through, else 0. An empty view is a gradient nobody
   /// needs.

@@ -22,7 +22,7 @@ struct BatchNorm {
   struct Forward {
     ConstTensorView x;            ///< [N, H, W, C] or [N, C]
     ConstTensorView gamma, beta;  ///< [C]
-    TensorView y;                 ///< may be x only if no backward pass follows
+    TensorView y;                 ///< may be x only if no backward pass follows; empty: only the statistics are wanted
     TensorView mean, variance;    ///< [C], written: of this micro-batch, variance divided by the count
   };
   /// With fixed statistics (evaluation).

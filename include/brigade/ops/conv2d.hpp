@@ -8,6 +8,7 @@
 
 #include "brigade/core/tensor.hpp"
 #include "brigade/ops/activation.hpp"
+#include "brigade/ops/normalisation.hpp"
 
 namespace brigade::ops {
 
@@ -21,6 +22,10 @@ struct Conv2d {
 
   /// [N, H, W, C] -> [N, OH, OW, K]. Throws OptionError if the kernel does not fit into x.
   Shape output_shape(const Shape& x) const;
+  /// Every pixel of x is read once, so that normalising it on the way costs no more than its reading.
+  bool normalises_input() const {
+    return kernel_h == 1 && kernel_w == 1 && pad_top == 0 && pad_left == 0 && pad_bottom == 0 && pad_right == 0;
+  }
   /// [kernel_h, kernel_w, in_channels, out_channels]
   Shape weight_shape() const { return {kernel_h, kernel_w, in_channels, out_channels}; }
   /// Multiplications and additions of one forward pass.
@@ -31,6 +36,10 @@ struct Conv2d {
     ConstTensorView w;     ///< [kh, kw, C, K]
     ConstTensorView bias;  ///< [K], or empty
     TensorView y;          ///< [N, OH, OW, K], written
+    Normalisation of_x;    ///< only if normalises_input()
+    /// [K], written unless empty: of y over N, OH and OW, variance divided by the count, for a batch norm that follows.
+    /// Only without an activation.
+    TensorView mean, variance;
   };
   /// All gradients are overwritten, never added to. An empty view is a gradient nobody needs.
   struct Backward {
@@ -38,6 +47,7 @@ struct Conv2d {
     ConstTensorView y;  ///< the forward output; read only with an activation
     TensorView dy;      ///< gradient of y; its content is lost (the activation's mask is applied to it)
     TensorView dx, dw, dbias;
+    Normalisation of_x;  ///< as in Forward
   };
 };
 
