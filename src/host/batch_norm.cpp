@@ -5,22 +5,19 @@
 //   infer     reads x, writes y                                          2
 //   backward  reads x and dy twice (sums, then dx), writes dx            5
 //
-// A tensor is split by its shape alone into parts of rows. In a part, sums run down the rows in registers and L1, a
-// group of rows at a time, in float, about a shift (the mean of the part's first rows), so that nothing cancels when
-// the mean is far larger than the deviation. The parts are combined in their order, in double, by
-//   mean = sum(n_p mean_p) / n,   M2 = sum(M2_p + n_p (mean_p - mean)^2)
-// (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+// A tensor is split by its shape alone into parts of rows, whose moments (moments.hpp) or sums are combined.
 //
 // Few channels would leave lanes empty, so `fold` pixels of a dense tensor count as one wide row, whose entries
 // belong to the channels c, c + channels, ... ; what is left at the end is a last, shorter row.
 #include "brigade/ops/batch_norm.hpp"
 
-#include <cmath>
 #include <numeric>
 #include <type_traits>
 
 #include "activation.hpp"
 #include "host_backend.hpp"
+#include "moments.hpp"
+#include "normalise.hpp"
 
 namespace brigade::host {
 namespace {
@@ -85,101 +82,15 @@ Coefficients coefficients_at(float* memory, std::int64_t width) {
   return {memory, memory + width, memory + 2 * width, memory + 3 * width, memory + 4 * width};
 }
 
-// Forward, inference and backward take the same rounded mean and variance through the same expressions: they agree to
-// the bit on y, and so on the activation's mask.
-inline Vec normalise(Vec x, Vec mean, Vec scale, Vec beta) { return (x - mean) * scale + beta; }
-
-double inverse_deviation(float variance, float epsilon) {
-  return 1 / std::sqrt(static_cast<double>(variance) + static_cast<double>(epsilon));
-}
-
 void fill_normalisation(const ops::BatchNorm& op, const Split& split, const float* gamma, const float* beta,
                         const float* mean, const float* variance, const Coefficients& to) {
   over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
     over_entries(split, {0, 1, split.width}, begin, end, [&](std::int64_t entry, std::int64_t c, double) {
       to.mean[entry] = mean[c];
-      to.scale[entry] = static_cast<float>(gamma[c] * inverse_deviation(variance[c], op.epsilon));
+      to.scale[entry] = normal_scale(gamma[c], variance[c], op.epsilon);
       to.beta[entry] = beta[c];
     });
   });
-}
-
-// Partial moments of a part: shift, sum of (x - shift), sum of (x - shift)^2 per entry, each `width` floats.
-struct Moments {
-  float *shift, *sum, *squares;
-};
-Moments moments_at(float* memory, std::int64_t part, std::int64_t width) {
-  float* first = memory + part * 3 * width;
-  return {first, first + width, first + 2 * width};
-}
-
-void measure(const float* x, std::int64_t pitch, const Part& part, const Moments& to) {
-  const std::int64_t sample = std::min(part.rows, kGroup);
-  over_lanes(part.width, [&](std::int64_t c, auto lanes) {
-    Vec sum{};
-    for (std::int64_t r = 0; r < sample; ++r) sum += lanes.load(x + r * pitch + c);
-    lanes.store(to.shift + c, sum * (1.0F / static_cast<float>(sample)));
-    lanes.store(to.sum + c, Vec{});
-    lanes.store(to.squares + c, Vec{});
-  });
-  const auto add_rows = [&](std::int64_t first, auto rows) {
-    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
-      const Vec shift = lanes.load(to.shift + c);
-      Vec sum{}, squares{};
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const Vec difference = lanes.load(x + (first + r) * pitch + c) - shift;
-        sum += difference;
-        squares += difference * difference;
-      }
-      lanes.store(to.sum + c, lanes.load(to.sum + c) + sum);
-      lanes.store(to.squares + c, lanes.load(to.squares + c) + squares);
-    });
-  };
-  std::int64_t r = 0;
-  for (; r + kGroup <= part.rows; r += kGroup) add_rows(r, std::integral_constant<std::int64_t, kGroup>{});
-  if (r < part.rows) add_rows(r, part.rows - r);
-}
-
-// Mean and variance per channel from the moments of all parts.
-void combine_moments(const Split& split, float* moments, std::int64_t count, float* mean, float* variance) {
-  over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
-    double total[64] = {}, deviation[64] = {};
-    for (std::int64_t i = 0; i < split.parts(); ++i) {
-      const Moments m = moments_at(moments, i, split.width);
-      over_entries(split, split.part(i), begin, end, [&](std::int64_t entry, std::int64_t c, double n) {
-        total[c - begin] += n * m.shift[entry] + m.sum[entry];
-      });
-    }
-    for (std::int64_t i = 0; i < split.parts(); ++i) {
-      const Moments m = moments_at(moments, i, split.width);
-      over_entries(split, split.part(i), begin, end, [&](std::int64_t entry, std::int64_t c, double n) {
-        const double sum = m.sum[entry], away = m.shift[entry] + sum / n - total[c - begin] / count;
-        deviation[c - begin] += m.squares[entry] - sum * sum / n + n * away * away;
-      });
-    }
-    for (std::int64_t c = begin; c < end; ++c) {
-      mean[c] = static_cast<float>(total[c - begin] / count);
-      variance[c] = static_cast<float>(deviation[c - begin] < 0 ? 0 : deviation[c - begin] / count);
-    }
-  });
-}
-
-// y = act(normalise(x)). Four rows share one load of the coefficients.
-template <ops::Activation kBy>
-void normalise_part(const float* x, std::int64_t x_pitch, float* y, std::int64_t y_pitch, const Part& part,
-                    const Coefficients& by) {
-  const auto do_rows = [&](std::int64_t first, auto rows) {
-    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
-      const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
-      for (std::int64_t r = first; r < first + rows; ++r) {
-        const Vec v = normalise(lanes.load(x + r * x_pitch + c), mean, scale, beta);
-        lanes.store(y + r * y_pitch + c, activate<kBy>(v));
-      }
-    });
-  };
-  std::int64_t r = 0;
-  for (; r + 4 <= part.rows; r += 4) do_rows(r, std::integral_constant<std::int64_t, 4>{});
-  if (r < part.rows) do_rows(r, part.rows - r);
 }
 
 void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView x, TensorView y,
@@ -190,7 +101,8 @@ void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
     with_activation(op.activation, [&](auto activation) {
-      normalise_part<activation()>(from + part.first * x_pitch, x_pitch, to + part.first * y_pitch, y_pitch, part, by);
+      normalise_rows<activation()>([&](std::int64_t r) { return from + (part.first + r) * x_pitch; }, part.rows,
+                                   part.width, {by.mean, by.scale, by.beta}, to + part.first * y_pitch, y_pitch);
     });
   });
 }
@@ -295,15 +207,18 @@ void HostBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forwar
   EXPECT(t.x.shape == t.y.shape && t.x.shape.back() == op.channels && t.x.shape.size() > 0);
   const Split split(t.x.shape, t.x.dense() && t.y.dense());
   const std::int64_t pitch = split.pitch(t.x.pitch);
-  float* memory = scratch(Scratch::partial_sums, split.width * (5 + 3 * split.parts()));
+  float* memory = scratch(Scratch::partial_sums, 5 * split.width + MomentsTable::size(split.parts(), split.width));
   const Coefficients by = coefficients_at(memory, split.width);
-  float* moments = memory + 5 * split.width;
+  const MomentsTable moments(memory + 5 * split.width, split.width);
   const float* x = t.x.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
-    measure(x + part.first * pitch, pitch, part, moments_at(moments, i, split.width));
+    const float* first = x + part.first * pitch;
+    measure([&](std::int64_t r) { return first + r * pitch; }, part.rows, part.width, moments.part(i));
   });
-  combine_moments(split, moments, t.x.shape.size() / split.channels, t.mean.f32(), t.variance.f32());
+  const auto part_of = [&](std::int64_t i) { return MomentsPart{split.part(i).rows, split.part(i).width}; };
+  combine_moments(moments, split.parts(), part_of, split.channels, t.x.shape.size() / split.channels, t.mean.f32(),
+                  t.variance.f32());
   fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
   normalise_all(op, split, t.x, t.y, by);
 }
