@@ -1,25 +1,64 @@
-// Sums of two tensors. Memory passes: forward reads 2, writes 1; backward reads dy (and y with an activation) once and
-// writes da and db.
+// Sums of two tensors. Memory passes: forward reads 2, writes 1, with or without normalisation of what it reads;
+// backward reads dy (and y with an activation) once and writes da and db.
 #include "brigade/ops/add.hpp"
 
 #include "activation.hpp"
 #include "host_backend.hpp"
+#include "normalise.hpp"
 
 namespace brigade::host {
+namespace {
+
+// How a summand is read.
+struct AsItIs {
+  template <class Lanes>
+  Vec operator()(Vec x, std::int64_t, Lanes) const {
+    return x;
+  }
+};
+template <ops::Activation kBy>
+struct Normalised {
+  const Normaliser& by;
+  template <class Lanes>
+  Vec operator()(Vec x, std::int64_t channel, Lanes lanes) const {
+    return activate<kBy>(
+        normalise(x, lanes.load(by.mean + channel), lanes.load(by.scale + channel), lanes.load(by.beta + channel)));
+  }
+};
+
+template <class Body>
+void with_reading(const Normaliser& by, const Body& body) {
+  if (!by) return body(AsItIs{});
+  with_activation(by.activation, [&](auto activation) { body(Normalised<activation()>{by}); });
+}
+
+// Rows of pixels; dense tensors that are read as they are count as one long row.
+template <ops::Activation kBy, class ReadA, class ReadB>
+void add(const ops::Add& op, const ops::Add::Forward& t, bool one_row, const ReadA& read_a, const ReadB& read_b) {
+  const float *a = t.a.f32(), *b = t.b.f32();
+  float* y = t.y.f32();
+  for_each_run(t.y.shape, one_row, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+    const float* left = a + row * t.a.pitch + column;
+    const float* right = b + row * t.b.pitch + column;
+    float* to = y + row * t.y.pitch + column;
+    over_lanes(n, [&](std::int64_t i, auto lanes) {
+      const Vec sum = read_a(lanes.load(left + i), i, lanes) + op.scale * read_b(lanes.load(right + i), i, lanes);
+      lanes.store(to + i, activate<kBy>(sum));
+    });
+  });
+}
+
+}  // namespace
 
 void HostBackend::forward(const ops::Add& op, const ops::Add::Forward& t) {
   EXPECT(t.a.shape == t.b.shape && t.a.shape == t.y.shape);
-  const float *a = t.a.f32(), *b = t.b.f32();
-  float* y = t.y.f32();
-  const bool dense = t.a.dense() && t.b.dense() && t.y.dense();
+  const std::int64_t channels = t.y.shape.back();
+  float* scales = scratch(Scratch::partial_sums, 2 * channels);
+  const Normaliser of_a = normaliser(t.of_a, scales), of_b = normaliser(t.of_b, scales + channels);
+  const bool one_row = t.a.dense() && t.b.dense() && t.y.dense() && !of_a && !of_b;
   with_activation(op.activation, [&](auto by) {
-    for_each_run(t.y.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
-      const float* left = a + row * t.a.pitch + column;
-      const float* right = b + row * t.b.pitch + column;
-      float* to = y + row * t.y.pitch + column;
-      over_lanes(n, [&](std::int64_t i, auto lanes) {
-        lanes.store(to + i, activate<by()>(lanes.load(left + i) + op.scale * lanes.load(right + i)));
-      });
+    with_reading(of_a, [&](const auto& read_a) {
+      with_reading(of_b, [&](const auto& read_b) { add<by()>(op, t, one_row, read_a, read_b); });
     });
   });
 }

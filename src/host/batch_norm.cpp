@@ -1,7 +1,7 @@
 // Batch normalisation.
 //
 // Memory passes, the fewest without keeping tensors in cache:
-//   forward   reads x twice (statistics, then output), writes y          3 passes
+//   forward   reads x twice (statistics, then output), writes y          3 passes; only 1 if no y is wanted
 //   infer     reads x, writes y                                          2
 //   backward  reads x and dy twice (sums, then dx), writes dx            5
 //
@@ -204,12 +204,11 @@ void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, co
 }  // namespace
 
 void HostBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forward& t) {
-  EXPECT(t.x.shape == t.y.shape && t.x.shape.back() == op.channels && t.x.shape.size() > 0);
-  const Split split(t.x.shape, t.x.dense() && t.y.dense());
+  EXPECT((!t.y || t.x.shape == t.y.shape) && t.x.shape.back() == op.channels && t.x.shape.size() > 0);
+  const Split split(t.x.shape, t.x.dense());  // the statistics follow from x alone, wherever y lies
   const std::int64_t pitch = split.pitch(t.x.pitch);
-  float* memory = scratch(Scratch::partial_sums, 5 * split.width + MomentsTable::size(split.parts(), split.width));
-  const Coefficients by = coefficients_at(memory, split.width);
-  const MomentsTable moments(memory + 5 * split.width, split.width);
+  const MomentsTable moments(scratch(Scratch::partial_sums, MomentsTable::size(split.parts(), split.width)),
+                             split.width);
   const float* x = t.x.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
@@ -219,8 +218,7 @@ void HostBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forwar
   const auto part_of = [&](std::int64_t i) { return MomentsPart{split.part(i).rows, split.part(i).width}; };
   combine_moments(moments, split.parts(), part_of, split.channels, t.x.shape.size() / split.channels, t.mean.f32(),
                   t.variance.f32());
-  fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
-  normalise_all(op, split, t.x, t.y, by);
+  if (t.y) infer(op, {t.x, t.gamma, t.beta, t.mean, t.variance, t.y});
 }
 
 void HostBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inference& t) {

@@ -35,6 +35,34 @@ TEST(Add, IsTheOracle) {
     }
 }
 
+// Reading through a normalisation is, to the bit, normalising first.
+TEST(Add, NormalisesWhatItReads) {
+  for (const auto& op : kOps)
+    for (const auto of_a : {Activation::none, Activation::relu})
+      for (const auto& [shape, pitch] : kCases) {
+        const std::int64_t channels = shape.back();
+        const Tensor a = random_tensor(shape, 1, -8, 8, pitch), b = random_tensor(shape, 2, -5, 5);
+        const Tensor gamma = random_tensor({channels}, 3), beta = random_tensor({channels}, 4),
+                     mean = random_tensor({channels}, 5), variance = random_tensor({channels}, 6, 0.5, 2);
+        const ops::Normalisation by{gamma.view(), beta.view(), mean.view(), variance.view(), 1e-3F, of_a};
+        const ops::Normalisation of_b{beta.view(), mean.view(), gamma.view(), variance.view()};
+        const auto normalised = [&](const Tensor& x, const ops::Normalisation& n) {
+          Tensor y(x.shape, x.pitch);
+          backend().infer({.channels = channels, .epsilon = n.epsilon, .activation = n.activation},
+                          {x.view(), n.gamma, n.beta, n.mean, n.variance, y.view()});
+          return y;
+        };
+        const Tensor a2 = normalised(a, by), b2 = normalised(b, of_b);
+        Tensor y(shape, pitch), expected(shape, pitch);
+        backend().forward(op, {a2.view(), b.view(), expected.view()});
+        backend().forward(op, {a.view(), b.view(), y.view(), by, {}});
+        expect_near(y, to_array(expected), 0, "of a");
+        backend().forward(op, {a2.view(), b2.view(), expected.view()});
+        backend().forward(op, {a.view(), b.view(), y.view(), by, of_b});
+        expect_near(y, to_array(expected), 0, "of both");
+      }
+}
+
 TEST(Add, InPlace) {
   for (const auto& op : kOps) {
     const Shape shape{3, 5, 4, 7};

@@ -99,6 +99,20 @@ TEST(BatchNorm, VarianceSurvivesALargeMean) {
   }
 }
 
+TEST(BatchNorm, StatisticsAlone) {
+  for (const auto& [shape, pitch] :
+       {std::pair<Shape, std::int64_t>{{3, 13, 11, 6}, 0}, {{3, 13, 11, 6}, 9}, {{4, 28, 28, 32}, 0}}) {
+    const std::int64_t channels = shape.back();
+    const ops::BatchNorm op{.channels = channels};
+    const Tensor x = random_tensor(shape, 1, -2, 3, pitch), one = vector_of(channels, 1, 1, 1);
+    Tensor y(shape, channels + 1), mean({channels}), variance({channels}), mean2({channels}), variance2({channels});
+    backend().forward(op, {x.view(), one.view(), one.view(), y.view(), mean.view(), variance.view()});
+    backend().forward(op, {x.view(), {}, {}, {}, mean2.view(), variance2.view()});
+    expect_near(mean2, to_array(mean), 0, "mean");
+    expect_near(variance2, to_array(variance), 0, "variance");
+  }
+}
+
 TEST(BatchNorm, InferenceTakesGivenStatistics) {
   for (const auto& [shape, pitch] :
        {std::pair<Shape, std::int64_t>{{3, 5, 7, 6}, 0}, {{3, 5, 7, 6}, 7}, {{9, 130}, 0}}) {

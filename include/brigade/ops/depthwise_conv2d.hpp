@@ -31,10 +31,10 @@ struct DepthwiseConv2d {
     ConstTensorView w;     ///< [kh, kw, C]
     ConstTensorView bias;  ///< [C], or empty
     TensorView y;          ///< [N, OH, OW, C], written
-    Normalisation of_x;
+    Normalisation of_x = {};
     /// [C], written unless empty: of y over N, OH and OW, variance divided by the count, for a batch norm that follows.
     /// Only without an activation.
-    TensorView mean, variance;
+    TensorView mean = {}, variance = {};
   };
   /// All gradients are overwritten, never added to. An empty view is a gradient nobody needs.
   struct Backward {
@@ -42,7 +42,7 @@ struct DepthwiseConv2d {
     ConstTensorView y;  ///< the forward output; read only with an activation
     TensorView dy;      ///< gradient of y; its content is lost (the activation's mask is applied to it)
     TensorView dx, dw, dbias;
-    Normalisation of_x;  ///< as in Forward
+    Normalisation of_x = {};  ///< as in Forward
   };
 };
 
