@@ -60,6 +60,8 @@ struct Executor::Impl {
         reduction(allocate_floats(backend, reduction_size())),
         unit_gamma(allocate_floats(backend, widest_unscaled(graph))),
         unused_gradient(allocate_floats(backend, widest_unscaled(graph))),
+        mixed_labels(backend.memory(), wanted.training ? bytes_of_labels() : 0),
+        label_share(backend.memory(), wanted.training ? bytes_of_labels() : 0),
         inputs(most_inputs(graph)),
         input_gradients(most_inputs(graph)),
         host_loss(static_cast<std::size_t>(options.max_batch)),
@@ -85,6 +87,8 @@ struct Executor::Impl {
     return options.training ? gradients_offset() + layout.parameter_count : options.reduction_header;
   }
 
+  std::size_t bytes_of_labels() const { return static_cast<std::size_t>(options.max_batch) * sizeof(std::int32_t); }
+
   TensorView arena_view(int block, const Shape& shape, DType type = DType::f32) const;
   TensorView value(NodeId id) const { return arena_view(blocks(id).value, node(id).output.with_batch(n)); }
   TensorView gradient(NodeId id) const { return arena_view(blocks(id).gradient, node(id).output.with_batch(n)); }
@@ -92,6 +96,8 @@ struct Executor::Impl {
   void set_parameters(NodeId id, Layer& l) const;
   void add_gradients(NodeId id);
 
+  void upload(const MicroBatch& batch);
+  ops::SoftmaxCrossEntropy::Mixed mixed() const;
   void run_forward(const MicroBatch& batch, Pass pass);
   void run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready);
 
@@ -103,6 +109,7 @@ struct Executor::Impl {
   ops::Backend& backend;
   Buffer arena, weights, statistics, reduction;
   const Buffer unit_gamma, unused_gradient;  // of batch norms that learn no gamma
+  const Buffer mixed_labels, label_share;    // i32 and f32 [max_batch], in training
   std::vector<ConstTensorView> inputs;       // of the layer at work
   std::vector<TensorView> input_gradients;
   std::vector<float> host_loss;
@@ -111,6 +118,7 @@ struct Executor::Impl {
 
   // Of the last pass:
   std::int64_t n = 0, first_sample = 0, step = 0;
+  bool has_mixed = false;  // its images have two labels
   enum class State { fresh, forward_done, backward_done, evaluated } state = State::fresh;
 };
 
@@ -179,6 +187,21 @@ void Executor::Impl::add_gradients(NodeId id) {
       backend.update(ops::Blend{.keep = 1, .add = 1}, {.x = input_gradients[i], .y = gradient(node(id).inputs[i])});
 }
 
+void Executor::Impl::upload(const MicroBatch& batch) {
+  const TensorView images = value(0);
+  const TensorView labels = arena_view(plan.labels, {n}, DType::i32);
+  backend.upload(batch.images, images.data, images.bytes());
+  backend.upload(batch.labels, labels.data, labels.bytes());
+  if (!has_mixed) return;
+  backend.upload(batch.mixed_labels, mixed_labels.data(), labels.bytes());
+  backend.upload(batch.label_share, label_share.data(), labels.bytes());
+}
+
+ops::SoftmaxCrossEntropy::Mixed Executor::Impl::mixed() const {
+  if (!has_mixed) return {};
+  return {.labels = {mixed_labels.data(), {n}, DType::i32}, .share = {label_share.data(), {n}}};
+}
+
 void Executor::Impl::run_forward(const MicroBatch& batch, Pass pass) {
   require<OptionError>(batch.n >= 1 && batch.n <= options.max_batch,
                        "a micro-batch of {} images does not fit ({} was planned for at most {})", batch.n, graph.name,
@@ -186,30 +209,30 @@ void Executor::Impl::run_forward(const MicroBatch& batch, Pass pass) {
   n = batch.n;
   first_sample = batch.first_sample;
   step = batch.step;
-
-  const TensorView images = value(0);
-  const TensorView labels = arena_view(plan.labels, {n}, DType::i32);
-  backend.upload(batch.images, images.data, images.bytes());
-  backend.upload(batch.labels, labels.data, labels.bytes());
+  has_mixed = pass == Pass::training && batch.mixed_labels != nullptr;
+  upload(batch);
 
   for (NodeId id = 1; id < node_count(); ++id) network::forward(backend, node(id).operation, layer(id, pass), pass);
 
   const bool wants_probabilities = pass == Pass::evaluation;
-  backend.forward(ops::SoftmaxCrossEntropy{},
+  backend.forward(ops::SoftmaxCrossEntropy{.smoothing = pass == Pass::training ? options.label_smoothing : 0},
                   {.logits = value(last_node()),
-                   .labels = labels,
+                   .labels = arena_view(plan.labels, {n}, DType::i32),
                    .loss = arena_view(plan.loss, {n}),
                    .label_rank = arena_view(plan.label_rank, {n}, DType::i32),
-                   .probabilities = arena_view(wants_probabilities ? plan.probabilities : -1, {n, graph.classes()})});
+                   .probabilities = arena_view(wants_probabilities ? plan.probabilities : -1, {n, graph.classes()}),
+                   .mixed = mixed()});
   state = pass == Pass::training ? State::forward_done : State::evaluated;
 }
 
 void Executor::Impl::run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready) {
   if (blocks(last_node()).gradient >= 0)
-    backend.backward(ops::SoftmaxCrossEntropy{}, {.logits = value(last_node()),
-                                                  .labels = arena_view(plan.labels, {n}, DType::i32),
-                                                  .scale = scale,
-                                                  .dlogits = gradient(last_node())});
+    backend.backward(ops::SoftmaxCrossEntropy{.smoothing = options.label_smoothing},
+                     {.logits = value(last_node()),
+                      .labels = arena_view(plan.labels, {n}, DType::i32),
+                      .scale = scale,
+                      .dlogits = gradient(last_node()),
+                      .mixed = mixed()});
 
   for (NodeId id = last_node(); id > 0; --id) {
     if (blocks(id).gradient < 0) continue;

@@ -239,6 +239,40 @@ TEST_P(ExecutorTest, MicroBatchesAddUp) {
 }
 
 // Mean and unbiased variance straight from the images, and evaluation with them.
+// Loss and gradients are linear in the target: a mix of two labels gives the mix of their gradients, smoothing that of
+// all classes. Evaluation knows neither.
+TEST_P(ExecutorTest, TargetsMayBeSpread) {
+  constexpr float kShare = 0.75F, kSmoothing = 0.2F;
+  const Graph graph = every_operation(true, true, 0);
+  SyntheticBatch data(3, 5, graph);
+  Executor sharp(graph, backend(), {.max_batch = 5});
+  Executor smooth(graph, backend(), {.max_batch = 5, .label_smoothing = kSmoothing});
+  const std::vector<std::int32_t> first = data.labels;
+  std::vector<std::int32_t> second(5, 0);
+  std::vector<float> expected, expected_loss(5, 0.0F);
+  const auto add = [&](const std::vector<std::int32_t>& labels, float weight) {
+    data.labels = labels;
+    const std::vector<float> gradient = gradients(sharp, data.all(), 0.2F);
+    expected.resize(gradient.size());
+    for (std::size_t i = 0; i < gradient.size(); ++i) expected[i] += weight * gradient[i];
+    for (std::size_t n = 0; n < 5; ++n) expected_loss[n] += weight * sharp.loss()[n];
+  };
+  add(first, (1 - kSmoothing) * kShare);
+  add(second, (1 - kSmoothing) * (1 - kShare));
+  for (std::int32_t k = 0; k < 4; ++k) add(std::vector<std::int32_t>(5, k), kSmoothing / 4);
+
+  data.labels = first;
+  const std::vector<float> share(5, kShare);
+  MicroBatch batch = data.all();
+  batch.mixed_labels = second.data();
+  batch.label_share = share.data();
+  expect_near(gradients(smooth, batch, 0.2F), expected, 1e-5);
+  for (std::size_t n = 0; n < 5; ++n) EXPECT_NEAR(smooth.loss()[n], expected_loss[n], 1e-5);
+  sharp.evaluate(data.all());
+  smooth.evaluate(batch);
+  for (std::size_t n = 0; n < 5; ++n) EXPECT_EQ(smooth.loss()[n], sharp.loss()[n]);
+}
+
 TEST_P(ExecutorTest, BatchStatistics) {
   GraphBuilder net("norm", "", 3, 5, 2);
   net.dense(net.flatten(net.batch_norm(net.input(), "bn")), "logits", 3);

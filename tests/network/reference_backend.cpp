@@ -325,9 +325,17 @@ std::vector<double> softmax(const float* logits, std::int64_t classes) {
   return p;
 }
 
+double target(const ops::SoftmaxCrossEntropy& op, ConstTensorView labels, const ops::SoftmaxCrossEntropy::Mixed& mixed,
+              std::int64_t n, std::int64_t k, std::int64_t classes) {
+  const double share = mixed.labels ? mixed.share.f32()[n] : 1;
+  double q = labels.as<std::int32_t>()[n] == k ? share : 0;
+  if (mixed.labels && mixed.labels.as<std::int32_t>()[n] == k) q += 1 - share;
+  return (1.0 - op.smoothing) * q + op.smoothing / static_cast<double>(classes);
+}
+
 }  // namespace
 
-void ReferenceBackend::forward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Forward& a) {
+void ReferenceBackend::forward(const ops::SoftmaxCrossEntropy& op, const ops::SoftmaxCrossEntropy::Forward& a) {
   const std::int64_t classes = a.logits.shape.back();
   for (std::int64_t n = 0; n < a.logits.shape[0]; ++n) {
     const float* logits = a.logits.f32() + n * classes;
@@ -336,20 +344,24 @@ void ReferenceBackend::forward(const ops::SoftmaxCrossEntropy&, const ops::Softm
     std::int32_t above = 0;
     for (std::int64_t k = 0; k < classes; ++k)
       above += (logits[k] > logits[label] || (logits[k] == logits[label] && k < label)) ? 1 : 0;
-    a.loss.f32()[n] = static_cast<float>(-std::log(p[static_cast<std::size_t>(label)]));
+    double loss = 0;
+    for (std::int64_t k = 0; k < classes; ++k)
+      if (const double q = target(op, a.labels, a.mixed, n, k, classes); q > 0)
+        loss -= q * std::log(p[static_cast<std::size_t>(k)]);
+    a.loss.f32()[n] = static_cast<float>(loss);
     a.label_rank.as<std::int32_t>()[n] = above;
     for (std::int64_t k = 0; a.probabilities && k < classes; ++k)
       a.probabilities.f32()[n * classes + k] = static_cast<float>(p[static_cast<std::size_t>(k)]);
   }
 }
 
-void ReferenceBackend::backward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Backward& a) {
+void ReferenceBackend::backward(const ops::SoftmaxCrossEntropy& op, const ops::SoftmaxCrossEntropy::Backward& a) {
   const std::int64_t classes = a.logits.shape.back();
   for (std::int64_t n = 0; n < a.logits.shape[0]; ++n) {
     const std::vector<double> p = softmax(a.logits.f32() + n * classes, classes);
     for (std::int64_t k = 0; k < classes; ++k) {
-      const double target = k == a.labels.as<std::int32_t>()[n] ? 1 : 0;
-      a.dlogits.f32()[n * classes + k] = static_cast<float>(a.scale * (p[static_cast<std::size_t>(k)] - target));
+      const double q = target(op, a.labels, a.mixed, n, k, classes);
+      a.dlogits.f32()[n * classes + k] = static_cast<float>(a.scale * (p[static_cast<std::size_t>(k)] - q));
     }
   }
 }

@@ -17,17 +17,30 @@ Array softmax(const Array& logits) {
   return p;
 }
 
-Array cross_entropy(const Array& logits, const std::vector<std::int32_t>& labels) {
+Array target_distribution(std::int64_t classes, const std::vector<std::int32_t>& labels, double smoothing,
+                          const std::vector<std::int32_t>& mixed, const std::vector<float>& share) {
+  Array q({static_cast<std::int64_t>(labels.size()), classes}, smoothing / static_cast<double>(classes));
+  for (std::size_t n = 0; n < labels.size(); ++n) {
+    const double first = mixed.empty() ? 1 : share[n];
+    const auto row = static_cast<std::int64_t>(n);
+    q(row, labels[n]) += (1 - smoothing) * first;
+    if (!mixed.empty()) q(row, mixed[n]) += (1 - smoothing) * (1 - first);
+  }
+  return q;
+}
+
+Array cross_entropy(const Array& logits, const Array& targets) {
   const Array p = softmax(logits);
   Array loss({p.shape[0]});
-  for (std::int64_t n = 0; n < p.shape[0]; ++n) loss[n] = -std::log(p(n, labels[static_cast<std::size_t>(n)]));
+  for (std::int64_t n = 0; n < p.shape[0]; ++n)
+    for (std::int64_t k = 0; k < p.shape[1]; ++k)
+      if (targets(n, k) > 0) loss[n] -= targets(n, k) * std::log(p(n, k));
   return loss;
 }
 
-Array cross_entropy_backward(const Array& logits, const std::vector<std::int32_t>& labels, double scale) {
+Array cross_entropy_backward(const Array& logits, const Array& targets, double scale) {
   Array d = softmax(logits);
-  for (std::int64_t n = 0; n < d.shape[0]; ++n) d(n, labels[static_cast<std::size_t>(n)]) -= 1;
-  for (double& value : d.values) value *= scale;
+  for (std::int64_t i = 0; i < d.size(); ++i) d[i] = scale * (d[i] - targets[i]);
   return d;
 }
 

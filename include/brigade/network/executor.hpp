@@ -37,15 +37,18 @@ struct ExecutorOptions {
   bool training = true;               ///< false: no gradients, smaller arena
   std::int64_t reduction_header = 0;  ///< floats kept free for the caller at the front of `reduction`
   std::uint64_t seed = 1;             ///< of initial weights and dropout
+  float label_smoothing = 0;          ///< of the loss in training (ops/softmax_cross_entropy.hpp)
 };
 
 struct MicroBatch {
   const float* images = nullptr;         ///< host, [n, H, W, C]
   const std::int32_t* labels = nullptr;  ///< host, [n]
   std::int64_t n = 0;
-  std::int64_t first_sample = 0;  ///< index of its first sample in the global batch
-  std::int64_t step = 0;          ///< of training; keys the dropout masks, with the index of the layer in the
-                                  ///< graph as given to the executor
+  const std::int32_t* mixed_labels = nullptr;  ///< host, [n]: the second label of each image, or null
+  const float* label_share = nullptr;          ///< host, [n]: of the first label, with mixed_labels
+  std::int64_t first_sample = 0;               ///< index of its first sample in the global batch
+  std::int64_t step = 0;  ///< of training; keys the dropout masks, with the index of the layer in the
+                          ///< graph as given to the executor
 };
 
 class Executor {
