@@ -2,6 +2,8 @@
 // backward reads dy (and y with an activation) once and writes da and db.
 #include "brigade/ops/add.hpp"
 
+#include <limits>
+
 #include "activation.hpp"
 #include "host_backend.hpp"
 #include "normalise.hpp"
@@ -16,20 +18,30 @@ struct AsItIs {
     return x;
   }
 };
-template <ops::Activation kBy>
+// The activation as bounds, to the bit what activate() gives: one body for all of them keeps their products few.
 struct Normalised {
-  const Normaliser& by;
+  explicit Normalised(const Normaliser& n) : by(n) {
+    constexpr float kNone = std::numeric_limits<float>::infinity();
+    low = broadcast(by.activation == ops::Activation::none ? -kNone : 0);
+    high = broadcast(by.activation == ops::Activation::relu6 ? kRelu6Max : kNone);
+  }
   template <class Lanes>
   Vec operator()(Vec x, std::int64_t channel, Lanes lanes) const {
-    return activate<kBy>(
-        normalise(x, lanes.load(by.mean + channel), lanes.load(by.scale + channel), lanes.load(by.beta + channel)));
+    const Vec v =
+        normalise(x, lanes.load(by.mean + channel), lanes.load(by.scale + channel), lanes.load(by.beta + channel));
+    return at_most(low > v ? low : v, high);
   }
+
+  Normaliser by;
+  Vec low, high;
 };
 
 template <class Body>
 void with_reading(const Normaliser& by, const Body& body) {
-  if (!by) return body(AsItIs{});
-  with_activation(by.activation, [&](auto activation) { body(Normalised<activation()>{by}); });
+  if (by)
+    body(Normalised(by));
+  else
+    body(AsItIs());
 }
 
 // Rows of pixels; dense tensors that are read as they are count as one long row.

@@ -3,7 +3,7 @@
 // Memory passes, the fewest without keeping tensors in cache:
 //   forward   reads x twice (statistics, then output), writes y          3 passes; only 1 if no y is wanted
 //   infer     reads x, writes y                                          2
-//   backward  reads x and dy twice (sums, then dx), writes dx            5
+//   backward  reads x and dy twice (sums, then dx), writes dx            5; 3 if the maker of dy has summed it
 //
 // A tensor is split by its shape alone into parts of rows, whose moments (moments.hpp) or sums are combined.
 //
@@ -14,15 +14,13 @@
 #include <numeric>
 #include <type_traits>
 
-#include "activation.hpp"
+#include "gradient_sums.hpp"
 #include "host_backend.hpp"
 #include "moments.hpp"
 #include "normalise.hpp"
 
 namespace brigade::host {
 namespace {
-
-constexpr std::int64_t kGroup = 8;  // rows summed in registers before L1 is touched
 
 struct Part {
   std::int64_t first, rows, width;  // rows [first, first + rows) of `width` floats
@@ -107,55 +105,16 @@ void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView
   });
 }
 
-// dy where the activation let y through.
-template <ops::Activation kBy>
-inline Vec gradient_of(Vec dy, Vec x, Vec mean, Vec scale, Vec beta) {
-  return masked<kBy>(dy, normalise(x, mean, scale, beta));
-}
-
-// Partial sums of dy and dy * (x - mean) of a part.
-template <ops::Activation kBy>
-void sum_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_t dy_pitch, const Part& part,
-              const Coefficients& by, float* sum_dy, float* sum_dy_x) {
-  const auto add_rows = [&](std::int64_t first, auto rows) {
-    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
-      const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
-      Vec plain{}, weighted{};
-      for (std::int64_t r = first; r < first + rows; ++r) {
-        const Vec value = lanes.load(x + r * x_pitch + c);
-        const Vec gradient = gradient_of<kBy>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
-        plain += gradient;
-        weighted += gradient * (value - mean);
-      }
-      lanes.store(sum_dy + c, first == 0 ? plain : lanes.load(sum_dy + c) + plain);
-      lanes.store(sum_dy_x + c, first == 0 ? weighted : lanes.load(sum_dy_x + c) + weighted);
-    });
-  };
-  std::int64_t r = 0;
-  for (; r + kGroup <= part.rows; r += kGroup) add_rows(r, std::integral_constant<std::int64_t, kGroup>{});
-  if (r < part.rows) add_rows(r, part.rows - r);
-}
-
-// dgamma, dbeta and the coefficients of dx from the partial sums of all parts.
-void combine_gradients(const ops::BatchNorm& op, const Split& split, const float* sums, std::int64_t count,
-                       const ops::BatchNorm::Backward& t, const Coefficients& to) {
-  const float *gamma = t.gamma.f32(), *variance = t.variance.f32();
-  float *dgamma = t.dgamma.f32(), *dbeta = t.dbeta.f32();
+// The coefficients of dx from dgamma and dbeta.
+void fill_gradient(const ops::BatchNorm& op, const Split& split, const ops::BatchNorm::Backward& t,
+                   const Coefficients& to) {
+  const float *gamma = t.gamma.f32(), *variance = t.variance.f32(), *dgamma = t.dgamma.f32(), *dbeta = t.dbeta.f32();
+  const auto count = static_cast<double>(t.x.shape.size() / split.channels);
   over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
-    double plain[64] = {}, weighted[64] = {};
-    for (std::int64_t i = 0; i < split.parts(); ++i) {
-      const float* sum = sums + i * 2 * split.width;
-      over_entries(split, split.part(i), begin, end, [&](std::int64_t entry, std::int64_t c, double) {
-        plain[c - begin] += sum[entry];
-        weighted[c - begin] += sum[split.width + entry];
-      });
-    }
     over_entries(split, {0, 1, split.width}, begin, end, [&](std::int64_t entry, std::int64_t c, double) {
       const double inverse = inverse_deviation(variance[c], op.epsilon), scale = gamma[c] * inverse;
-      dbeta[c] = static_cast<float>(plain[c - begin]);
-      dgamma[c] = static_cast<float>(weighted[c - begin] * inverse);
-      to.offset[entry] = static_cast<float>(scale * plain[c - begin] / count);
-      to.slope[entry] = static_cast<float>(scale * inverse * inverse * weighted[c - begin] / count);
+      to.offset[entry] = static_cast<float>(scale * dbeta[c] / count);
+      to.slope[entry] = static_cast<float>(scale * inverse * dgamma[c] / count);
     });
   });
 }
@@ -180,19 +139,26 @@ void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::i
 }
 
 template <ops::Activation kBy>
-void backward_as(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, const Split& split, float* sums,
-                 const Coefficients& by) {
+void sum_gradients(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, const Split& split,
+                   const GradientSumsTable& sums, const Normaliser& by) {
   const std::int64_t x_pitch = split.pitch(t.x.pitch), dy_pitch = split.pitch(t.dy.pitch);
   const float *x = t.x.f32(), *dy = t.dy.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
-    float* sum = sums + i * 2 * split.width;
-    sum_part<kBy>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch, part, by, sum,
-                  sum + split.width);
+    add_gradients<kBy>([&](std::int64_t r) { return x + (part.first + r) * x_pitch; },
+                       [&](std::int64_t r) { return dy + (part.first + r) * dy_pitch; }, part.rows, part.width, by,
+                       FirstRows::yes, sums.part(i));
   });
-  combine_gradients(op, split, sums, t.x.shape.size() / split.channels, t, by);
-  if (!t.dx) return;
+  combine_gradients(
+      sums, split.parts(), [&](std::int64_t i) { return split.part(i).width; }, split.channels, t.variance.f32(),
+      op.epsilon, t.dgamma.f32(), t.dbeta.f32());
+}
+
+template <ops::Activation kBy>
+void input_gradient(const ops::BatchNorm::Backward& t, const Split& split, const Coefficients& by) {
+  const std::int64_t x_pitch = split.pitch(t.x.pitch), dy_pitch = split.pitch(t.dy.pitch);
   const std::int64_t dx_pitch = split.pitch(t.dx.pitch);
+  const float *x = t.x.f32(), *dy = t.dy.f32();
   float* dx = t.dx.f32();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
@@ -232,11 +198,16 @@ void HostBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inferenc
 void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t) {
   EXPECT(t.x.shape == t.dy.shape && (!t.dx || t.dx.shape == t.x.shape) && t.x.shape.back() == op.channels);
   const Split split(t.x.shape, t.x.dense() && t.dy.dense() && (!t.dx || t.dx.dense()));
-  float* memory = scratch(Scratch::partial_sums, split.width * (5 + 2 * split.parts()));
+  float* memory = scratch(Scratch::partial_sums, 5 * split.width + GradientSumsTable::size(split.parts(), split.width));
   const Coefficients by = coefficients_at(memory, split.width);
   fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
-  with_activation(op.activation,
-                  [&](auto activation) { backward_as<activation()>(op, t, split, memory + 5 * split.width, by); });
+  with_activation(op.activation, [&](auto activation) {
+    if (t.sums == ops::BatchNorm::Sums::computed)
+      sum_gradients<activation()>(op, t, split, {memory + 5 * split.width, split.width}, {by.mean, by.scale, by.beta});
+    if (!t.dx) return;
+    fill_gradient(op, split, t, by);
+    input_gradient<activation()>(t, split, by);
+  });
 }
 
 }  // namespace brigade::host

@@ -42,9 +42,10 @@ class MomentsTable {
 
 inline constexpr std::int64_t kMomentRows = 8;  // summed in registers before L1 is touched
 
-// The moments of `rows` rows of `width` floats; row(r) points to the r-th.
+// A part begins: its shift is the mean of (at most eight of) the given rows of `width` floats; row(r) points to the
+// r-th.
 template <class Row>
-void measure(const Row& row, std::int64_t rows, std::int64_t width, const Moments& to) {
+void begin_moments(const Row& row, std::int64_t rows, std::int64_t width, const Moments& to) {
   const std::int64_t sample = std::min(rows, kMomentRows);
   over_lanes(width, [&](std::int64_t c, auto lanes) {
     Vec sum{};
@@ -53,6 +54,11 @@ void measure(const Row& row, std::int64_t rows, std::int64_t width, const Moment
     lanes.store(to.sum + c, Vec{});
     lanes.store(to.squares + c, Vec{});
   });
+}
+
+// Adds rows to a part that has begun.
+template <class Row>
+void add_moments(const Row& row, std::int64_t rows, std::int64_t width, const Moments& to) {
   const auto add_rows = [&](std::int64_t first, auto count) {
     over_lanes(width, [&](std::int64_t c, auto lanes) {
       const Vec shift = lanes.load(to.shift + c);
@@ -69,6 +75,13 @@ void measure(const Row& row, std::int64_t rows, std::int64_t width, const Moment
   std::int64_t r = 0;
   for (; r + kMomentRows <= rows; r += kMomentRows) add_rows(r, std::integral_constant<std::int64_t, kMomentRows>{});
   if (r < rows) add_rows(r, rows - r);
+}
+
+// A part whose rows are at hand all at once.
+template <class Row>
+void measure(const Row& row, std::int64_t rows, std::int64_t width, const Moments& to) {
+  begin_moments(row, rows, width, to);
+  add_moments(row, rows, width, to);
 }
 
 // Which values a part holds: `rows` of them for each of its first `width` entries. Entry e belongs to channel

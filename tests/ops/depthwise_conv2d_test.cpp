@@ -9,6 +9,7 @@
 
 #include "brigade/core/memory.hpp"
 #include "ops/support.hpp"
+#include "oracle/batch_norm.hpp"
 
 namespace brigade::tests {
 namespace {
@@ -141,6 +142,86 @@ TEST(DepthwiseConv2d, WritesOnlyTheGradientsAskedFor) {
   expect_near(dx, expected.dx, 2e-6, "dx");
 }
 
+// A batch norm before the convolution and one after it.
+struct Neighbours {
+  Tensor gamma, beta, mean, variance;
+  ops::Normalisation of_x;
+  ops::BatchNorm norm;
+
+  Neighbours(std::int64_t channels, ops::Activation activation)
+      : gamma(random_tensor({channels}, 11, -3, 3)),
+        beta(random_tensor({channels}, 12)),
+        mean(random_tensor({channels}, 13)),
+        variance(random_tensor({channels}, 14, 0.2, 2)),
+        of_x{gamma.view(), beta.view(), mean.view(), variance.view(), 1e-3F, activation},
+        norm{.channels = channels, .epsilon = 1e-3F, .activation = activation} {}
+  Tensor normalised(const Tensor& x) const {
+    Tensor y(x.shape, x.pitch);
+    backend().infer(norm, {x.view(), gamma.view(), beta.view(), mean.view(), variance.view(), y.view()});
+    return y;
+  }
+};
+
+// Reading through a normalisation is, to the bit, normalising first; and the statistics are those of what is written.
+TEST_P(DepthwiseConv2d, NormalisesWhatItReadsAndMeasuresWhatItWrites) {
+  Case c = GetParam();
+  if (c.x[0] == 0) return;  // has no statistics
+  c.conv.activation = ops::Activation::none;
+  const std::int64_t pitch = c.x.back() + c.gap;
+  const auto x = random_tensor(c.x, 1, -2, 3, pitch), w = random_tensor(c.conv.weight_shape(), 2);
+  const Tensor bias = c.bias ? Tensor(bias_of(c)) : Tensor();
+  const Shape y_shape = c.conv.output_shape(c.x), channels{c.conv.channels};
+  for (const auto activation : {ops::Activation::none, kRelu6}) {
+    const Neighbours by(c.conv.channels, activation);
+    const Tensor x2 = by.normalised(x);
+    Tensor y(y_shape, y_shape.back() + c.gap), y2 = y, mean(channels), variance(channels);
+    ops::DepthwiseConv2d::Forward pass{
+        .x = x2.view(), .w = w.view(), .bias = c.bias ? bias.view() : ConstTensorView(), .y = y2.view()};
+    backend().forward(c.conv, pass);
+    pass.x = x.view(), pass.y = y.view(), pass.of_x = by.of_x;
+    pass.mean = mean.view(), pass.variance = variance.view();
+    backend().forward(c.conv, pass);
+    expect_near(y, to_array(y2), 0, "y");
+    const auto expected = oracle::batch_norm({.channels = c.conv.channels}, to_array(y), oracle::Array(channels, 1),
+                                             oracle::Array(channels));
+    expect_near(mean, expected.mean, 1e-5, "mean");
+    expect_near(variance, expected.variance, 1e-5, "variance");
+  }
+}
+
+TEST_P(DepthwiseConv2d, GradientsThroughTheNormalisationOfX) {
+  Case c = GetParam();
+  c.conv.activation = ops::Activation::none;
+  const std::int64_t pitch = c.x.back() + c.gap;
+  const auto x = random_tensor(c.x, 1, -2, 3, pitch), w = random_tensor(c.conv.weight_shape(), 2);
+  auto dy = random_tensor(c.conv.output_shape(c.x), 4, -1, 1, pitch);
+  const Shape channels{c.conv.channels};
+  for (const auto activation : {ops::Activation::none, kRelu6}) {
+    const Neighbours by(c.conv.channels, activation);
+    const Tensor x2 = by.normalised(x);
+    Tensor dx(c.x, pitch), dx2 = dx, dw(c.conv.weight_shape()), dw2 = dw;
+    Tensor dgamma(channels), dbeta(channels), dgamma2(channels), dbeta2(channels);
+    ops::DepthwiseConv2d::Backward pass{
+        .x = x2.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = dx2.view(), .dw = dw2.view(), .dbias = {}};
+    backend().backward(c.conv, pass);
+    pass.x = x.view(), pass.dx = dx.view(), pass.dw = dw.view(), pass.of_x = by.of_x;
+    pass.dgamma = dgamma.view(), pass.dbeta = dbeta.view();
+    backend().backward(c.conv, pass);
+    expect_near(dx, to_array(dx2), 0, "dx");
+    expect_near(dw, to_array(dw2), 0, "dw");
+    // What batch norm sums itself, in another order; and its dx from the sums of either.
+    ops::BatchNorm::Backward norm{x.view(),  by.gamma.view(), by.beta.view(), by.mean.view(), by.variance.view(),
+                                  dx.view(), dx2.view(),      dgamma2.view(), dbeta2.view()};
+    backend().backward(by.norm, norm);
+    expect_near(dgamma, to_array(dgamma2), 1e-5, "dgamma");
+    expect_near(dbeta, to_array(dbeta2), 1e-5, "dbeta");
+    const auto expected = to_array(dx2);
+    norm.dgamma = dgamma.view(), norm.dbeta = dbeta.view(), norm.sums = ops::BatchNorm::Sums::given;
+    backend().backward(by.norm, norm);
+    expect_near(dx2, expected, 1e-5, "dx of the batch norm");
+  }
+}
+
 // Both are stored past the caches.
 TEST(DepthwiseConv2d, OutputsLargerThanTheCaches) {
   const auto c = conv(32, 3, 1, 1, 1, 0, 1, 0);
@@ -157,6 +238,35 @@ TEST(DepthwiseConv2d, OutputsLargerThanTheCaches) {
       c, {.x = x.view(), .w = w.view(), .y = {}, .dy = dy.view(), .dx = {memory.data(), shape}, .dw = {}, .dbias = {}});
   std::copy_n(memory.as<float>(), result.values.size(), result.values.begin());
   expect_near(result, expected.dx, 2e-6, "dx");
+  // The same by way of statistics and of gradients' sums.
+  const Neighbours by(32, kRelu);
+  const Tensor x2 = by.normalised(x);
+  Tensor y2(shape), dx2 = result, mean({32}), variance({32}), mean2({32}), variance2({32});
+  backend().forward(c, {.x = x2.view(), .w = w.view(), .bias = {}, .y = y2.view()});
+  backend().forward(ops::BatchNorm{.channels = 32}, {y2.view(), {}, {}, {}, mean2.view(), variance2.view()});
+  backend().forward(c, {.x = x.view(),
+                        .w = w.view(),
+                        .bias = {},
+                        .y = {memory.data(), shape},
+                        .of_x = by.of_x,
+                        .mean = mean.view(),
+                        .variance = variance.view()});
+  std::copy_n(memory.as<float>(), result.values.size(), result.values.begin());
+  expect_near(result, to_array(y2), 0, "y");
+  expect_near(mean, to_array(mean2), 1e-5, "mean");
+  expect_near(variance, to_array(variance2), 1e-5, "variance");
+  backend().backward(c, {.x = x.view(),
+                         .w = w.view(),
+                         .y = {},
+                         .dy = dy.view(),
+                         .dx = {memory.data(), shape},
+                         .dw = {},
+                         .dbias = {},
+                         .of_x = by.of_x,
+                         .dgamma = mean.view(),
+                         .dbeta = variance.view()});
+  std::copy_n(memory.as<float>(), result.values.size(), result.values.begin());
+  expect_near(result, to_array(dx2), 0, "dx with sums");
 }
 
 TEST(DepthwiseConv2d, NanReachesItsNeighboursOnly) {

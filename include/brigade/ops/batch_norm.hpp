@@ -30,12 +30,15 @@ struct BatchNorm {
     ConstTensorView x, gamma, beta, mean, variance;
     TensorView y;  ///< may be x
   };
+  /// Where dgamma and dbeta come from: they are sums over dy, which whoever made dy could add up on the way.
+  enum class Sums : std::uint8_t { computed, given };
   /// The activation's mask is recomputed from x, so y is not needed.
   struct Backward {
     ConstTensorView x, gamma, beta, mean, variance;
     ConstTensorView dy;
     TensorView dx;             ///< may be dy; empty: not needed
-    TensorView dgamma, dbeta;  ///< [C], overwritten
+    TensorView dgamma, dbeta;  ///< [C], overwritten; read if the sums are given
+    Sums sums = Sums::computed;
   };
 };
 

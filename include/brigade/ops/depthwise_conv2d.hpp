@@ -43,6 +43,9 @@ struct DepthwiseConv2d {
     TensorView dy;      ///< gradient of y; its content is lost (the activation's mask is applied to it)
     TensorView dx, dw, dbias;
     Normalisation of_x = {};  ///< as in Forward
+    /// [C], written unless empty, only with of_x and dx: the gradients of its gamma and beta, which BatchNorm::Backward
+    /// takes as given. They are summed while dx is in a cache.
+    TensorView dgamma = {}, dbeta = {};
   };
 };
 
