@@ -53,7 +53,7 @@ void forward_row(const Rows& s, RowWindow& x, std::int64_t oy, float* out, std::
     memory.rows[static_cast<std::size_t>(row.n_rows)] = x.row(first + ky);
     memory.weights[static_cast<std::size_t>(row.n_rows++)] = s.w + ky * op.kernel_w * op.channels;
   }
-  if (x.in_place()) ask_for(row, s.x, x.memory(0), std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
+  if (x.same_pixels()) ask_for(row, s.x, x.memory(0), std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
   depthwise_sums_kernel(op.activation, op.kernel_w, op.stride_w)(row, 0, s.y.width);
 }
 

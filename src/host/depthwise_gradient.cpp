@@ -148,8 +148,8 @@ void add_weight_gradient(const Sweep& s, RowWindow& x, std::int64_t image, std::
                         .dy_width = s.dy.width,
                         .dy_pixel = s.dy.pixel,
                         .dw = dw};
-  row.next_dy = y + 1 < s.dy.height ? row.dy + s.dy.row : row.dy;
-  if (x.in_place()) ask_for(row, s.x, x.memory(0), std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
+  row.next_dy = y + 1 < s.dy.height && !s.wants_dx ? row.dy + s.dy.row : row.dy;  // dx has asked for it
+  if (x.same_pixels()) ask_for(row, s.x, x.memory(0), std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
   depthwise_products_kernel(op.kernel_h, op.kernel_w, op.stride_w)(row);
 }
 

@@ -57,7 +57,8 @@ class RowWindow {
     std::fill(held_.begin(), held_.end(), -1);
   }
   std::int64_t pixel() const { return by_ ? channels_ : in_.pixel; }
-  bool in_place() const { return !by_; }
+  // Whether pixels lie as far apart in memory as in row(): the memory of rows to come can be asked for on the way.
+  bool same_pixels() const { return pixel() == in_.pixel; }
   // Row y of the image, as it lies in memory.
   const float* memory(std::int64_t y) const { return image_ + y * in_.row; }
   // Row y as the pass shall see it: valid until `rows` others have been asked for.
