@@ -65,6 +65,7 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
   const Product& p = plan.product;
   tile_rows_ = plan.tile_rows;
   pixels_ = pixels;
+  normalised_ = false;
   tiles_ = static_cast<int>((pixels + tile_rows_ - 1) / tile_rows_);
   all_taps_ = static_cast<int>(p.taps.size());
   reserve(tile_, tiles_);
@@ -140,11 +141,30 @@ void BlockTables::add_pointers(const ProductPlan& plan, int tile, const std::int
   tile_[static_cast<std::size_t>(tile)] = {RowKind::by_pointer, n_taps};
 }
 
+void BlockTables::normalise(const Normaliser& by, std::int64_t first, std::int64_t channels) {
+  // An odd number of cache lines a row, or the rows of a tile could fall into the same few sets.
+  const std::int64_t pitch = (((channels + 15) / 16) | 1) * 16;
+  const auto bytes = static_cast<std::size_t>(tiles_ * tile_rows_ * pitch) * sizeof(float);
+  if (normalised_x_.bytes() < bytes) {
+    normalised_x_ = Buffer();
+    normalised_x_ = Buffer(host_memory(), bytes);
+  }
+  auto* to = normalised_x_.as<float>();
+  reserve(normalised_rows_, static_cast<std::int64_t>(tiles_) * tile_rows_);
+  with_activation(by.activation, [&](auto activation) {
+    normalise_rows<activation()>([&](std::int64_t r) { return rows_[static_cast<std::size_t>(r)] + first; }, pixels_,
+                                 channels, by.from(first), to, pitch);
+  });
+  for (std::int64_t r = 0; r < tiles_ * tile_rows_; ++r)
+    normalised_rows_[static_cast<std::size_t>(r)] = to + (r < pixels_ ? r : r / tile_rows_ * tile_rows_) * pitch;
+  normalised_ = true;
+}
+
 bool BlockTables::select(int tile, int first_tap, int last_tap, TileArgs& args) const {
   const float* const* rows = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
   args.out = out_.data() + tile * tile_rows_;
   if (kind(tile) == RowKind::by_offset) {
-    args.rows = rows;
+    args.rows = normalised_ ? normalised_rows_.data() + static_cast<std::int64_t>(tile) * tile_rows_ : rows;
     args.offsets = offsets_.data() + first_tap;
     args.taps = nullptr;
     args.first_tap = first_tap;

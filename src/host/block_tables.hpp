@@ -1,9 +1,11 @@
 // Where the rows of a block of tiles lie in memory: the pointers that make an implicit product of a convolution.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "brigade/core/memory.hpp"
 #include "conv_product.hpp"
 #include "tile_kernel.hpp"
 
@@ -41,6 +43,10 @@ class BlockTables {
  public:
   void fill(const ProductPlan& plan, std::int64_t first_pixel, std::int64_t pixels);
 
+  // From here on A's rows are the normalised channels [first, first + channels) of the pixels, in memory of the block:
+  // column 0 is the first of these. For a product of one tap that never leaves the image.
+  void normalise(const Normaliser& by, std::int64_t first, std::int64_t channels);
+
   int tiles() const { return tiles_; }
   // Sets A's rows for the taps in [first_tap, last_tap), and C's rows of a tile. False if no tap is left of these.
   bool select(int tile, int first_tap, int last_tap, TileArgs& args) const;
@@ -49,8 +55,11 @@ class BlockTables {
   const float* origin(int tile) const {
     return rows_[static_cast<std::size_t>(tile) * static_cast<std::size_t>(all_taps_ * tile_rows_)];
   }
-  // False if some rows of the tile are no pixels (beyond the last), but write into a dummy row.
-  bool full(int tile) const { return (tile + 1) * tile_rows_ <= pixels_; }
+  // The rows of a tile that are pixels; those beyond the last pixel write into a dummy row.
+  int rows(int tile) const {
+    return static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels_ - static_cast<std::int64_t>(tile) * tile_rows_));
+  }
+  bool full(int tile) const { return rows(tile) == tile_rows_; }
 
  private:
   struct Tile {
@@ -67,6 +76,9 @@ class BlockTables {
   std::vector<float*> out_;            // [tile][row]
   std::vector<std::int64_t> offsets_;  // [tap]
   std::vector<float> dummy_;           // [columns]
+  bool normalised_ = false;
+  Buffer normalised_x_;                        // [pixel][channels and a gap]
+  std::vector<const float*> normalised_rows_;  // [tile][row]
 };
 
 }  // namespace brigade::host

@@ -76,6 +76,10 @@ Reading reading_of(HostBackend& backend, const ops::Conv2d& conv, const ConstTen
   return {Images<const float>::of(x), taps, conv.in_channels, inside};
 }
 
+Normaliser input_normaliser(HostBackend& backend, const ops::Conv2d& conv, const ops::Normalisation& of_x) {
+  return normaliser(of_x, of_x ? backend.scratch(Scratch::normal_scale, conv.in_channels) : nullptr);
+}
+
 // Taps of one remainder class of dx, and their places among the kernel's taps.
 struct GradientTaps {
   std::vector<Tap> taps;
@@ -132,6 +136,8 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
 
 void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a) {
   EXPECT(a.y.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
+  EXPECT(!a.of_x || conv.normalises_input());
+  EXPECT(!a.mean || (a.variance && conv.activation == ops::Activation::none && a.y.shape.size() > 0));
   const Reading reading = reading_of(*this, conv, a.x);
   const auto out = Images<float>::of(a.y);
   multiply(*this, {.in = reading.in,
@@ -147,12 +153,16 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
                                              reading.channels, conv.out_channels, a.y.shape.size() / conv.out_channels,
                                              [&](std::int64_t n) { return scratch(Scratch::packed_weights, n); }),
                    .bias = pad_bias(*this, a.bias),
-                   .activation = conv.activation});
+                   .activation = conv.activation,
+                   .of_in = input_normaliser(*this, conv, a.of_x),
+                   .mean = a.mean ? a.mean.f32() : nullptr,
+                   .variance = a.mean ? a.variance.f32() : nullptr});
 }
 
 void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
   EXPECT(a.dy.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
   mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
+  EXPECT(!a.of_x || conv.normalises_input());
   if (a.dw) {
     EXPECT(a.dw.shape == conv.weight_shape() && a.dw.dense());
     const Reading reading = reading_of(*this, conv, a.x);
@@ -165,6 +175,7 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
                    .channels = reading.channels,
                    .columns = conv.out_channels,
                    .mix_taps = rows_as_taps(conv),
+                   .of_x = input_normaliser(*this, conv, a.of_x),
                    .dw = a.dw.f32()});
   }
   if (a.dx) input_gradient(*this, conv, a);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "block_tables.hpp"
+#include "moments.hpp"
 #include "parallel.hpp"
 #include "tile_kernel.hpp"
 
@@ -18,6 +19,22 @@ constexpr std::int64_t kStreamingBytes = 24 << 20;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// The parts whose moments are measured: groups of tiles, given by the shape alone. A part costs as much memory as
+// three rows of the output.
+class MeasuredParts {
+ public:
+  static constexpr std::int64_t kMaxTiles = 16;
+  MeasuredParts(std::int64_t tiles, std::int64_t tile_rows, std::int64_t pixels)
+      : tiles_(std::clamp<std::int64_t>(tiles / 64, 1, kMaxTiles)), rows_(tiles_ * tile_rows), pixels_(pixels) {}
+
+  std::int64_t tiles() const { return tiles_; }  // of a part
+  std::int64_t count() const { return ceil_div(pixels_, rows_); }
+  std::int64_t rows(std::int64_t part) const { return std::min(rows_, pixels_ - part * rows_); }
+
+ private:
+  std::int64_t tiles_, rows_, pixels_;
+};
+
 // How the work is dealt to threads: a grid of pixel blocks and panel groups.
 struct Split {
   std::int64_t block_tiles = 1, blocks = 1;
@@ -26,8 +43,8 @@ struct Split {
 
 // Few pixels (dense layers, batches of one) are split over panels too. The part that ends last decides the time, so
 // the grid with the smallest sum of parts per thread wins; of equal ones that with the fewest groups, which reads
-// every pixel the fewest times.
-Split split(std::int64_t tiles, std::int64_t tile_rows, std::int64_t panels) {
+// every pixel the fewest times. Blocks are cut at multiples of `grain` tiles.
+Split split(std::int64_t tiles, std::int64_t tile_rows, std::int64_t panels, std::int64_t grain) {
   const std::int64_t n_threads = threads();
   Split best;
   std::int64_t best_cost = -1;
@@ -37,7 +54,7 @@ Split split(std::int64_t tiles, std::int64_t tile_rows, std::int64_t panels) {
     s.groups = ceil_div(panels, s.group_panels);
     const std::int64_t at_least = ceil_div(tiles, kBlockPixels / tile_rows);
     const std::int64_t rounds = ceil_div(std::max(at_least, ceil_div(n_threads, s.groups)) * s.groups, n_threads);
-    s.block_tiles = ceil_div(tiles, std::max<std::int64_t>(1, rounds * n_threads / s.groups));
+    s.block_tiles = ceil_div(ceil_div(tiles, std::max<std::int64_t>(1, rounds * n_threads / s.groups)), grain) * grain;
     s.blocks = ceil_div(tiles, s.block_tiles);
     const std::int64_t cost = ceil_div(s.blocks * s.groups, n_threads) * s.block_tiles * s.group_panels;
     if (best_cost < 0 || cost < best_cost) best = s, best_cost = cost;
@@ -77,10 +94,17 @@ struct PanelPass {
   bool streaming;
 };
 
-void multiply_panel(const Product& p, const BlockTables& tables, int tile_rows, const PanelPass& pass) {
+// The moments of one block, if they are wanted.
+struct BlockMoments {
+  MomentsTable table;
+  std::int64_t first_part = 0, part_tiles = 1;
+};
+
+void multiply_panel(const Product& p, const BlockTables& tables, const BlockMoments& moments, int tile_rows,
+                    const PanelPass& pass) {
   const Panels panels(p.columns);
   TileArgs args;
-  args.first_channel = pass.first_channel;
+  args.first_channel = p.of_in ? 0 : pass.first_channel;
   args.n_channels = static_cast<int>(pass.n_channels);
   args.b_channel_step = p.weights.channel_step(pass.panel);
   args.b_tap_step = p.weights.tap_step(pass.panel);
@@ -96,10 +120,16 @@ void multiply_panel(const Product& p, const BlockTables& tables, int tile_rows, 
   const TileKernel by_pointer = tile_kernel(RowKind::by_pointer, tile_rows, vectors);
   // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
   // the tile after the next, which begin at its first row's origin and follow one another.
-  const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels;
+  const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in;
+  const bool measure = moments.table && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
-    if (!any && args.accumulate && args.activation == ops::Activation::none) continue;
+    if (!any && args.accumulate && args.activation == ops::Activation::none && !measure) continue;
+    if (measure) {
+      args.moments = moments.table.part(moments.first_part + tile / moments.part_tiles, args.first_column);
+      args.begins_moments = tile % moments.part_tiles == 0;
+      args.measured_rows = tables.rows(tile);
+    }
     args.streaming = pass.streaming && tables.full(tile);
     args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
@@ -113,7 +143,14 @@ void multiply(HostBackend& backend, const Product& p) {
   const ProductPlan plan(p, backend.scratch(Scratch::zeros, p.channels));
   const Panels panels(p.columns);
   const std::int64_t tiles = ceil_div(p.pixels(), plan.tile_rows);
-  const Split parts = split(tiles, plan.tile_rows, panels.count());
+  const MeasuredParts measured(tiles, plan.tile_rows, p.pixels());
+  BlockMoments moments;
+  if (p.mean != nullptr) {
+    const std::int64_t width = panels.padded_columns();
+    moments.part_tiles = measured.tiles();
+    moments.table = {backend.scratch(Scratch::partial_sums, MomentsTable::size(measured.count(), width)), width};
+  }
+  const Split parts = split(tiles, plan.tile_rows, panels.count(), moments.part_tiles);
   const KBlocks k(p);
   const bool streaming = can_stream(p, k);
   const int n_taps = static_cast<int>(p.taps.size());
@@ -123,12 +160,15 @@ void multiply(HostBackend& backend, const Product& p) {
     const std::int64_t group = part / parts.blocks, block = part % parts.blocks;
     const std::int64_t first_pixel = block * parts.block_tiles * plan.tile_rows;
     tables.fill(plan, first_pixel, std::min(parts.block_tiles * plan.tile_rows, p.pixels() - first_pixel));
+    BlockMoments block_moments = moments;
+    block_moments.first_part = block * parts.block_tiles / moments.part_tiles;
     const std::int64_t end_panel = std::min(panels.count(), (group + 1) * parts.group_panels);
     int tap = 0;
     do {  // at least once: a sum over no taps is zero, and must be written
       for (std::int64_t channel = 0; channel < p.channels; channel += k.channels) {
+        if (p.of_in) tables.normalise(p.of_in, channel, std::min(k.channels, p.channels - channel));
         for (std::int64_t panel = group * parts.group_panels; panel < end_panel; ++panel)
-          multiply_panel(p, tables, plan.tile_rows,
+          multiply_panel(p, tables, block_moments, plan.tile_rows,
                          {.panel = panel,
                           .first_tap = tap,
                           .last_tap = std::min(tap + k.taps, n_taps),
@@ -143,6 +183,13 @@ void multiply(HostBackend& backend, const Product& p) {
     } while (tap < n_taps);
     if (streaming) finish_streaming();
   });
+  if (p.mean != nullptr)
+    combine_moments(
+        moments.table, measured.count(),
+        [&](std::int64_t i) {
+          return MomentsPart{measured.rows(i), p.columns};
+        },
+        p.columns, p.pixels(), p.mean, p.variance);
 }
 
 }  // namespace brigade::host

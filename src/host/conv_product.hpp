@@ -12,12 +12,17 @@
 //   tiles         of output pixels                          -> tile_kernel.hpp
 // Pixels are numbered [y][x][n] on small maps, so that a tile's pixels share their border: taps that fall outside for
 // a whole tile are skipped. A tile holds the same pixels, and adds them in the same order, for any number of threads.
+//
+// Batch norms before and after a convolution cost no pass over memory of their own: a block's rows of `in` are
+// normalised into the cache that they would be read into anyway, and the moments of `out` are taken from the registers
+// that are stored, for groups of tiles that follow from the shape.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "host_backend.hpp"
+#include "normalise.hpp"
 #include "panels.hpp"
 
 namespace brigade::host {
@@ -53,6 +58,8 @@ struct Product {
   Weights weights;
   const float* bias = nullptr;  // [columns padded to whole registers], or null
   ops::Activation activation = ops::Activation::none;
+  Normaliser of_in = {};                       // applied to `in`; only with one tap and `padded`
+  float *mean = nullptr, *variance = nullptr;  // [columns], of out, or null; only without an activation
 
   std::int64_t pixels() const { return images * out.height * out.width; }
 };

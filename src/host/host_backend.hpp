@@ -11,7 +11,7 @@ namespace brigade::host {
 
 // Scratch memory by purpose, so that two buffers of one operation never meet. `zeros` is never written, so it stays as
 // memory resources hand it out.
-enum class Scratch : int { packed_weights, partial_sums, packed_input, padded_bias, zeros, count };
+enum class Scratch : int { packed_weights, partial_sums, packed_input, padded_bias, normal_scale, zeros, count };
 
 class HostBackend final : public ops::Backend {
  public:

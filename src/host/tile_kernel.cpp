@@ -41,7 +41,37 @@ template <ops::Activation kBy, int kRows, int kVectors>
 }
 
 template <int kRows, int kVectors>
+[[gnu::always_inline]] inline void measure_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+  const int rows = g.measured_rows;
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; ++j) {
+    Vec shift{}, sum{}, squares{};
+    if (g.begins_moments) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i)
+        if (i < rows) shift += c[i][j];
+      shift *= 1.0F / static_cast<float>(rows);
+      store(g.moments.shift + j * kLanes, shift);
+    } else {
+      shift = load(g.moments.shift + j * kLanes);
+      sum = load(g.moments.sum + j * kLanes);
+      squares = load(g.moments.squares + j * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+      if (i < rows) {
+        const Vec difference = c[i][j] - shift;
+        sum += difference;
+        squares += difference * difference;
+      }
+    store(g.moments.sum + j * kLanes, sum);
+    store(g.moments.squares + j * kLanes, squares);
+  }
+}
+
+template <int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+  if (g.moments.shift != nullptr) measure_tile<kRows, kVectors>(g, c);
   if (g.activation == ops::Activation::relu) activate_tile<ops::Activation::relu>(c);
   if (g.activation == ops::Activation::relu6) activate_tile<ops::Activation::relu6>(c);
 #pragma GCC unroll 16

@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "brigade/ops/activation.hpp"
+#include "moments.hpp"
 #include "panels.hpp"
 
 namespace brigade::host {
@@ -47,6 +48,10 @@ struct TileArgs {
   const float* bias = nullptr;                         // [vectors * kLanes], or null: 0
   ops::Activation activation = ops::Activation::none;  // applied at the store
   bool streaming = false;                              // store past the caches; needs whole vectors, aligned to them
+  // The moments of C (moments.hpp), of what is stored without an activation; no shift: not wanted
+  Moments moments = {};         // [vectors * kLanes]
+  bool begins_moments = false;  // this is the first tile of their part, which also decides the shift
+  int measured_rows = 0;        // of C: the first ones
 };
 
 using TileKernel = void (*)(const TileArgs&);

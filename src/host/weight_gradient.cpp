@@ -52,6 +52,8 @@ class Block {
   void list_tap(std::int64_t t, Tap tap);
   void mix_taps(const WeightGradient& g);
   void pack_panel(std::int64_t panel);
+  // Replaces x of the only tap by its normalised channels [first, last), in memory of the block.
+  void normalise_x(std::int64_t first, std::int64_t last);
 
   std::span<const PixelOffsets> pixels_of(std::int64_t t) const {
     return {offsets_.data() + t * plan_->block_pixels, static_cast<std::size_t>(counts_[static_cast<std::size_t>(t)])};
@@ -77,6 +79,7 @@ class Block {
   std::vector<PixelOffsets> offsets_;      // [tap][block_pixels]
   std::vector<int> counts_;                // [tap]
   std::vector<float> packed_dy_;           // [pixel][panel]
+  std::vector<float> packed_x_;            // [pixel][channels and a gap]
   std::vector<std::int32_t> row_offsets_;  // [tap * channels], if taps are mixed
 };
 
@@ -164,6 +167,20 @@ void Block::pack_panel(std::int64_t panel) {
   }
 }
 
+void Block::normalise_x(std::int64_t first, std::int64_t last) {
+  // An odd number of cache lines a pixel, so that a tile's channels of all pixels do not fall into the same few sets.
+  const std::int64_t pitch = (((plan_->channels + 15) / 16) | 1) * 16;
+  reserve(packed_x_, plan_->block_pixels * pitch);
+  const Normaliser by = g_->of_x.from(first);
+  with_activation(by.activation, [&](auto activation) {
+    normalise_rows<activation()>([&](std::int64_t r) { return x_ + offsets_[static_cast<std::size_t>(r)].x + first; },
+                                 pixels_, last - first, by, packed_x_.data() + first, pitch);
+  });
+  for (std::int64_t p = 0; p < pixels_; ++p)
+    offsets_[static_cast<std::size_t>(p)].x = static_cast<std::int32_t>(p * pitch);
+  x_ = packed_x_.data();
+}
+
 // Adds one block of pixels to tiles [first, last) of dw; the slice's first block overwrites them.
 void add_block(const WeightGradient& g, const Plan& plan, Block& block, std::int64_t first, std::int64_t last,
                bool accumulate, float* dw) {
@@ -216,6 +233,9 @@ void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, st
     block.set(g, plan, pixel, std::min(plan.block_pixels, end - pixel), pack_dy);
     for (std::int64_t t = first_tap; t <= last_tap; ++t)
       block.list_tap(t, g.mix_taps ? Tap{} : g.taps[static_cast<std::size_t>(t)]);
+    if (g.of_x)
+      block.normalise_x(one_panel ? plan.first_channel(first % plan.channel_tiles) : 0,
+                        one_panel ? plan.first_channel((last - 1) % plan.channel_tiles + 1) : plan.channels);
     add_block(g, plan, block, first, last, pixel > begin, dw);
   }
 }

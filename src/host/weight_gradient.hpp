@@ -33,7 +33,8 @@ struct WeightGradient {
   // Few channels (first layers) make poor tiles: then all taps' channels count as one row. Needs an x that no tap
   // leaves.
   bool mix_taps = false;
-  float* dw = nullptr;  // [taps][channels][columns]
+  Normaliser of_x = {};  // applied to x; only with one tap that never leaves the image
+  float* dw = nullptr;   // [taps][channels][columns]
 
   std::int64_t pixels() const { return images * dy.height * dy.width; }
 };

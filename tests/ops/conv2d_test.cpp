@@ -8,7 +8,9 @@
 #include <string>
 
 #include "brigade/core/memory.hpp"
+#include "brigade/ops/batch_norm.hpp"
 #include "ops/support.hpp"
+#include "oracle/batch_norm.hpp"
 
 namespace brigade::tests {
 namespace {
@@ -123,6 +125,95 @@ TEST_P(Conv2d, BackwardIsTheOracle) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conv2d, ::testing::ValuesIn(kCases), name_of);
+
+// Batch norms on both sides: statistics of the output, and an input normalised on read.
+const Case kNormCases[] = {
+    {"OnePixel", {1, 1, 1, 1}, conv(1, 1, 1, 1), false},
+    {"Pointwise", {3, 7, 9, 33}, conv(33, 64, 1, 1)},
+    {"PointwiseSlices", {2, 7, 5, 17}, conv(17, 100, 1, 1), false, 3},
+    {"PointwiseStride2", {2, 9, 7, 16}, conv(16, 17, 1, 1, 2), false},
+    {"PointwiseDeep", {2, 5, 5, 1100}, conv(1100, 33, 1, 1), false},
+    {"PointwiseDeepWide", {1, 4, 3, 1056}, conv(1056, 528, 1, 1), false},
+    {"PointwiseManyPixels", {5, 41, 40, 24}, conv(24, 40, 1, 1), false},
+    {"Same3x3", {3, 13, 11, 17}, conv(17, 33, 3, 3, 1, 1, 1, 1, 1), false},
+    {"Same5x5Deep", {2, 9, 7, 64}, conv(64, 16, 5, 5, 1, 2, 2, 2, 2)},
+    {"PaddingWiderThanImage", {2, 2, 3, 5}, conv(5, 16, 5, 5, 1, 4, 4, 4, 4), false},
+    {"FewChannels7x7Stride2", {2, 29, 31, 3}, conv(3, 64, 7, 7, 2, 2, 3, 3, 3), false},
+};
+
+class Conv2dAndBatchNorm : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Conv2dAndBatchNorm, StatisticsAreThoseOfTheOutput) {
+  const Case& c = GetParam();
+  const auto x = random_tensor(c.x, 1, -1, 1, c.x.back() + c.gap);
+  auto w = random_tensor(c.conv.weight_shape(), 2);
+  auto bias = random_tensor({c.conv.out_channels}, 3, 50, 100);  // means far larger than deviations
+  const Shape y_shape = c.conv.output_shape(c.x), channels{c.conv.out_channels};
+  Tensor y(y_shape, y_shape.back() + c.gap), plain = y, mean(channels), variance(channels);
+  ops::Conv2d::Forward args{.x = x.view(), .w = w.view(), .bias = {}, .y = plain.view(), .of_x = {}};
+  if (c.bias) args.bias = bias.view();
+  backend().forward(c.conv, args);
+  args.y = y.view(), args.mean = mean.view(), args.variance = variance.view();
+  backend().forward(c.conv, args);
+  expect_near(y, to_array(plain), 0);
+  const oracle::Array none({c.conv.out_channels});
+  const auto expected = oracle::batch_norm({.channels = c.conv.out_channels}, to_array(y), none, none);
+  expect_near(mean, expected.mean, 2e-6, "mean");
+  expect_near(variance, expected.variance, 2e-6, "variance");
+}
+
+TEST_P(Conv2dAndBatchNorm, NormalisingOnReadIsNormalisingFirst) {
+  const Case& c = GetParam();
+  if (!c.conv.normalises_input()) return;
+  const std::int64_t channels = c.conv.in_channels;
+  const auto x = random_tensor(c.x, 1, -1, 1, c.x.back() + c.gap), w = random_tensor(c.conv.weight_shape(), 2);
+  const auto gamma = random_tensor({channels}, 5), beta = random_tensor({channels}, 6);
+  const auto mean = random_tensor({channels}, 7), variance = random_tensor({channels}, 8, 0.1F, 2);
+  const Shape y_shape = c.conv.output_shape(c.x);
+  const std::int64_t y_pitch = y_shape.back() + c.gap;
+  const auto dy = random_tensor(y_shape, 4, -1, 1, y_pitch);
+  for (const auto activation : {ops::Activation::none, kRelu, kRelu6}) {
+    Tensor normalised(c.x, x.pitch);
+    backend().infer(ops::BatchNorm{.channels = channels, .activation = activation}, {.x = x.view(),
+                                                                                     .gamma = gamma.view(),
+                                                                                     .beta = beta.view(),
+                                                                                     .mean = mean.view(),
+                                                                                     .variance = variance.view(),
+                                                                                     .y = normalised.view()});
+    const ops::Normalisation of_x{.gamma = gamma.view(),
+                                  .beta = beta.view(),
+                                  .mean = mean.view(),
+                                  .variance = variance.view(),
+                                  .activation = activation};
+    Tensor y(y_shape, y_pitch), expected_y = y, dx(c.x, x.pitch), expected_dx = dx;
+    Tensor dw(w.shape), expected_dw = dw;
+    backend().forward(c.conv, {.x = normalised.view(), .w = w.view(), .bias = {}, .y = expected_y.view(), .of_x = {}});
+    backend().forward(c.conv, {.x = x.view(), .w = w.view(), .bias = {}, .y = y.view(), .of_x = of_x});
+    expect_near(y, to_array(expected_y), 0, "y");
+    auto lost = dy;
+    backend().backward(c.conv, {.x = normalised.view(),
+                                .w = w.view(),
+                                .y = {},
+                                .dy = lost.view(),
+                                .dx = expected_dx.view(),
+                                .dw = expected_dw.view(),
+                                .dbias = {},
+                                .of_x = {}});
+    lost = dy;
+    backend().backward(c.conv, {.x = x.view(),
+                                .w = w.view(),
+                                .y = {},
+                                .dy = lost.view(),
+                                .dx = dx.view(),
+                                .dw = dw.view(),
+                                .dbias = {},
+                                .of_x = of_x});
+    expect_near(dw, to_array(expected_dw), 0, "dw");
+    expect_near(dx, to_array(expected_dx), 0, "dx");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Conv2dAndBatchNorm, ::testing::ValuesIn(kNormCases), name_of);
 
 TEST(Conv2d, WritesOnlyTheGradientsAskedFor) {
   const auto c = conv(3, 5, 3, 3, 1, 1, 1, 1, 1);

@@ -32,14 +32,14 @@ struct Conv2d {
   double flops(const Shape& x) const;
 
   struct Forward {
-    ConstTensorView x;     ///< [N, H, W, C]
-    ConstTensorView w;     ///< [kh, kw, C, K]
-    ConstTensorView bias;  ///< [K], or empty
-    TensorView y;          ///< [N, OH, OW, K], written
-    Normalisation of_x;    ///< only if normalises_input()
+    ConstTensorView x;        ///< [N, H, W, C]
+    ConstTensorView w;        ///< [kh, kw, C, K]
+    ConstTensorView bias;     ///< [K], or empty
+    TensorView y;             ///< [N, OH, OW, K], written
+    Normalisation of_x = {};  ///< only if normalises_input()
     /// [K], written unless empty: of y over N, OH and OW, variance divided by the count, for a batch norm that follows.
     /// Only without an activation.
-    TensorView mean, variance;
+    TensorView mean = {}, variance = {};
   };
   /// All gradients are overwritten, never added to. An empty view is a gradient nobody needs.
   struct Backward {
@@ -47,7 +47,7 @@ struct Conv2d {
     ConstTensorView y;  ///< the forward output; read only with an activation
     TensorView dy;      ///< gradient of y; its content is lost (the activation's mask is applied to it)
     TensorView dx, dw, dbias;
-    Normalisation of_x;  ///< as in Forward
+    Normalisation of_x = {};  ///< as in Forward
   };
 };
 
