@@ -2,9 +2,7 @@
 //
 //     D[rows][vectors] (+)= sum over pixels p of x[p][row] * dy[p][vectors]
 //
-// A row is one channel of one tap. Mostly the rows of a tile are consecutive channels of the same tap; first layers
-// have too few of them and mix taps, so that every row has an offset of its own: one more (scalar) load per row and
-// pixel.
+// A row is one channel of one tap. x is packed such that a tile reads few cache lines, one after the other.
 #pragma once
 
 #include <cstdint>
@@ -13,20 +11,16 @@
 
 namespace brigade::host {
 
-// Where a pixel's channels begin in x and in dy, in floats from the block's first.
-struct PixelOffsets {
-  std::int32_t x, dy;
-};
-
 struct GradientArgs {
-  const float* x = nullptr;
+  const float* x = nullptr;  // of the first pixel; the tile's rows are contiguous
+  std::int64_t x_step = 0;   // from pixel to pixel
   const float* dy = nullptr;
-  const PixelOffsets* pixels = nullptr;
+  const std::int32_t* dy_offsets = nullptr;  // [pixel], in floats
   int n_pixels = 0;
-  const std::int32_t* row_offsets = nullptr;  // scattered: [rows], from a pixel's x
-  float* dw = nullptr;                        // [rows][dw_pitch]
+  float* dw = nullptr;  // [rows][dw_pitch]
   std::int64_t dw_pitch = 0;
-  const float* prefetch = nullptr;  // asked for, a line per pixel; null: nothing
+  const float* next_dw = nullptr;   // the tile wanted next, fetched meanwhile
+  const float* prefetch = nullptr;  // asked for, a step per pixel; any address that is mapped
   std::int64_t prefetch_step = 0;
   int last_lanes = kLanes;  // of dw's last vector; dy's is whole
   bool accumulate = false;
@@ -34,13 +28,14 @@ struct GradientArgs {
 
 using GradientKernel = void (*)(const GradientArgs&);
 
-enum class ChannelRows { consecutive, scattered };
-
-// Rows of the highest tile. No pointer belongs to a row here, so two vectors leave room for one row more than in
-// tile_rows(): a 5 x 5 kernel of one channel is two tiles.
-constexpr int gradient_rows(int vectors) { return kRegisters == 32 && vectors == 2 ? 13 : tile_rows(vectors); }
+// Rows of the highest tile. No pointer belongs to a row here, which leaves room for more than in tile_rows(): a 5 x 5
+// kernel of one channel by two vectors is two tiles, a group of 16 channels by one vector a single one.
+constexpr int gradient_rows(int vectors) {
+  if (kRegisters == 32 && vectors <= 2) return vectors == 1 ? 16 : 13;
+  return tile_rows(vectors);
+}
 
 // 1 <= rows <= gradient_rows(vectors).
-GradientKernel gradient_kernel(ChannelRows kind, int rows, int vectors);
+GradientKernel gradient_kernel(int rows, int vectors);
 
 }  // namespace brigade::host

@@ -1,8 +1,7 @@
 #include "weight_gradient.hpp"
 
 #include <algorithm>
-#include <tuple>
-#include <utility>
+#include <span>
 #include <vector>
 
 #include "gradient_kernel.hpp"
@@ -11,76 +10,60 @@
 namespace brigade::host {
 namespace {
 
-// A block's dy, one panel wide, takes 32 KiB of the first cache.
-constexpr std::int64_t kBlockFloats = 8192, kMaxBlockPixels = 256;
+// A block's dy, one panel wide, takes 20 KiB of the first cache: tiles of x and of dw pass beside it.
+constexpr std::int64_t kBlockFloats = 5120;
+// Blocks whose x is packed together, so that a tile of a dw too large for the second cache is met by all of them; and
+// the bytes of x packed at a time.
+constexpr std::int64_t kBlocks = 4, kDwBytesPerBlock = 128 << 10, kChunkBytes = 384 << 10;
+// So much of the next pixels is fetched meanwhile; where they are more, there is also more arithmetic to hide behind.
+constexpr std::int64_t kPrefetchBytes = 512 << 10;
+// Channels that lie together in packed x: a cache line, two or three tiles.
+constexpr std::int64_t kGroup = 16;
 // Pieces of work to aim at, so that many threads have enough; and the pixels a slice must have to pay for its dw.
-constexpr std::int64_t kPieces = 512;
+constexpr std::int64_t kPieces = 256;
 constexpr std::int64_t kSlicePixels = 1024;
-// A panel of dy is packed if at least so many tiles read it.
-constexpr std::int64_t kTilesToPack = 8;
-
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// The tiles of dw, numbered [panel][tap][channel tile], and the slices of the pixels: functions of the shape.
+// The groups of dw's rows, numbered [tap][group of channels], and the slices of the pixels: functions of the shape.
 struct Plan {
   explicit Plan(const WeightGradient& g)
       : taps(g.mix_taps ? 1 : static_cast<std::int64_t>(g.taps.size())),
         channels(g.mix_taps ? static_cast<std::int64_t>(g.taps.size()) * g.channels : g.channels),
         panels(g.columns),
-        channel_tiles(ceil_div(channels, gradient_rows(panels.max_vectors()))),
-        tiles(panels.count() * taps * channel_tiles),
-        slices(std::max<std::int64_t>(1, std::min(ceil_div(kPieces, tiles), g.pixels() / kSlicePixels))),
-        block_pixels(std::min(kMaxBlockPixels, kBlockFloats / (panels.max_vectors() * kLanes))),
-        slice_pixels(ceil_div(ceil_div(g.pixels(), slices), block_pixels) * block_pixels) {
+        group_channels(g.mix_taps ? channels : kGroup),
+        groups_per_tap(ceil_div(channels, group_channels)),
+        groups(taps * groups_per_tap),
+        slices(
+            std::max<std::int64_t>(1, std::min(ceil_div(kPieces, groups * panels.count()), g.pixels() / kSlicePixels))),
+        slice_pixels(ceil_div(g.pixels(), slices)) {
+    const std::int64_t blocks = ceil_div(slice_pixels, kBlockFloats / (panels.max_vectors() * kLanes));
+    block_pixels = ceil_div(slice_pixels, blocks);
+    const std::int64_t dw_bytes = taps * channels * g.columns * static_cast<std::int64_t>(sizeof(float));
+    packed_pixels =
+        std::min(std::clamp<std::int64_t>(dw_bytes / kDwBytesPerBlock, 1, kBlocks) * block_pixels, slice_pixels);
     slices = ceil_div(g.pixels(), slice_pixels);
+    // Mixed taps lie pixel by pixel, an odd number of lines apart; groups of a line lie one after the other, each with
+    // a line more than its pixels: neither way may columns fall into the same few sets of a cache.
+    pixel_step = g.mix_taps ? (ceil_div(channels, kGroup) | 1) * kGroup : kGroup;
+    group_step = (packed_pixels + 1) * pixel_step;
+    packs_dy = panels.count() > 1 || panels.padded_columns() != g.dy.pixel;
+    chunk_groups =
+        std::clamp<std::int64_t>(kChunkBytes / (group_step * static_cast<std::int64_t>(sizeof(float))), 1, groups);
   }
-  // Channels are dealt to tiles evenly: 32 in tiles of at most 6 are 6 6 5 5 5 5.
-  std::int64_t first_channel(std::int64_t tile) const {
-    return tile * (channels / channel_tiles) + std::min(tile, channels % channel_tiles);
+  std::int64_t group_rows(std::int64_t group) const {
+    return std::min(group_channels, channels - group % groups_per_tap * group_channels);
+  }
+  // The group's first row of dw.
+  std::int64_t first_row(std::int64_t group) const {
+    return group / groups_per_tap * channels + group % groups_per_tap * group_channels;
   }
 
   std::int64_t taps, channels;
   Panels panels;
-  std::int64_t channel_tiles, tiles;
-  std::int64_t slices, block_pixels, slice_pixels;
-};
-
-// The pixels of one block, as the tiles of one thread read them. Memory is kept from block to block.
-class Block {
- public:
-  void set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels, bool pack_dy);
-  void list_tap(std::int64_t t, Tap tap);
-  void mix_taps(const WeightGradient& g);
-  void pack_panel(std::int64_t panel);
-  // Replaces x of the only tap by its normalised channels [first, last), in memory of the block.
-  void normalise_x(std::int64_t first, std::int64_t last);
-
-  std::span<const PixelOffsets> pixels_of(std::int64_t t) const {
-    return {offsets_.data() + t * plan_->block_pixels, static_cast<std::size_t>(counts_[static_cast<std::size_t>(t)])};
-  }
-  // The i-th column of cache lines that the next block will read: of dy, then of x. Blocks are too short for the
-  // hardware's prefetchers to find the pixels of the next in time.
-  std::pair<const float*, std::int64_t> next_lines(std::int64_t i) const;
-
-  const float* x() const { return x_; }
-  const std::int32_t* row_offsets() const { return row_offsets_.data(); }
-  const float* dy(std::int64_t panel) const {
-    return pack_dy_ ? packed_dy_.data() : dy_ + plan_->panels.first_column(panel);
-  }
-
- private:
-  const WeightGradient* g_ = nullptr;
-  const Plan* plan_ = nullptr;
-  std::int64_t n_ = 0, y_ = 0, x0_ = 0, pixels_ = 0;  // the first pixel (image, row, column) and their number
-  bool pack_dy_ = false;
-  std::int64_t dy_pitch_ = 0;
-  const float* x_ = nullptr;
-  const float* dy_ = nullptr;
-  std::vector<PixelOffsets> offsets_;      // [tap][block_pixels]
-  std::vector<int> counts_;                // [tap]
-  std::vector<float> packed_dy_;           // [pixel][panel]
-  std::vector<float> packed_x_;            // [pixel][channels and a gap]
-  std::vector<std::int32_t> row_offsets_;  // [tap * channels], if taps are mixed
+  std::int64_t group_channels, groups_per_tap, groups;
+  std::int64_t slices, slice_pixels, block_pixels = 0, packed_pixels = 0;
+  std::int64_t pixel_step = 0, group_step = 0, chunk_groups = 0;
+  bool packs_dy = true;  // else dy is one panel as it stands
 };
 
 template <class T>
@@ -88,155 +71,240 @@ void reserve(std::vector<T>& v, std::int64_t n) {
   if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
 }
 
-void Block::set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels,
-                bool pack_dy) {
+// A few blocks of pixels, packed for the tiles of one thread. Memory is kept from one to the next.
+class PackedPixels {
+ public:
+  void set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels);
+  void list_tap(std::int64_t t);
+  // x of groups [first, last).
+  void pack_x(std::int64_t first, std::int64_t last);
+  // One panel of one block of dy.
+  void pack_dy(std::int64_t panel, std::int64_t block);
+
+  std::int64_t blocks() const { return ceil_div(pixels_, plan_->block_pixels); }
+  // The next cache lines of the pixels after these, one for each pixel a tile of the block sees.
+  void prefetch(GradientArgs& args);
+  // The pixels of a block that a tap sees, as the kernel's x, dy_offsets and n_pixels. The group is packed.
+  void select(std::int64_t group, std::int64_t block, GradientArgs& args) const;
+
+ private:
+  void pack_tap(std::int64_t t, std::int64_t first_channel, std::int64_t last_channel, float* to);
+  void pack_mixed(float* to);
+
+  const WeightGradient* g_ = nullptr;
+  const Plan* plan_ = nullptr;
+  std::int64_t first_pixel_ = 0, pixels_ = 0, first_group_ = 0;
+  const float* x_ = nullptr;              // the row of the first pixel
+  std::vector<std::int32_t> x_offsets_;   // [tap][packed_pixels], from x_: of the pixels that the tap sees
+  std::vector<std::int32_t> dy_offsets_;  // the same of dy, in its block's packed panel
+  std::vector<std::int32_t> starts_;      // [tap][kBlocks + 1] in these lists
+  std::span<const float> next_[2];        // dy and x of the pixels after these, as far as not yet asked for
+  std::vector<float> packed_x_;           // [group][pixel][channel]
+  std::vector<float> packed_dy_;          // [pixel][panel]
+};
+
+void PackedPixels::set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels) {
   g_ = &g;
   plan_ = &plan;
+  first_pixel_ = first_pixel;
   pixels_ = pixels;
-  pack_dy_ = pack_dy;
-  n_ = first_pixel / (g.dy.height * g.dy.width);
-  y_ = first_pixel / g.dy.width % g.dy.height;
-  x0_ = first_pixel % g.dy.width;
-  x_ = g.x.data + n_ * g.x.image + y_ * g.stride_y * g.x.row;
-  dy_ = g.dy.data + first_pixel * g.dy.pixel;
-  const std::int64_t panel_width = plan.panels.max_vectors() * kLanes;
-  dy_pitch_ = pack_dy ? panel_width : g.dy.pixel;
-  reserve(offsets_, plan.taps * plan.block_pixels);
-  reserve(counts_, plan.taps);
-  if (pack_dy) reserve(packed_dy_, plan.block_pixels * panel_width);
+  const std::int64_t n = first_pixel / (g.dy.height * g.dy.width), y = first_pixel / g.dy.width % g.dy.height;
+  x_ = g.x.data + n * g.x.image + y * g.stride_y * g.x.row;
+  next_[0] = next_[1] = {};
+  const std::int64_t after = first_pixel + pixels, n_after = std::min(pixels, g.pixels() - after);
+  const bool one_to_one = plan.taps == 1 && g.stride_y == 1 && g.stride_x == 1;
+  const std::int64_t dy_floats = n_after * g.dy.pixel, x_floats = one_to_one ? n_after * g.x.pixel : 0;
+  if (n_after > 0 && (dy_floats + x_floats) * static_cast<std::int64_t>(sizeof(float)) <= kPrefetchBytes) {
+    next_[0] = {g.dy.data + after * g.dy.pixel, static_cast<std::size_t>(dy_floats)};
+    next_[1] = {one_to_one ? g.x.data + after * g.x.pixel : nullptr, static_cast<std::size_t>(x_floats)};
+  }
+  reserve(x_offsets_, plan.taps * plan.packed_pixels);
+  reserve(dy_offsets_, plan.taps * plan.packed_pixels);
+  reserve(starts_, plan.taps * (kBlocks + 1));
+  reserve(packed_x_, plan.chunk_groups * plan.group_step);
+  reserve(packed_dy_, plan.block_pixels * plan.panels.max_vectors() * kLanes);
 }
 
-// Lists the pixels whose tap t is inside of the image, a row of the output at a time.
-void Block::list_tap(std::int64_t t, Tap tap) {
+// Lists the pixels whose tap t is inside of the image, a row of the output (or of a block) at a time.
+void PackedPixels::list_tap(std::int64_t t) {
   const WeightGradient& g = *g_;
+  const Tap tap = g.mix_taps ? Tap{} : g.taps[static_cast<std::size_t>(t)];
   // x * stride + tap.x in [0, width)
   const std::int64_t low = tap.x >= 0 ? 0 : ceil_div(-tap.x, g.stride_x);
   const std::int64_t high = tap.x >= g.x.width ? 0 : (g.x.width - 1 - tap.x) / g.stride_x + 1;
-  PixelOffsets* list = offsets_.data() + t * plan_->block_pixels;
+  const std::int64_t dy_step = plan_->panels.max_vectors() * kLanes;
+  std::int32_t* x_list = x_offsets_.data() + t * plan_->packed_pixels;
+  std::int32_t* dy_list = dy_offsets_.data() + t * plan_->packed_pixels;
+  std::int32_t* starts = starts_.data() + t * (kBlocks + 1);
+  const std::int64_t n0 = first_pixel_ / (g.dy.height * g.dy.width), y0 = first_pixel_ / g.dy.width % g.dy.height;
+  std::int64_t n = n0, y = y0, x = first_pixel_ % g.dy.width;
   int count = 0;
-  std::int64_t n = n_, y = y_, x = x0_;
   for (std::int64_t p = 0; p < pixels_;) {
-    const std::int64_t end = std::min(g.dy.width, x + pixels_ - p);
+    const std::int64_t in_block = p % plan_->block_pixels;
+    if (in_block == 0) starts[p / plan_->block_pixels] = count;
+    const std::int64_t end = std::min({g.dy.width, x + pixels_ - p, x + plan_->block_pixels - in_block});
     const std::int64_t in_y = y * g.stride_y + tap.y;
     if (in_y >= 0 && in_y < g.x.height) {
       const std::int64_t first = std::max(x, low), last = std::min(end, high);
-      const auto x_step = static_cast<std::int32_t>(g.stride_x * g.x.pixel);
-      const auto dy_step = static_cast<std::int32_t>(dy_pitch_);
-      const auto from_x = static_cast<std::int32_t>((n - n_) * g.x.image + (in_y - y_ * g.stride_y) * g.x.row +
-                                                    (first * g.stride_x + tap.x) * g.x.pixel);
-      const auto from_dy = static_cast<std::int32_t>((p + first - x) * dy_pitch_);
-      const auto here = static_cast<int>(std::max<std::int64_t>(0, last - first));
-      for (int i = 0; i < here; ++i) list[count + i] = {from_x + i * x_step, from_dy + i * dy_step};
-      count += here;
+      const std::int64_t from_x =
+          (n - n0) * g.x.image + (in_y - y0 * g.stride_y) * g.x.row + (first * g.stride_x + tap.x) * g.x.pixel;
+      const std::int64_t from_dy = (in_block + first - x) * dy_step;
+      for (std::int64_t i = 0; i < last - first; ++i, ++count) {
+        x_list[count] = static_cast<std::int32_t>(from_x + i * g.stride_x * g.x.pixel);
+        dy_list[count] = static_cast<std::int32_t>(from_dy + i * dy_step);
+      }
     }
     p += end - x;
-    x = 0;
-    if (++y == g.dy.height) y = 0, ++n;
+    x = end;
+    if (x == g.dy.width) {
+      x = 0;
+      if (++y == g.dy.height) y = 0, ++n;
+    }
   }
-  counts_[static_cast<std::size_t>(t)] = count;
+  starts[blocks()] = count;
 }
 
-// Where each row of dw, a channel of a tap, lies from a pixel's origin.
-void Block::mix_taps(const WeightGradient& g) {
-  reserve(row_offsets_, static_cast<std::int64_t>(g.taps.size()) * g.channels);
-  std::int32_t* offset = row_offsets_.data();
-  for (const Tap& tap : g.taps)
-    for (std::int64_t c = 0; c < g.channels; ++c)
-      *offset++ = static_cast<std::int32_t>(tap.y * g.x.row + tap.x * g.x.pixel + c);
+void PackedPixels::pack_x(std::int64_t first, std::int64_t last) {
+  first_group_ = first;
+  if (g_->mix_taps) return pack_mixed(packed_x_.data());
+  float* to = packed_x_.data();
+  for (std::int64_t group = first; group < last;) {
+    const std::int64_t tap = group / plan_->groups_per_tap, in_tap = group % plan_->groups_per_tap;
+    const std::int64_t n = std::min(last - group, plan_->groups_per_tap - in_tap);
+    pack_tap(tap, in_tap * kGroup, std::min(plan_->channels, (in_tap + n) * kGroup), to);
+    group += n;
+    to += n * plan_->group_step;
+  }
 }
 
-std::pair<const float*, std::int64_t> Block::next_lines(std::int64_t i) const {
-  constexpr std::int64_t kLine = 16;  // floats
+// Copies, or normalises, the channels [first, last) that a tap sees.
+void PackedPixels::pack_tap(std::int64_t t, std::int64_t first, std::int64_t last, float* to) {
+  const std::int32_t* list = x_offsets_.data() + t * plan_->packed_pixels;
+  const std::int32_t count = starts_[static_cast<std::size_t>(t * (kBlocks + 1) + blocks())];
+  const auto copy = [&](const auto& change) {
+    for (std::int32_t p = 0; p < count; ++p) {
+      const float* from = x_ + list[p];
+      float* line = to + p * kGroup;
+      std::int64_t c = first;
+      for (; c + kGroup <= last; c += kGroup, line += plan_->group_step)
+        for (std::int64_t i = 0; i < kGroup; i += kLanes) store(line + i, change(load(from + c + i), c + i, Whole{}));
+      over_lanes(last - c, [&](std::int64_t i, auto lanes) {
+        lanes.store(line + i, change(lanes.load(from + c + i), c + i, lanes));
+      });
+    }
+  };
+  if (!g_->of_x) return copy([](Vec x, std::int64_t, auto) { return x; });
+  const Normaliser& by = g_->of_x;
+  with_activation(by.activation, [&](auto activation) {
+    copy([&](Vec x, std::int64_t c, auto lanes) {
+      return activate<activation()>(
+          normalise(x, lanes.load(by.mean + c), lanes.load(by.scale + c), lanes.load(by.beta + c)));
+    });
+  });
+}
+
+void PackedPixels::pack_mixed(float* to) {
   const WeightGradient& g = *g_;
-  const std::int64_t dy_lines = (g.columns + kLine - 1) / kLine, x_lines = (g.channels + kLine - 1) / kLine;
-  if (i < dy_lines) return {dy_ + plan_->block_pixels * g.dy.pixel + i * kLine, g.dy.pixel};
-  const bool one_to_one = plan_->taps == 1 && g.stride_y == 1 && g.stride_x == 1;
-  if (one_to_one && i < dy_lines + x_lines)
-    return {x_ + (x0_ + plan_->block_pixels) * g.x.pixel + (i - dy_lines) * kLine, g.x.pixel};
-  return {nullptr, 0};
+  for (std::int64_t p = 0; p < pixels_; ++p) {
+    float* channels = to + p * plan_->pixel_step;
+    for (const Tap& tap : g.taps) {
+      const float* from = x_ + x_offsets_[static_cast<std::size_t>(p)] + tap.y * g.x.row + tap.x * g.x.pixel;
+      // Whole registers, also the last: what follows overwrites the lanes that are too many.
+      over_lanes(g.channels, [&](std::int64_t i, auto lanes) { store(channels + i, lanes.load(from + i)); });
+      channels += g.channels;
+    }
+  }
 }
 
-void Block::pack_panel(std::int64_t panel) {
-  if (!pack_dy_) return;
+void PackedPixels::pack_dy(std::int64_t panel, std::int64_t block) {
+  if (!plan_->packs_dy) return;
   const int vectors = plan_->panels.vectors(panel), last = plan_->panels.last_lanes(panel);
-  const float* from = dy_ + plan_->panels.first_column(panel);
+  const std::int64_t first = block * plan_->block_pixels, n = std::min(plan_->block_pixels, pixels_ - first);
+  const float* from = g_->dy.data + (first_pixel_ + first) * g_->dy.pixel + plan_->panels.first_column(panel);
+  const std::int64_t step = plan_->panels.max_vectors() * kLanes;
   float* to = packed_dy_.data();
-  for (std::int64_t p = 0; p < pixels_; ++p, from += g_->dy.pixel, to += dy_pitch_) {
+  for (std::int64_t p = 0; p < n; ++p, from += g_->dy.pixel, to += step) {
     for (int j = 0; j < vectors - 1; ++j) store(to + j * kLanes, load(from + j * kLanes));
     store(to + (vectors - 1) * kLanes, load_first(from + (vectors - 1) * kLanes, last));
   }
 }
 
-void Block::normalise_x(std::int64_t first, std::int64_t last) {
-  // An odd number of cache lines a pixel, so that a tile's channels of all pixels do not fall into the same few sets.
-  const std::int64_t pitch = (((plan_->channels + 15) / 16) | 1) * 16;
-  reserve(packed_x_, plan_->block_pixels * pitch);
-  const Normaliser by = g_->of_x.from(first);
-  with_activation(by.activation, [&](auto activation) {
-    normalise_rows<activation()>([&](std::int64_t r) { return x_ + offsets_[static_cast<std::size_t>(r)].x + first; },
-                                 pixels_, last - first, by, packed_x_.data() + first, pitch);
-  });
-  for (std::int64_t p = 0; p < pixels_; ++p)
-    offsets_[static_cast<std::size_t>(p)].x = static_cast<std::int32_t>(p * pitch);
-  x_ = packed_x_.data();
+void PackedPixels::select(std::int64_t group, std::int64_t block, GradientArgs& args) const {
+  const std::int64_t tap = group / plan_->groups_per_tap;
+  const std::int32_t* starts = starts_.data() + tap * (kBlocks + 1) + block;
+  args.x = packed_x_.data() + (group - first_group_) * plan_->group_step + starts[0] * plan_->pixel_step;
+  args.x_step = plan_->pixel_step;
+  args.dy =
+      plan_->packs_dy ? packed_dy_.data() : g_->dy.data + (first_pixel_ + block * plan_->block_pixels) * g_->dy.pixel;
+  args.dy_offsets = dy_offsets_.data() + tap * plan_->packed_pixels + starts[0];
+  args.n_pixels = starts[1] - starts[0];
 }
 
-// Adds one block of pixels to tiles [first, last) of dw; the slice's first block overwrites them.
-void add_block(const WeightGradient& g, const Plan& plan, Block& block, std::int64_t first, std::int64_t last,
-               bool accumulate, float* dw) {
-  const std::int64_t tiles_per_panel = plan.taps * plan.channel_tiles;
-  std::int64_t panel = -1;
-  GradientArgs args;
-  args.accumulate = accumulate;
-  const ChannelRows kind = g.mix_taps ? ChannelRows::scattered : ChannelRows::consecutive;
-  args.dw_pitch = g.columns;
-  for (std::int64_t tile = first; tile < last; ++tile) {
-    std::tie(args.prefetch, args.prefetch_step) = block.next_lines(tile - first);
-    if (tile / tiles_per_panel != panel) {
-      panel = tile / tiles_per_panel;
-      block.pack_panel(panel);
-      args.dy = block.dy(panel);
-      args.last_lanes = plan.panels.last_lanes(panel);
-    }
-    const std::int64_t tap = tile / plan.channel_tiles % plan.taps, channel_tile = tile % plan.channel_tiles;
-    const std::int64_t channel = plan.first_channel(channel_tile);
-    const auto pixels = block.pixels_of(tap);
-    if (pixels.empty() && accumulate) continue;
-    if (g.mix_taps) {
-      args.x = block.x();
-      args.row_offsets = block.row_offsets() + channel;
-    } else {
-      args.x = block.x() + channel;
-    }
-    args.pixels = pixels.data();
-    args.n_pixels = static_cast<int>(pixels.size());
-    args.dw = dw + (tap * plan.channels + channel) * g.columns + plan.panels.first_column(panel);
-    gradient_kernel(kind, static_cast<int>(plan.first_channel(channel_tile + 1) - channel),
-                    plan.panels.vectors(panel))(args);
+void PackedPixels::prefetch(GradientArgs& args) {
+  constexpr std::size_t kLine = 16;  // floats
+  args.prefetch = args.dy;
+  args.prefetch_step = 0;
+  for (auto& next : next_) {
+    if (next.empty()) continue;
+    args.prefetch = next.data();
+    args.prefetch_step = kLine;
+    next = next.subspan(std::min(next.size(), static_cast<std::size_t>(args.n_pixels) * kLine));
+    return;
   }
 }
 
-// Adds up one slice of pixels for tiles [first, last).
+// Adds one block of pixels to the groups [first, last) of a panel.
+void add_block(const WeightGradient& g, const Plan& plan, PackedPixels& pixels, std::int64_t block, std::int64_t panel,
+               std::int64_t first, std::int64_t last, bool accumulate, float* dw) {
+  const int vectors = plan.panels.vectors(panel);
+  float* columns = dw + plan.panels.first_column(panel);
+  GradientArgs args;
+  args.accumulate = accumulate;
+  args.dw_pitch = g.columns;
+  args.last_lanes = plan.panels.last_lanes(panel);
+  for (std::int64_t group = first; group < last; ++group) {
+    pixels.select(group, block, args);
+    if (args.n_pixels == 0 && accumulate) continue;
+    // Rows are dealt to tiles evenly: 16 in tiles of at most 6 are 6 5 5.
+    const std::int64_t rows = plan.group_rows(group), tiles = ceil_div(rows, gradient_rows(vectors));
+    for (std::int64_t tile = 0, row = 0; tile < tiles; ++tile) {
+      const std::int64_t n = rows / tiles + (tile < rows % tiles ? 1 : 0);
+      args.dw = columns + (plan.first_row(group) + row) * g.columns;
+      args.next_dw =
+          plan.first_row(group) + row + 2 * n <= plan.taps * plan.channels ? args.dw + n * g.columns : args.dw;
+      pixels.prefetch(args);
+      gradient_kernel(static_cast<int>(n), vectors)(args);
+      args.x += n;
+      row += n;
+    }
+  }
+}
+
+// Adds up one slice of pixels for pieces [first, last), numbered [panel][group].
 void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, std::int64_t first, std::int64_t last,
                float* dw) {
-  thread_local Block block;
-  const std::int64_t tiles_per_panel = plan.taps * plan.channel_tiles;
-  const bool pack_dy =
-      g.columns % kLanes != 0 || (plan.panels.count() > 1 && std::min(last - first, tiles_per_panel) >= kTilesToPack);
-  if (g.mix_taps) block.mix_taps(g);
-  // The taps of these tiles; a run that reaches over a panel's end may need all.
-  const bool one_panel = first / tiles_per_panel == (last - 1) / tiles_per_panel;
-  const std::int64_t first_tap = one_panel ? first / plan.channel_tiles % plan.taps : 0;
-  const std::int64_t last_tap = one_panel ? (last - 1) / plan.channel_tiles % plan.taps : plan.taps - 1;
+  thread_local PackedPixels pixels;
+  const std::int64_t first_panel = first / plan.groups, last_panel = (last - 1) / plan.groups;
+  const std::int64_t first_group = first % plan.groups, end_group = (last - 1) % plan.groups + 1;
+  // A run that reaches over a panel's end may need all groups.
+  const bool one_panel = first_panel == last_panel;
+  const std::int64_t low = one_panel ? first_group : 0, high = one_panel ? end_group : plan.groups;
   const std::int64_t begin = slice * plan.slice_pixels, end = std::min(g.pixels(), begin + plan.slice_pixels);
-  for (std::int64_t pixel = begin; pixel < end; pixel += plan.block_pixels) {
-    block.set(g, plan, pixel, std::min(plan.block_pixels, end - pixel), pack_dy);
-    for (std::int64_t t = first_tap; t <= last_tap; ++t)
-      block.list_tap(t, g.mix_taps ? Tap{} : g.taps[static_cast<std::size_t>(t)]);
-    if (g.of_x)
-      block.normalise_x(one_panel ? plan.first_channel(first % plan.channel_tiles) : 0,
-                        one_panel ? plan.first_channel((last - 1) % plan.channel_tiles + 1) : plan.channels);
-    add_block(g, plan, block, first, last, pixel > begin, dw);
+  for (std::int64_t pixel = begin; pixel < end; pixel += plan.packed_pixels) {
+    pixels.set(g, plan, pixel, std::min(plan.packed_pixels, end - pixel));
+    for (std::int64_t t = low / plan.groups_per_tap; t <= (high - 1) / plan.groups_per_tap; ++t) pixels.list_tap(t);
+    for (std::int64_t chunk = low; chunk < high; chunk += plan.chunk_groups) {
+      const std::int64_t chunk_end = std::min(high, chunk + plan.chunk_groups);
+      pixels.pack_x(chunk, chunk_end);
+      for (std::int64_t panel = first_panel; panel <= last_panel; ++panel) {
+        const std::int64_t from = std::max(chunk, panel == first_panel ? first_group : 0);
+        const std::int64_t to = std::min(chunk_end, panel == last_panel ? end_group : plan.groups);
+        for (std::int64_t block = 0; from < to && block < pixels.blocks(); ++block) {
+          pixels.pack_dy(panel, block);
+          add_block(g, plan, pixels, block, panel, from, to, pixel > begin || block > 0, dw);
+        }
+      }
+    }
   }
 }
 
@@ -250,14 +318,14 @@ void add_up(HostBackend& backend, const WeightGradient& g) {
   }
   const Plan plan(g);
   float* partial = plan.slices == 1 ? nullptr : backend.scratch(Scratch::partial_sums, (plan.slices - 1) * size);
-  const std::int64_t pieces = plan.slices * plan.tiles;
+  const std::int64_t per_slice = plan.panels.count() * plan.groups, pieces = plan.slices * per_slice;
   const std::int64_t shares = std::min<std::int64_t>(threads(), pieces);
   for_each_part(shares, [&](std::int64_t share) {
     std::int64_t piece = pieces * share / shares;
     const std::int64_t end = pieces * (share + 1) / shares;
     while (piece < end) {
-      const std::int64_t slice = piece / plan.tiles, first = piece % plan.tiles;
-      const std::int64_t n = std::min(plan.tiles - first, end - piece);
+      const std::int64_t slice = piece / per_slice, first = piece % per_slice;
+      const std::int64_t n = std::min(per_slice - first, end - piece);
       add_slice(g, plan, slice, first, first + n, slice == 0 ? g.dw : partial + (slice - 1) * size);
       piece += n;
     }

@@ -8,11 +8,18 @@
 // `vectors` registers of dy and one broadcast per channel, the same loads per FMA as the forward tile. Only the pixels
 // whose tap lies inside of the image are visited, so padding costs nothing.
 //
+// Read where it stands, x would cost a cache line per pixel and tile, and lines a power of two apart meet in the same
+// few sets. So it is packed in groups of 16 channels of one tap, [group][pixel][16] (and normalised on the way, if
+// asked for): one load and store for the 64 FMAs of each panel.
+//
 // Loop nest, outermost first:
 //   slices        of pixels, their number given by the shape alone; each has its own partial dw, added in order
-//   threads       each takes an equal run of (slice, tile) pairs: a sum is never cut by the number of threads
-//   blocks        of pixels, whose dy (packed by panel where that pays) stays in the first caches
-//   tiles         panel, tap, channels
+//   threads       each takes an equal run of (slice, panel, group): a sum is never cut by the number of threads
+//   packed pixels a few blocks, which the second cache holds
+//   chunks        of groups: x is packed
+//   panels
+//   blocks        of pixels, whose dy, packed by panel, stays in the first cache
+//   groups, tiles of dw
 #pragma once
 
 #include <cstdint>
