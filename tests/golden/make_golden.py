@@ -1,157 +1,140 @@
 #!/usr/bin/env python3
-"""Trains each network a few steps with PyTorch in double precision and writes the losses.
+"""Runs every network with PyTorch in double precision and writes what comes out.
 
-    /usr/bin/python3 tests/golden/make_golden.py [NETWORK ...]      (Debian: python3-torch, python3-numpy)
+    /usr/bin/python3 tests/golden/make_golden.py [step/resnet50 training/lenet5-adam ...]      (Debian: python3-torch)
 
-The networks are written down here a second time, as the paper's table, not read from Brigade. Initial weights,
-images, labels and dropout masks are drawn with the same counter-based generator as in brigade/core/random.hpp,
-so that tests/network/golden_test.cpp can repeat the runs; everything else is PyTorch's own.
+`step/NETWORK.json` holds one training step: the losses, the gradient of each parameter and the statistics of each
+batch norm, and the losses and probabilities of an evaluation with these statistics. A tensor is represented by its
+norm and two sums of its elements with random signs, which notice an exchange of elements. `training/` holds the
+losses of ten steps with an optimizer.
+
+The networks are those of tests/peers/networks.py, written down independently of Brigade's. Initial weights, images,
+labels and dropout masks are drawn with the same counter-based generator as in brigade/core/random.hpp, so that
+tests/network/golden_*_test.cpp can repeat the runs; everything else is PyTorch's own.
 """
 import json
+import math
 import pathlib
 import sys
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from philox import DROPOUT, INITIAL_WEIGHTS, SYNTHETIC_DATA, draws, uniform
 
-INITIAL_WEIGHTS, DROPOUT, SYNTHETIC_DATA = 1, 3, 7  # brigade::Purpose
-EPSILON, RUNNING_MOMENTUM = 1e-3, 0.1  # of batch norm; PyTorch's momentum is 1 - Brigade's
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "peers"))
+import networks  # noqa: E402  (needs the path)
 
-# Layers as (kind, arguments); the position in the list (1 for the first) is the node that keys dropout.
-CONV, NORM, RELU, POOL = "conv", ("norm",), ("relu",), ("pool",)
-FASHION_CNN = [
-    (CONV, 32, 5, "same", "no bias"), NORM, RELU, POOL,
-    (CONV, 64, 5, "same", "no bias"), NORM, RELU, POOL,
-    ("flatten",), ("dense", 128), RELU, ("dense", "classes"),
-]
-LENET5 = [
-    (CONV, 6, 5, "same", "bias"), RELU, POOL, (CONV, 16, 5, "valid", "bias"), RELU, POOL,
-    ("flatten",), ("dense", 120), RELU, ("dense", 84), RELU, ("dense", "classes"),
-]
-TINY_MODEL1 = [
-    (CONV, 32, 3, "valid", "bias"), RELU, POOL, (CONV, 64, 3, "valid", "bias"), RELU, POOL,
-    (CONV, 128, 3, "valid", "bias"), RELU, POOL, (CONV, 128, 3, "valid", "bias"), RELU, POOL,
-    ("flatten",), ("dropout", 0.5), ("dense", 512), RELU, ("dense", "classes"),
-]
-TINY_MODEL2 = [
-    (CONV, 32, 3, "valid", "bias"), RELU, (CONV, 32, 3, "valid", "bias"), RELU, POOL, NORM, ("dropout", 0.5),
-    (CONV, 32, 3, "valid", "bias"), RELU, (CONV, 64, 3, "valid", "bias"), RELU, POOL, NORM, ("dropout", 0.5),
-    (CONV, 128, 3, "valid", "bias"), RELU, POOL, (CONV, 128, 3, "valid", "bias"), RELU, POOL, NORM,
-    ("flatten",), ("dense", 512), RELU, ("dense", 1024), RELU, ("dense", "classes"),
-]
-SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
-ADAM = {"name": "adam", "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
+SEED = 1
 
-# name of the file -> network, layers, image [h, w, c], classes, batch, optimizer. The tiny networks get smaller and
+# Training: name of the file -> network, image [h, w, c], classes, batch, optimizer. The tiny networks get smaller and
 # oblong images, which keeps the test short and would show height and width exchanged, and lower rates: they end in
 # maps of 1x1 and 2x1 (in tiny-model2, batch norm sees 16 values there), where the gradient jumps if rounding lets
 # another pixel win a max-pool. At a rate of 0.01 that is chaos: two steps later the losses' third digit differs.
-RUNS = {
-    "fashion-cnn": ("fashion-cnn", FASHION_CNN, (28, 28, 1), 10, 16, SGD),
-    "lenet5": ("lenet5", LENET5, (28, 28, 1), 10, 16, SGD),
-    "lenet5-adam": ("lenet5", LENET5, (28, 28, 1), 10, 16, ADAM),
-    "tiny-model1": ("tiny-model1", TINY_MODEL1, (64, 48, 3), 20, 16, SGD | {"learning_rate": 0.002}),
-    "tiny-model2": ("tiny-model2", TINY_MODEL2, (52, 56, 3), 20, 16, SGD | {"learning_rate": 0.0001}),
+SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
+ADAM = {"name": "adam", "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
+TRAINING = {
+    "fashion-cnn": ("fashion-cnn", (28, 28, 1), 10, 16, SGD),
+    "lenet5": ("lenet5", (28, 28, 1), 10, 16, SGD),
+    "lenet5-adam": ("lenet5", (28, 28, 1), 10, 16, ADAM),
+    "tiny-model1": ("tiny-model1", (64, 48, 3), 20, 16, SGD | {"learning_rate": 0.002}),
+    "tiny-model2": ("tiny-model2", (52, 56, 3), 20, 16, SGD | {"learning_rate": 0.0001}),
 }
-STEPS, BATCHES, SEED = 10, 2, 1  # step s trains on batch s % BATCHES
+STEPS, BATCHES = 10, 2  # step s trains on batch s % BATCHES
+
+# One step: network -> image [h, w, c], batch. Oblong images with odd extents on the way, as small as leaves each batch
+# norm some twenty values a channel: with fewer it magnifies rounding.
+STEP = {
+    "alexnet": ((80, 96, 3), 4),
+    "densenet121": ((64, 96, 3), 4),
+    "densenet169": ((64, 96, 3), 4),
+    "densenet201": ((64, 96, 3), 4),
+    "fashion-cnn": ((28, 20, 1), 4),
+    "inception-resnet-v2": ((107, 123, 3), 4),
+    "inception-v3": ((107, 123, 3), 4),
+    "lenet5": ((28, 20, 1), 4),
+    "mobilenet": ((70, 90, 3), 4),
+    "mobilenet-v2": ((70, 90, 3), 4),
+    "resnet18": ((64, 90, 3), 4),
+    "resnet34": ((64, 90, 3), 4),
+    "resnet50": ((64, 90, 3), 4),
+    "resnet9": ((32, 64, 3), 4),
+    "tiny-model1": ((64, 48, 3), 4),
+    "tiny-model2": ((64, 56, 3), 8),
+    "vgg16": ((32, 64, 3), 4),
+    "wide-resnet-28-10": ((16, 22, 3), 4),
+}
+STEP_CLASSES = 10
+# Rounding may move a value across the edge of a ReLU or let another pixel win a max-pool, and gradients jump. Weights
+# and biases are drawn so that this is rare; the first batch in which it does not happen to PyTorch's own float32 is taken.
+SMOOTH, BATCHES_TRIED = 1e-3, 8
 
 
-def philox4x32(counter, key):
-    """Philox4x32-10 (Salmon et al., SC'11) on arrays of uint32 words held as uint64."""
-    c, (k0, k1), low = list(counter), key, np.uint64(0xFFFFFFFF)
-    for _ in range(10):
-        p0, p1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
-        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & low]
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return c
-
-
-def draws(n, purpose, stream=0, position=0, seed=SEED):
-    """The first n draws of a stream, as brigade::random_u32 numbers them."""
-    block = np.arange((n + 3) // 4, dtype=np.uint64)
-    word = lambda value: np.full_like(block, value)
-    counter = [block & np.uint64(0xFFFFFFFF), (block >> np.uint64(32)) ^ np.uint64(purpose << 24), word(stream), word(position)]
-    return np.stack(philox4x32(counter, (seed & 0xFFFFFFFF, (seed >> 32) ^ (purpose << 24))), axis=1).reshape(-1)[:n]
-
-
-def uniform(bits):
-    return (bits >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
-
+# ---- Data and weights, the same on both sides
 
 def synthetic_batch(number, image, classes, batch):
     """Noise: u8 pixels [n, h, w, c] scaled to -1 ... 1, and labels."""
-    n = batch * int(np.prod(image))
-    pixels = (draws(n, SYNTHETIC_DATA, stream=0, position=number) >> np.uint64(24)).astype(np.float32)
+    n = batch * math.prod(image)
+    pixels = (draws(n, SYNTHETIC_DATA, stream=0, position=number) >> np.uint32(24)).astype(np.float32)
     images = (pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
-    labels = draws(batch, SYNTHETIC_DATA, stream=1, position=number) % np.uint64(classes)
+    labels = draws(batch, SYNTHETIC_DATA, stream=1, position=number) % np.uint32(classes)
     x = torch.from_numpy(images.astype(np.float64)).reshape(batch, *image)
     return x.permute(0, 3, 1, 2), torch.from_numpy(labels.astype(np.int64))
 
 
-class Network:
-    """Parameters are kept in Brigade's order and layout ([kh, kw, cin, cout] and [in, out])."""
+def tensors(network):
+    """Its parameters in Brigade's order as (kind, fan-in and fan-out, tensor in Brigade's layout, a view): kernels are
+    [kh, kw, cin, cout] (one cin if depthwise) or [in, out]."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            fans = math.prod(module.kernel_size) * (2 if module.groups > 1 else module.in_channels + module.out_channels)
+            yield "kernel", fans, module.weight, (2, 3, 1, 0)
+        elif isinstance(module, torch.nn.Linear):
+            yield "kernel", module.in_features + module.out_features, module.weight, (1, 0)
+        elif isinstance(module, torch.nn.BatchNorm2d) and module.weight is not None:
+            yield "gamma", None, module.weight, (0,)
+        if getattr(module, "bias", None) is not None:
+            yield "beta" if isinstance(module, torch.nn.BatchNorm2d) else "bias", None, module.bias, (0,)
 
-    def __init__(self, layers, image, classes, disturbance=0.0):
-        self.disturbance = disturbance  # relative, of the initial kernels
-        self.layers = [tuple(classes if a == "classes" else a for a in layer) for layer in layers]
-        self.parameters, self.statistics = [], []
-        self.forward(torch.zeros(2, image[2], image[0], image[1], dtype=torch.float64), training=True, build=True)
-        for mean, variance in self.statistics:
-            mean.zero_(), variance.fill_(1)
 
-    def kernel(self, *shape):
-        fan_in_and_out = int(np.prod(shape[:-2])) * (shape[-2] + shape[-1])
-        limit = np.float32(np.sqrt(6.0 / fan_in_and_out))
-        u = uniform(draws(int(np.prod(shape)), INITIAL_WEIGHTS, stream=len(self.parameters)))
-        values = ((np.float32(2) * u - np.float32(1)) * limit).astype(np.float64)
-        alternating = np.where(np.arange(values.size) % 2 == 0, self.disturbance, -self.disturbance)
-        self.add((values * (1 + alternating)).reshape(shape))
+@torch.no_grad()
+def draw_weights(network, vary_all, disturbance=0.0):
+    """Glorot uniform kernels; biases and betas 0, gammas 1. If `vary_all`, biases -0.25 ... 0.25, betas 1.5 ... 2.5,
+    gammas 0.5 ... 1.5."""
+    for number, (kind, fans, tensor, order) in enumerate(tensors(network)):
+        shape, one, two = [tensor.shape[axis] for axis in order], np.float32(1), np.float32(2)
+        u = uniform(draws(tensor.numel(), INITIAL_WEIGHTS, stream=number, position=0 if kind == "kernel" else 1, seed=SEED))
+        if kind == "kernel":
+            values = ((two * u - one) * np.float32(np.sqrt(6.0 / fans))).astype(np.float64)
+            values *= 1 + np.where(np.arange(values.size) % 2 == 0, disturbance, -disturbance)
+        elif vary_all:
+            values = {"bias": (u - np.float32(0.5)) * np.float32(0.5), "gamma": u + np.float32(0.5), "beta": u + np.float32(1.5)}[kind]
+        else:
+            values = np.full(u.size, 1.0 if kind == "gamma" else 0.0)
+        tensor.permute(order).copy_(torch.from_numpy(values.astype(np.float64)).reshape(shape))
 
-    def add(self, values):
-        self.parameters.append(torch.tensor(values, dtype=torch.float64, requires_grad=True))
 
-    def forward(self, x, training, step=0, build=False):
-        parameters, statistics = iter(self.parameters), iter(self.statistics)
+def norms(network):
+    return [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
 
-        def take(make):
-            if build:
-                make()
-                return self.parameters[-1]
-            return next(parameters)
 
-        for node, (kind, *arguments) in enumerate(self.layers, start=1):
-            if kind == "conv":
-                filters, size, padding, bias = arguments
-                channels = x.shape[1]
-                w = take(lambda: self.kernel(size, size, channels, filters))
-                b = take(lambda: self.add(np.zeros(filters))) if bias == "bias" else None
-                x = F.conv2d(x, w.permute(3, 2, 0, 1), b, padding=padding)
-            elif kind == "dense":
-                (units,) = arguments
-                inputs = x.shape[1]
-                w = take(lambda: self.kernel(inputs, units))
-                x = x @ w + take(lambda: self.add(np.zeros(units)))
-            elif kind == "norm":
-                channels = x.shape[1]
-                if build:
-                    self.statistics.append((torch.zeros(channels).double(), torch.ones(channels).double()))
-                mean, variance = self.statistics[-1] if build else next(statistics)
-                gamma, beta = take(lambda: self.add(np.ones(channels))), take(lambda: self.add(np.zeros(channels)))
-                x = F.batch_norm(x, mean, variance, gamma, beta, training, RUNNING_MOMENTUM, EPSILON)
-            elif kind == "relu":
-                x = F.relu(x)
-            elif kind == "pool":
-                x = F.max_pool2d(x, 2)
-            elif kind == "flatten":
-                x = x.permute(0, 2, 3, 1).reshape(x.shape[0], -1)  # in the order [h, w, c]
-            elif kind == "dropout" and training:
-                (rate,) = arguments
-                nhwc = x.permute(0, 2, 3, 1) if x.dim() == 4 else x
-                kept = uniform(draws(nhwc.numel(), DROPOUT, stream=node, position=step)) >= np.float32(rate)
-                mask = torch.from_numpy(kept.astype(np.float64)).reshape(nhwc.shape) / (1 - rate)
-                x = x * (mask.permute(0, 3, 1, 2) if x.dim() == 4 else mask)
-        return x
+# ---- Training
+
+class KeyedDropout(torch.nn.Module):
+    """With the masks that Brigade draws for this layer (its place in the list of layers) and step."""
+
+    def __init__(self, rate, node):
+        super().__init__()
+        self.rate, self.node, self.step = rate, node, 0
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        nhwc = x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+        kept = uniform(draws(nhwc.numel(), DROPOUT, stream=self.node, position=self.step, seed=SEED)) >= np.float32(self.rate)
+        mask = torch.from_numpy(kept.astype(np.float64)).reshape(nhwc.shape) / (1 - self.rate)
+        return x * (mask.permute(0, 3, 1, 2) if x.dim() == 4 else mask)
 
 
 def make_optimizer(parameters, options):
@@ -161,49 +144,132 @@ def make_optimizer(parameters, options):
                             eps=options["epsilon"])
 
 
-def train(layers, image, classes, batch, optimizer_options, disturbance=0.0):
+def train(name, image, classes, batch, optimizer_options, disturbance=0.0):
     """The losses of all steps, then the loss of an evaluation."""
-    net = Network(layers, image, classes, disturbance)
-    optimizer = make_optimizer(net.parameters, optimizer_options)
+    height, width, channels = image
+    network = networks.build(name, (channels, height, width), classes).double()
+    for index, module in enumerate(network):  # node 0 is the image
+        if isinstance(module, torch.nn.Dropout):
+            network[index] = KeyedDropout(module.p, index + 1)
+    draw_weights(network, vary_all=False, disturbance=disturbance)
+    optimizer = make_optimizer(network.parameters(), optimizer_options)
     batches = [synthetic_batch(i, image, classes, batch) for i in range(BATCHES)]
     losses = []
     for step in range(STEPS):
+        for module in network:
+            module.step = step
         x, labels = batches[step % BATCHES]
-        loss = F.cross_entropy(net.forward(x, training=True, step=step), labels)
+        loss = F.cross_entropy(network(x), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
         x, labels = batches[0]
-        losses.append(F.cross_entropy(net.forward(x, training=False), labels).item())
-    return losses, sum(p.numel() for p in net.parameters)
+        losses.append(F.cross_entropy(network.eval()(x), labels).item())
+    return losses, networks.parameter_count(network)
 
 
-def run(network, layers, image, classes, batch, optimizer_options):
-    losses, parameters = train(layers, image, classes, batch, optimizer_options)
+def training_run(name, image, classes, batch, optimizer_options):
+    losses, parameters = train(name, image, classes, batch, optimizer_options)
     # How far the losses move if each initial weight moves by 1e-6 of itself, some ten times float32's rounding. A run
     # that magnifies this up to the tolerance of the test compares luck, not arithmetic.
     sensitivity = 0.0
     for disturbance in (1e-6, -1e-6):
-        disturbed, _ = train(layers, image, classes, batch, optimizer_options, disturbance)
+        disturbed, _ = train(name, image, classes, batch, optimizer_options, disturbance)
         sensitivity = max([sensitivity] + [abs(a - b) / a for a, b in zip(losses, disturbed)])
-    assert sensitivity < 5e-5, f"{network}: rounding alone may change the losses by {sensitivity:.0e}"
+    assert sensitivity < 5e-5, f"{name}: rounding alone may change the losses by {sensitivity:.0e}"
     return {
-        "network": network, "image": list(image), "classes": classes, "batch": batch, "batches": BATCHES, "seed": SEED,
+        "network": name, "image": list(image), "classes": classes, "batch": batch, "batches": BATCHES, "seed": SEED,
         "optimizer": optimizer_options, "parameters": parameters, "losses": losses[:-1],
         "evaluation_loss": losses[-1], "sensitivity": sensitivity,
         "made_with": f"PyTorch {torch.__version__}, float64",
     }
 
 
+# ---- One step
+
+def digest(tensor, number):
+    """Size, Euclidean norm, and the sums of all elements with random signs, drawn twice."""
+    flat = tensor.detach().double().contiguous().view(-1)
+    bits = draws(flat.numel(), SYNTHETIC_DATA, stream=2, position=number, seed=SEED)
+    signs = [torch.from_numpy(1.0 - 2.0 * (bits >> np.uint32(bit) & np.uint32(1))) for bit in (31, 30)]
+    return [flat.numel(), flat.norm().item(), *[torch.dot(flat, s).item() for s in signs]]
+
+
+def step(name, number, dtype):
+    """Everything that is compared, of batch `number`."""
+    image, batch = STEP[name]
+    height, width, channels = image
+    network = networks.build(name, (channels, height, width), STEP_CLASSES, dropout=0.0).double()
+    draw_weights(network, vary_all=True)
+    network.to(dtype)
+    for module in norms(network):
+        module.momentum = 1.0  # the running statistics become those of the batch
+    x, labels = synthetic_batch(number, image, STEP_CLASSES, batch)
+    x = x.to(dtype)
+    losses = F.cross_entropy(network(x), labels, reduction="none")
+    losses.mean().backward()
+    with torch.no_grad():
+        scores = network.eval()(x)
+    gradients = [tensor.grad.permute(order) for _, _, tensor, order in tensors(network)]
+    statistics = [s for module in norms(network) for s in (module.running_mean, module.running_var)]
+    return {"losses": losses.tolist(), "gradients": [digest(g, i) for i, g in enumerate(gradients)],
+            "statistics": [digest(s, len(gradients) + i) for i, s in enumerate(statistics)],
+            "evaluation_losses": F.cross_entropy(scores, labels, reduction="none").tolist(),
+            "probabilities": scores.softmax(1).tolist()}
+
+
+def errors(expected, actual):
+    """How far two runs are apart, as the test measures it."""
+    def relative(a, b):
+        return max(abs(x - y) / abs(x) for x, y in zip(a, b))
+
+    def of_tensors(key, floor):
+        return [max(abs(x - y) for x, y in zip(a[1:], b[1:])) / max(a[1], floor) for a, b in zip(expected[key], actual[key])]
+
+    whole = math.sqrt(sum(norm**2 for _, norm, _, _ in expected["gradients"]))
+    gradients = of_tensors("gradients", 1e-4 * whole)
+    return {"losses": relative(expected["losses"], actual["losses"]),
+            "evaluation_losses": relative(expected["evaluation_losses"], actual["evaluation_losses"]),
+            "statistics": max(of_tensors("statistics", 1e-3), default=0.0),
+            "gradients_median": sorted(gradients)[len(gradients) // 2], "gradients_worst": max(gradients)}
+
+
+def step_run(name):
+    for number in range(BATCHES_TRIED):
+        result = step(name, number, torch.float64)
+        float32 = errors(result, step(name, number, torch.float32))
+        if float32["gradients_worst"] < SMOOTH:
+            break
+    else:
+        sys.exit(f"{name}: gradients jump in every batch. Take a smaller image?")
+    image, batch = STEP[name]
+    return {"network": name, "image": list(image), "classes": STEP_CLASSES, "batch": batch, "batch_number": number,
+            "seed": SEED, "made_with": f"PyTorch {torch.__version__}, float64",
+            "errors_of_float32": {key: float(f"{value:.1e}") for key, value in float32.items()}, **result}
+
+
+# ---- Files
+
+def compact(value, indent=""):
+    """JSON with lists of numbers in one line, numbers rounded to what float32 can show."""
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    if isinstance(value, list) and any(isinstance(v, list) for v in value):
+        return "[\n" + ",\n".join(f"{indent} {compact(v)}" for v in value) + "]"
+    if isinstance(value, list):
+        return "[" + ", ".join(compact(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{\n" + ",\n".join(f'{indent} "{key}": {compact(v, indent + " ")}' for key, v in value.items()) + "\n" + indent + "}"
+    return json.dumps(value)
+
+
 if __name__ == "__main__":
-    # Known answer of Philox4x32-10 (Random123, kat_vectors): all bits of counter and key set.
-    ones = [np.array([0xFFFFFFFF], dtype=np.uint64)] * 4
-    assert [int(w[0]) for w in philox4x32(ones, (0xFFFFFFFF, 0xFFFFFFFF))] == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
-    for name in sys.argv[1:] or RUNS:
-        result = run(*RUNS[name])
-        path = pathlib.Path(__file__).parent / f"{name}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"{path.name}: {result['losses'][0]:.6f} ... {result['losses'][-1]:.6f}, evaluation {result['evaluation_loss']:.6f}, "
-              f"sensitivity {result['sensitivity']:.0e}")
+    for target in sys.argv[1:] or [f"step/{name}" for name in STEP] + [f"training/{name}" for name in TRAINING]:
+        kind, name = target.split("/")
+        result = step_run(name) if kind == "step" else training_run(*TRAINING[name])
+        text = compact(result) if kind == "step" else json.dumps(result, indent=1)
+        (HERE / f"{target}.json").write_text(text + "\n")
+        print(target, {key: value for key, value in result.items() if key in ("errors_of_float32", "sensitivity", "batch_number")},
+              flush=True)

@@ -2,220 +2,183 @@
 """One step of PyTorch, the peer of `brigade bench step`: the same networks, one row each.
 
     /usr/bin/python3 tests/peers/torch_step.py --network resnet50 mobilenet --batch-size 16 --threads 2
-    /usr/bin/python3 tests/peers/torch_step.py --inference --json torch.json
+    /usr/bin/python3 tests/peers/torch_step.py --inference --batch-size 1 --json torch.json
 
-Forward, backward and SGD with momentum (or the forward pass alone) in float32 and eager mode on synthetic images in
-memory, by the rules of torch_train.py, all in PyTorch's favour: tcmalloc, both memory formats in turns, the faster one
-counts. A row's number of parameters must be Brigade's, or the networks are not the same.
+Forward, backward and SGD with momentum (or the forward pass alone) on synthetic images in memory, by the rules of
+torch_train.py, all in PyTorch's favour: tcmalloc, and every way to run the network takes turns with the others; the
+fastest counts. In training that is both memory formats, with --compile also compiled; in inference also traced and
+frozen, and that optimised for inference. Each network has a process of its own, and the memory of the fastest way is that
+of another process that does nothing else.
 """
 import argparse
 import json
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 
 import torch_train
 
-
-def layers():
-    """Functions that make pieces of networks; torch is imported late, after tcmalloc is in place."""
-    from torch import nn
-
-    def conv(i, o, kernel, stride=1, padding=0, bias=False, groups=1, act=nn.ReLU, norm=True):
-        parts = [nn.Conv2d(i, o, kernel, stride, padding, groups=groups, bias=bias)]
-        if norm:
-            parts.append(nn.BatchNorm2d(o))
-        if act:
-            parts.append(act(inplace=True))
-        return nn.Sequential(*parts)
-
-    class Residual(nn.Module):
-        """act(body(x) + shortcut(x))"""
-
-        def __init__(self, body, shortcut, act):
-            super().__init__()
-            self.body, self.shortcut, self.act = body, shortcut, act
-
-        def forward(self, x):
-            y = self.body(x)
-            y += self.shortcut(x)
-            return self.act(y)
-
-    return nn, conv, Residual
+FORMATS = torch_train.FORMATS
+RESIDENT_BATCHES = 4  # different ones, so that no batch lives in a cache
 
 
-def resnet(blocks, bottleneck):
-    """He et al. 2016, table 1. Bottlenecks as in Keras (stride in the first 1x1, biases), else as in torchvision."""
-    nn, conv, Residual = layers()
-    bias, growth = bottleneck, 4 if bottleneck else 1
-    parts, channels = [conv(3, 64, 7, 2, 3, bias), nn.MaxPool2d(3, 2, 1)], 64
-    for stage, repeats in enumerate(blocks):
-        width = 64 << stage
-        for block in range(repeats):
-            stride, out = 2 if stage > 0 and block == 0 else 1, growth * width
-            if bottleneck:
-                body = [conv(channels, width, 1, stride, 0, bias), conv(width, width, 3, 1, 1, bias),
-                        conv(width, out, 1, 1, 0, bias, act=None)]
-            else:
-                body = [conv(channels, width, 3, stride, 1), conv(width, out, 3, 1, 1, act=None)]
-            same = stride == 1 and channels == out
-            shortcut = nn.Identity() if same else conv(channels, out, 1, stride, 0, bias, act=None)
-            parts.append(Residual(nn.Sequential(*body), shortcut, nn.ReLU(inplace=True)))
-            channels = out
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", nargs="+", metavar="NAME", help="as `brigade models` lists them; all if left out")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--inference", action="store_true", help="forward only")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast")
+    parser.add_argument("--compile", action="store_true", help="try torch.compile, too (from PyTorch 2)")
+    parser.add_argument("--repetitions", type=int, default=7, help="of each way to run the network")
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", help="only these ways, as printed in the last column")
+    parser.add_argument("--no-memory", action="store_true", help="skip the process that measures memory")
+    parser.add_argument("--json", help="FILE: the rows, for programs")
+    parser.add_argument("--no-tcmalloc", action="store_true", help="use the C library's allocator")
+    parser.add_argument("--measure-here", metavar="NAME", help=argparse.SUPPRESS)  # what the processes are started with
+    options = parser.parse_args()
+    if options.batch_size < 1 or options.threads < 1 or options.repetitions < 1 or options.warmup < 0:
+        parser.error("sizes and counts must be at least 1")
+    return options
 
 
-def vgg16():
-    """Simonyan, Zisserman 2015, column D."""
-    nn, conv, _ = layers()
-    parts, channels = [], 3
-    for width, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-        for _ in range(repeats):
-            parts.append(conv(channels, width, 3, 1, 1, bias=True, norm=False))
-            channels = width
-        parts.append(nn.MaxPool2d(2))
-    return nn.Sequential(
-        *parts, nn.Flatten(), nn.Linear(25088, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5),
-        nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(4096, 1000))
-
-
-def alexnet():
-    """Krizhevsky 2014, the sizes of torchvision."""
-    nn, conv, _ = layers()
-    plain = {"bias": True, "norm": False}
-    return nn.Sequential(
-        conv(3, 64, 11, 4, 2, **plain), nn.MaxPool2d(3, 2), conv(64, 192, 5, 1, 2, **plain), nn.MaxPool2d(3, 2),
-        conv(192, 384, 3, 1, 1, **plain), conv(384, 256, 3, 1, 1, **plain), conv(256, 256, 3, 1, 1, **plain),
-        nn.MaxPool2d(3, 2), nn.Flatten(), nn.Dropout(0.5), nn.Linear(9216, 4096), nn.ReLU(inplace=True),
-        nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Linear(4096, 1000))
-
-
-def mobilenet():
-    """Howard et al. 2017, table 1."""
-    nn, conv, _ = layers()
-    parts, channels = [conv(3, 32, 3, 2, 1, act=nn.ReLU6)], 32
-    for width, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2),
-                          (1024, 1)):
-        parts += [conv(channels, channels, 3, stride, 1, groups=channels, act=nn.ReLU6),
-                  conv(channels, width, 1, act=nn.ReLU6)]
-        channels = width
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.001), nn.Linear(1024, 1000))
-
-
-def mobilenet_v2():
-    """Sandler et al. 2018, table 2."""
-    nn, conv, Residual = layers()
-    parts, channels = [conv(3, 32, 3, 2, 1, act=nn.ReLU6)], 32
-    for expansion, width, repeats, first_stride in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
-                                                    (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)):
-        for block in range(repeats):
-            stride, inner = first_stride if block == 0 else 1, expansion * channels
-            body = [conv(channels, inner, 1, act=nn.ReLU6)] if expansion > 1 else []
-            body += [conv(inner, inner, 3, stride, 1, groups=inner, act=nn.ReLU6), conv(inner, width, 1, act=None)]
-            body = nn.Sequential(*body)
-            parts.append(Residual(body, nn.Identity(), nn.Identity()) if stride == 1 and channels == width else body)
-            channels = width
-    parts.append(conv(320, 1280, 1, act=nn.ReLU6))
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 1000))
-
-
-# Name: maker, learnt values as `brigade models` prints them.
-LARGE = {
-    "alexnet": (alexnet, 61100840),
-    "mobilenet": (mobilenet, 4231976),
-    "mobilenet-v2": (mobilenet_v2, 3504872),
-    "resnet18": (lambda: resnet((2, 2, 2, 2), False), 11689512),
-    "resnet34": (lambda: resnet((3, 4, 6, 3), False), 21797672),
-    "resnet50": (lambda: resnet((3, 4, 6, 3), True), 25583592),
-    "vgg16": (vgg16, 138357544),
-}
-SMALL = {"fashion-cnn": 455018, "lenet5": 61706, "tiny-model1": 606088, "tiny-model2": 1056136}
-
-
-def build(name):
-    """The network, its image (channels, height, width) and the number of classes."""
-    if name in LARGE:
-        return LARGE[name][0](), (3, 224, 224), 1000
-    network, image = torch_train.build(name)
-    return network, image, torch_train.NETWORKS[name][1]
-
+# ---- In the process of one network
 
 class Step:
-    """One network in one memory format."""
+    """One network, run in one way: "channels-last", "contiguous frozen", ..."""
 
-    def __init__(self, options, name, memory_format):
+    def __init__(self, options, name, variant):
+        import networks
         import torch
         torch.manual_seed(1)
+        memory_format, _, how = variant.partition(" ")
         layout = torch.channels_last if memory_format == "channels-last" else torch.contiguous_format
-        network, image, classes = build(name)
-        self.network = network.to(memory_format=layout).train(not options.inference)
-        self.parameters = sum(p.numel() for p in network.parameters())
-        expected = LARGE[name][1] if name in LARGE else SMALL[name]
-        if self.parameters != expected:
-            sys.exit(f"{name} has {self.parameters} parameters here and {expected} in Brigade")
+        network = networks.build(name, exact_padding=False).to(memory_format=layout).train(not options.inference)
+        _, image, classes, self.parameters = networks.NETWORKS[name]
+        self.torch, self.options, self.count = torch, options, 0
         self.optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, foreach=True)
         self.loss = torch.nn.CrossEntropyLoss()
         self.batches = [(torch.rand(options.batch_size, *image).mul_(2).sub_(1).contiguous(memory_format=layout),
-                         torch.randint(classes, (options.batch_size,))) for _ in range(4)]
-        self.training, self.torch, self.count = not options.inference, torch, 0
+                         torch.randint(classes, (options.batch_size,))) for _ in range(RESIDENT_BATCHES)]
+        self.network = self.prepared(network, how)
+
+    def prepared(self, network, how):
+        torch = self.torch
+        if how == "compiled":
+            return torch.compile(network)
+        if how in ("frozen", "optimised"):
+            with torch.no_grad(), self.autocast():
+                network = torch.jit.freeze(torch.jit.trace(network, self.batches[0][0]))
+                if how == "optimised":
+                    network = torch.jit.optimize_for_inference(network)
+        return network
+
+    def autocast(self):
+        on = self.options.precision == "bf16"
+        return self.torch.autocast("cpu", dtype=self.torch.bfloat16, enabled=on, cache_enabled=not self.options.inference)
 
     def seconds(self):
         images, labels = self.batches[self.count % len(self.batches)]
         self.count += 1
         start = time.perf_counter()
-        if self.training:
-            loss = self.loss(self.network(images), labels)
+        if self.options.inference:
+            with self.torch.inference_mode(), self.autocast():
+                value = self.network(images)[0, 0].item()
+        else:
+            with self.autocast():
+                loss = self.loss(self.network(images), labels)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-        else:
-            with self.torch.inference_mode():
-                loss = self.loss(self.network(images), labels)
-        value = loss.item()
+            value = loss.item()
         elapsed = time.perf_counter() - start
         if value != value:
             sys.exit("the loss is not a number")
         return elapsed
 
 
+def variants(options):
+    ways = [""] + (["frozen", "optimised"] if options.inference else []) + (["compiled"] if options.compile else [])
+    return [f"{memory_format} {way}".strip() for way in ways for memory_format in FORMATS]
+
+
+def working(options, name):
+    """The ways of running the network that this PyTorch can do. One alone must work."""
+    steps = {}
+    for variant in options.variants or variants(options):
+        try:
+            step = Step(options, name, variant)
+            step.seconds()
+            steps[variant] = step
+        except RuntimeError as error:
+            if options.variants:
+                raise
+            print(f"{name}, {variant}: skipped ({str(error).strip().splitlines()[-1]})", file=sys.stderr)
+    return steps
+
+
 def measure(options, name):
-    steps = {memory_format: Step(options, name, memory_format) for memory_format in torch_train.FORMATS}
-    seconds = {memory_format: [] for memory_format in steps}
-    for repetition in range(-options.warmup, options.repetitions):
-        for memory_format, step in steps.items():
+    import torch
+    torch.set_num_threads(options.threads)
+    steps = working(options, name)
+    seconds = {variant: [] for variant in steps}
+    for repetition in range(1 - options.warmup, options.repetitions):
+        for variant, step in steps.items():
             elapsed = step.seconds()
             if repetition >= 0:
-                seconds[memory_format].append(elapsed)
-    medians = {memory_format: statistics.median(values) for memory_format, values in seconds.items()}
+                seconds[variant].append(elapsed)
+    medians = {variant: statistics.median(values) for variant, values in seconds.items()}
     best = min(medians, key=medians.get)
-    return {"network": name, "mode": "inference" if options.inference else "training", "batch_size": options.batch_size,
-            "threads": options.threads, "parameters": steps[best].parameters, "format": best, "step_s": medians[best],
-            "images_per_second": options.batch_size / medians[best], "step_s_of_format": medians}
+    return {"network": name, "mode": "inference" if options.inference else "training", "precision": options.precision,
+            "batch_size": options.batch_size, "threads": options.threads, "parameters": steps[best].parameters,
+            "variant": best, "step_s": medians[best], "images_per_second": options.batch_size / medians[best],
+            "step_s_of_variant": medians, "torch": torch.__version__, "allocator": torch_train.allocator(),
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+# ---- In the process that was called
+
+def in_own_process(name, *overriding):
+    """Later options win, so those of this process come first."""
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as result:
+        command = [sys.executable, __file__, *sys.argv[1:], *overriding, "--measure-here", name, "--json", result.name]
+        if subprocess.run(command, check=False).returncode != 0:
+            sys.exit(f"{name} could not be measured")
+        return json.load(result)
+
+
+def measured(options, name):
+    row = in_own_process(name)
+    alone = [] if options.no_memory else [in_own_process(name, "--variants", row["variant"], "--repetitions", "2")]
+    row["peak_rss_bytes"] = alone[0]["peak_rss_bytes"] if alone else None
+    return row
 
 
 def main():
-    names = sorted([*LARGE, *torch_train.NETWORKS])
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--inference", action="store_true", help="forward only")
-    parser.add_argument("--repetitions", type=int, default=7, help="of each memory format")
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--json", help="FILE: the rows, for programs")
-    parser.add_argument("--no-tcmalloc", action="store_true", help="use the C library's allocator")
-    options = parser.parse_args()
-    torch_train.start_again_with_tcmalloc(options)
-    import torch
-    torch.set_num_threads(options.threads)
-    print(f"PyTorch {torch.__version__}, {options.threads} threads, {torch_train.allocator()}, "
-          f"batch {options.batch_size}")
-    print(f"{'network':<16}{'mode':<11}{'parameters':>12}{'ms':>11}{'images/s':>11}  format")
+    options = arguments()
+    torch_train.require_torch()
+    if options.measure_here:
+        torch_train.start_again_with_tcmalloc(options)
+        row = measure(options, options.measure_here)
+        with open(options.json, "w") as out:
+            json.dump(row, out)
+        return
+    import networks
+    names = options.network or list(networks.NETWORKS)
+    if unknown := set(names) - set(networks.NETWORKS):
+        sys.exit(f"there is no network {', '.join(unknown)}. Choose from {', '.join(networks.NETWORKS)}?")
+    print(f"{options.threads} threads, batch {options.batch_size}, {options.precision}")
+    print(f"{'network':<20}{'mode':<11}{'parameters':>12}{'ms':>11}{'images/s':>11}{'peak MB':>10}  way")
     rows = []
-    for name in options.network:
-        rows.append(row := measure(options, name))
-        print(f"{name:<16}{row['mode']:<11}{row['parameters']:>12}{1e3 * row['step_s']:>11.2f}"
-              f"{row['images_per_second']:>11.1f}  {row['format']}", flush=True)
+    for name in names:
+        rows.append(row := measured(options, name))
+        memory = f"{row['peak_rss_bytes'] / 1e6:.0f}" if row["peak_rss_bytes"] else "-"
+        print(f"{name:<20}{row['mode']:<11}{row['parameters']:>12}{1e3 * row['step_s']:>11.2f}"
+              f"{row['images_per_second']:>11.1f}{memory:>10}  {row['variant']}", flush=True)
     if options.json:
         with open(options.json, "w") as out:
             json.dump(rows, out, indent=2)

@@ -26,32 +26,14 @@ import sys
 import tempfile
 import time
 
-# Layers as in src/network/zoo: convolutions (filters, kernel, padding, bias), dense layers (units).
-CONV, NORM, RELU, POOL, DROP, FLAT = "conv", ("norm",), ("relu",), ("pool",), ("dropout", 0.5), ("flatten",)
-NETWORKS = {  # name: (height, width, channels), classes, layers
-    "fashion-cnn": ((28, 28, 1), 10, [
-        (CONV, 32, 5, "same", False), NORM, RELU, POOL, (CONV, 64, 5, "same", False), NORM, RELU, POOL,
-        FLAT, ("dense", 128), RELU]),
-    "lenet5": ((28, 28, 1), 10, [
-        (CONV, 6, 5, "same", True), RELU, POOL, (CONV, 16, 5, "valid", True), RELU, POOL,
-        FLAT, ("dense", 120), RELU, ("dense", 84), RELU]),
-    "tiny-model1": ((64, 64, 3), 200, [
-        (CONV, 32, 3, "valid", True), RELU, POOL, (CONV, 64, 3, "valid", True), RELU, POOL,
-        (CONV, 128, 3, "valid", True), RELU, POOL, (CONV, 128, 3, "valid", True), RELU, POOL,
-        FLAT, DROP, ("dense", 512), RELU]),
-    "tiny-model2": ((64, 64, 3), 200, [
-        (CONV, 32, 3, "valid", True), RELU, (CONV, 32, 3, "valid", True), RELU, POOL, NORM, DROP,
-        (CONV, 32, 3, "valid", True), RELU, (CONV, 64, 3, "valid", True), RELU, POOL, NORM, DROP,
-        (CONV, 128, 3, "valid", True), RELU, POOL, (CONV, 128, 3, "valid", True), RELU, POOL, NORM,
-        FLAT, ("dense", 512), RELU, ("dense", 1024), RELU]),
-}
+SMALL = ("fashion-cnn", "lenet5", "tiny-model1", "tiny-model2")
 FORMATS = ("channels-last", "contiguous")
 RESIDENT_BATCHES = 8  # different ones, so that no batch lives in a cache
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", choices=NETWORKS, default="fashion-cnn")
+    parser.add_argument("--network", choices=SMALL, default="fashion-cnn")
     parser.add_argument("--batch", type=int, default=64, help="images of one step on each rank")
     parser.add_argument("--ranks", type=int, default=1, help="processes; from 2: DistributedDataParallel over gloo")
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
@@ -74,6 +56,11 @@ def allocator():
         return "tcmalloc" if "libtcmalloc" in maps.read() else "libc"
 
 
+def require_torch():
+    if importlib.util.find_spec("torch") is None:
+        sys.exit(f"{sys.executable} has no torch. Use Debian's /usr/bin/python3 with python3-torch?")
+
+
 def start_again_with_tcmalloc(options):
     """Replaces this process by one with the allocator and the number of threads set from its first instruction."""
     found = sorted(glob.glob("/usr/lib/*/libtcmalloc_minimal.so.4") + glob.glob("/usr/lib*/libtcmalloc_minimal.so.4"))
@@ -85,41 +72,15 @@ def start_again_with_tcmalloc(options):
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
 
-def build(name):
-    """The network and its input shape (channels, height, width)."""
-    import torch
-    from torch import nn
-    (height, width, channels), classes, layers = NETWORKS[name]
-    shape, modules = torch.zeros(2, channels, height, width), []
-    for kind, *values in [*layers, ("dense", classes)]:
-        if kind == "conv":
-            filters, kernel, padding, bias = values
-            module = nn.Conv2d(shape.shape[1], filters, kernel, padding=padding, bias=bias)
-        elif kind == "norm":
-            module = nn.BatchNorm2d(shape.shape[1], eps=1e-3)
-        elif kind == "relu":
-            module = nn.ReLU(inplace=True)
-        elif kind == "pool":
-            module = nn.MaxPool2d(2)
-        elif kind == "dropout":
-            module = nn.Dropout(values[0])
-        elif kind == "flatten":
-            module = nn.Flatten()
-        else:
-            module = nn.Linear(shape.shape[1], values[0])
-        modules.append(module)
-        shape = module(shape.clone())
-    return nn.Sequential(*modules), (channels, height, width)
-
-
 class Trainer:
     """One network in one memory format, with its optimizer and its batches."""
 
     def __init__(self, options, memory_format):
+        import networks
         import torch
         torch.manual_seed(1)
-        network, image = build(options.network)
-        self.parameters = sum(p.numel() for p in network.parameters())
+        network = networks.build(options.network)
+        _, image, classes, self.parameters = networks.NETWORKS[options.network]
         layout = torch.channels_last if memory_format == "channels-last" else torch.contiguous_format
         self.network = network.to(memory_format=layout).train()
         if options.ranks > 1:
@@ -127,7 +88,6 @@ class Trainer:
                 self.network, broadcast_buffers=False, gradient_as_bucket_view=True)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9, foreach=True)
         self.loss = torch.nn.CrossEntropyLoss()
-        classes = NETWORKS[options.network][1]
         self.batches = [(torch.randn(options.batch, *image).to(memory_format=layout),
                          torch.randint(classes, (options.batch,))) for _ in range(RESIDENT_BATCHES)]
 
@@ -184,8 +144,7 @@ def measure(rank, options, directory):
 
 def main():
     options = arguments()
-    if importlib.util.find_spec("torch") is None:
-        sys.exit(f"{sys.executable} has no torch. Use Debian's /usr/bin/python3 with python3-torch?")
+    require_torch()
     start_again_with_tcmalloc(options)
     with tempfile.TemporaryDirectory() as directory:
         if options.ranks == 1:

@@ -1,12 +1,10 @@
-// Repeats the training runs of tests/golden/make_golden.py (PyTorch in double precision) and compares the losses.
+// Repeats the training runs of tests/golden/training (PyTorch in double precision) and compares the losses.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "backends.hpp"
-#include "brigade/network/zoo.hpp"
+#include "golden.hpp"
 #include "support.hpp"
 
 namespace brigade::tests {
@@ -19,12 +17,7 @@ struct GoldenCase {
 
 void PrintTo(const GoldenCase& c, std::ostream* out) { *out << c.run << " on " << c.backend; }
 
-class Golden : public ::testing::TestWithParam<GoldenCase> {};
-
-nlohmann::json load(const std::string& run) {
-  std::ifstream file(std::string(BRIGADE_SOURCE_DIR "/tests/golden/") + run + ".json");
-  return nlohmann::json::parse(file);
-}
+class GoldenTraining : public ::testing::TestWithParam<GoldenCase> {};
 
 // The optimizer named in the file, on the executor's flat arrays.
 class Optimizer {
@@ -58,15 +51,10 @@ class Optimizer {
   Buffer first_, second_;
 };
 
-TEST_P(Golden, LossesEqualPyTorchs) {
-  const nlohmann::json golden = load(GetParam().run);
+TEST_P(GoldenTraining, LossesEqualPyTorchs) {
+  const nlohmann::json golden = load_golden("training/" + GetParam().run);
   const std::int64_t n = golden["batch"];
-  const network::NetworkOptions options{.height = golden["image"][0],
-                                        .width = golden["image"][1],
-                                        .channels = golden["image"][2],
-                                        .classes = golden["classes"],
-                                        .dropout = {}};
-  const network::Graph graph = network::make_network(golden["network"], options);
+  const network::Graph graph = network::make_network(golden["network"], golden_options(golden));
   ASSERT_EQ(network::parameter_count(graph), golden["parameters"]);
 
   ops::Backend& backend = backend_named(GetParam().backend);
@@ -103,7 +91,7 @@ std::vector<GoldenCase> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Runs, Golden, ::testing::ValuesIn(cases()), [](const auto& run) {
+INSTANTIATE_TEST_SUITE_P(Runs, GoldenTraining, ::testing::ValuesIn(cases()), [](const auto& run) {
   std::string name = run.param.backend + "_" + run.param.run;
   std::ranges::replace(name, '-', '_');
   return name;
