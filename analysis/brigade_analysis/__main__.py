@@ -1,4 +1,4 @@
-"""python3 -m brigade_analysis report RUN | compare RUN RUN..."""
+"""python3 -m brigade_analysis report RUN | compare RUN RUN... | ratios FILE..."""
 import argparse
 import importlib.util
 import os
@@ -18,12 +18,16 @@ def main(arguments: list[str] | None = None) -> int:
     report.add_argument("run", help="the directory that `brigade train --run` named")
     compare = commands.add_parser("compare", help="print one table of several runs")
     compare.add_argument("runs", nargs="+", metavar="RUN")
+    ratios = commands.add_parser("ratios", help="print Brigade's steps beside PyTorch's, with what was wanted")
+    ratios.add_argument("files", nargs="+", metavar="FILE", help="what tests/peers/compare_step.py wrote")
     options = parser.parse_args(arguments)
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         print(f"brigade_analysis: {explain_missing(missing)}", file=sys.stderr)
         return BAD_OPTIONS
     try:
         from .load import RunError
+        if options.command == "ratios":
+            return print_ratios(options.files)
         return make_report(options.run) if options.command == "report" else print_comparison(options.runs)
     except RunError as error:
         print(f"brigade_analysis: {error}", file=sys.stderr)
@@ -80,6 +84,13 @@ def print_comparison(paths: list[str]) -> int:
     if rows:
         print(comparison(rows))
     return BAD_DATA if failed else 0
+
+
+def print_ratios(paths: list[str]) -> int:
+    from .ratios import load_rows, ratio_table
+
+    print(ratio_table([row for path in paths for row in load_rows(path)]))
+    return 0
 
 
 if __name__ == "__main__":
