@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "brigade/dataset/augment.hpp"
 #include "brigade/network/graph.hpp"
 #include "brigade/ops/backend.hpp"
 #include "brigade/training/optimizer.hpp"
@@ -96,12 +97,33 @@ double step_flops(const network::Graph& graph, std::int64_t batch, bool training
 // Forward, backward and optimizer on synthetic images that are in memory already.
 StepReport measure_step(ops::Backend& backend, const StepOptions& options);
 
+// ---- augmentation
+
+struct AugmentOptions {
+  std::string dataset = {};      // a directory; empty: noise in memory
+  std::int64_t image_size = 64;  // of that noise
+  std::int64_t crop_size = 0;    // of the pictures made; 0: as stored
+  std::int64_t batch = 64;
+  dataset::Augmentation augmentation = {};
+  Repetitions repetitions = {};
+};
+
+struct AugmentReport {
+  AugmentOptions options;
+  Shape stored = {}, made = {};                     // [N, H, W, C]
+  Quantiles read = {}, plain = {}, augmented = {};  // seconds a batch, by one thread
+};
+
+AugmentReport measure_augmentation(const AugmentOptions& options);
+
 // ---- reports
 
 void print(const KernelReport& report);
 void print(const StepReport& report);
+void print(const AugmentReport& report);
 // JSON, indented; the units are in the names of the fields.
 std::string to_json(const KernelReport& report);
 std::string to_json(const StepReport& report);
+std::string to_json(const AugmentReport& report);
 
 }  // namespace brigade::benchmarks

@@ -155,4 +155,20 @@ std::string to_json(const StepReport& report) {
   return json.dump(2) + "\n";
 }
 
+std::string to_json(const AugmentReport& report) {
+  const auto size = [](const Shape& images) { return Json{{"height", images[1]}, {"width", images[2]}}; };
+  const Json json = {{"benchmark", "augment"},
+                     {"host", host_name()},
+                     {"dataset", report.options.dataset},
+                     {"augment", dataset::to_string(report.options.augmentation)},
+                     {"batch_images", report.options.batch},
+                     {"stored", size(report.stored)},
+                     {"made", size(report.made)},
+                     {"repetitions", report.options.repetitions.measured},
+                     {"read_s", to_json(report.read)},
+                     {"read_normalise_s", to_json(report.plain)},
+                     {"read_augment_normalise_s", to_json(report.augmented)}};
+  return json.dump(1) + "\n";
+}
+
 }  // namespace brigade::benchmarks

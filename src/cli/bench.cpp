@@ -94,6 +94,32 @@ ExitCode step(Call& call) {
   return ExitCode::done;
 }
 
+ExitCode augment(Call& call) {
+  benchmarks::AugmentOptions wanted;
+  std::string words = "flip,resized-crop=0.08:1", json;
+  Options options("bench augment", "one data thread: reading (decoding), augmenting, normalising");
+  options.optional("dataset", wanted.dataset, "DIR: whose training images are read; without it, noise in memory")
+      .add("image-size", wanted.image_size, "height and width of that noise")
+      .add("crop-size", wanted.crop_size, "height and width of the pictures made; 0: as stored")
+      .add("augment", words, "WORD[=VALUE],...: see `brigade train --help`")
+      .add("batch-size", wanted.batch, "images")
+      .add("warmup", wanted.repetitions.warmup, "repetitions before those that count")
+      .add("repetitions", wanted.repetitions.measured, "of which the median is printed")
+      .optional("json", json, "FILE: all numbers, for programs");
+  communication::collectively(call.communicator, "measuring augmentation", [&] {
+    if (!options.parse(call.arguments, call.speaks()) || !call.speaks()) return;
+    wanted.augmentation = dataset::parse_augmentation(words);
+    for (const auto& [name, number] : {std::pair{"batch-size", wanted.batch}, {"image-size", wanted.image_size}})
+      require<OptionError>(number >= 1 && number <= 65536, "--{} {} is not in 1..65536", name, number);
+    require<OptionError>(wanted.repetitions.measured >= 1, "--repetitions {} is not positive",
+                         wanted.repetitions.measured);
+    const auto report = benchmarks::measure_augmentation(wanted);
+    benchmarks::print(report);
+    if (!json.empty()) write_file(json, benchmarks::to_json(report));
+  });
+  return ExitCode::done;
+}
+
 }  // namespace
 
 ExitCode bench(Call& call) {
@@ -101,16 +127,18 @@ ExitCode bench(Call& call) {
   if (!what.empty()) call.arguments.erase(call.arguments.begin());
   if (what == "kernels") return kernels(call);
   if (what == "step") return step(call);
+  if (what == "augment") return augment(call);
   if (what == "--help" || what == "-h") {
     if (call.speaks())
       fmt::print(
           "brigade bench kernels - speed of each convolution of a network\n"
-          "brigade bench step    - speed of the whole training step\n\n"
-          "--help after either lists its options.\n");
+          "brigade bench step    - speed of the whole training step\n"
+          "brigade bench augment - speed of one data thread: decoding, augmenting, normalising\n\n"
+          "--help after any of them lists its options.\n");
     return ExitCode::done;
   }
   OptionError error(
-      fmt::format("there is no benchmark '{}' (this version has kernels and step). See `brigade bench "
+      fmt::format("there is no benchmark '{}' (there are kernels, step and augment). See `brigade bench "
                   "--help`?",
                   what));
   error.on_all_ranks = true;

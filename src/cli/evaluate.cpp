@@ -74,12 +74,13 @@ ExitCode evaluate(Call& call) {
     model = training::load_model(command.checkpoint);
     manifest = dataset::read_manifest(command.dataset);
     const auto& image = manifest.image;
-    require<OptionError>(image == dataset::ImageShape{model.info.height, model.info.width, model.info.channels} &&
-                             manifest.classes.size() == model.info.classes.size(),
-                         "{} does not fit the model, which was trained on {}x{}x{} images of {} classes. Shard it with "
-                         "--image-size {}?",
-                         command.dataset.string(), model.info.height, model.info.width, model.info.channels,
-                         model.info.classes.size(), model.info.height);
+    require<OptionError>(
+        image == dataset::ImageShape{model.info.stored_height, model.info.stored_width, model.info.channels} &&
+            manifest.classes.size() == model.info.classes.size(),
+        "{} does not fit the model, which was trained on {}x{}x{} images of {} classes. Shard it with "
+        "--image-size {}?",
+        command.dataset.string(), model.info.stored_height, model.info.stored_width, model.info.channels,
+        model.info.classes.size(), model.info.stored_height);
   });
   if (!run) return ExitCode::done;
 
@@ -90,6 +91,8 @@ ExitCode evaluate(Call& call) {
                               [&] { training::restore(model, executor, *backend); });
   command.evaluation.stream.mean = model.info.mean;
   command.evaluation.stream.stddev = model.info.stddev;
+  command.evaluation.stream.height = model.info.height;
+  command.evaluation.stream.width = model.info.width;
 
   const Stopwatch watch;
   const auto result = training::evaluate(

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "brigade/core/clock.hpp"
+#include "brigade/dataset/contact_sheet.hpp"
 #include "brigade/dataset/ingest.hpp"
 #include "commands.hpp"
 #include "options.hpp"
@@ -42,6 +43,30 @@ void print_summary(const dataset::Manifest& manifest, const std::map<std::string
   }
 }
 
+struct SheetCommand {
+  std::string file, augment = "none", split = "train";
+  dataset::ContactSheetOptions sheet;
+
+  void declare(Options& options) {
+    options.optional("contact-sheet", file, "FILE.png: draw pictures as stored and as --augment makes them, and exit")
+        .add("augment", augment, "WORD[=VALUE],...: see `brigade train --help`")
+        .add("image-size", sheet.image_size, "of augmented pictures, as in `brigade train`; 0: as stored")
+        .add("seed", sheet.seed, "of order and augmentation, as in `brigade train`")
+        .add("split", split, "of the contact sheet")
+        .add("pictures", sheet.pictures, "rows of the contact sheet")
+        .add("versions", sheet.versions, "augmented versions of each: epoch 1, 2, ...");
+  }
+
+  void draw(const std::string& directory, const dataset::Manifest& manifest) {
+    sheet.augmentation = dataset::parse_augmentation(augment);
+    sheet.mean = manifest.mean;
+    sheet.stddev = manifest.stddev;
+    dataset::write_contact_sheet(
+        file, [&] { return dataset::open_split(directory, manifest, split); }, sheet);
+    fmt::print("{}: {}\n", file, dataset::to_string(sheet.augmentation));
+  }
+};
+
 }  // namespace
 
 ExitCode inspect(Call& call) {
@@ -49,6 +74,8 @@ ExitCode inspect(Call& call) {
   std::string directory;
   Options options("inspect", "verify every checksum of a dataset, in parallel over ranks, and summarise it");
   options.required("dataset", directory, "DIR: of the dataset");
+  SheetCommand sheet;
+  sheet.declare(options);
   bool run = false;
   dataset::Manifest manifest;
   std::vector<dataset::ShardReport> reports;
@@ -56,7 +83,13 @@ ExitCode inspect(Call& call) {
   communication::collectively(communicator, "inspecting the dataset", [&] {
     run = options.parse(call.arguments, call.speaks());
     if (!run) return;
+    require<OptionError>(sheet.augment == "none" || !sheet.file.empty(), "--augment needs --contact-sheet FILE.png");
     manifest = dataset::read_manifest(directory);
+    if (!sheet.file.empty()) {
+      if (call.speaks()) sheet.draw(directory, manifest);
+      run = false;
+      return;
+    }
     reports = dataset::verify_shards(directory, manifest, communicator.rank(), communicator.size());
   });
   if (!run) return ExitCode::done;

@@ -20,7 +20,7 @@ struct TrainCommand {
 
 bool parse(Call& call, TrainCommand& command) {
   auto& t = command.train;
-  std::string dataset, run, bucket = "4M", segment = "256K";
+  std::string dataset, run, augment = "none", bucket = "4M", segment = "256K";
   float dropout = -1;
   Options options("train", "train a network on a dataset, synchronously over all ranks");
   options.required("dataset", dataset, "DIR: made by `brigade shard`")
@@ -52,7 +52,15 @@ bool parse(Call& call, TrainCommand& command) {
       .choice("verify", t.reader.verify,
               {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
               "compare checksums at every, the first or no read of an image")
-      .add("prefetch", t.prefetch, "batches read ahead by a thread; 0: none")
+      .add("augment", augment,
+           "WORD[=VALUE],...: random changes of training pictures, the same at any rank count:\n" +
+               dataset::augmentation_help())
+      .add(
+          "image-size", t.image_size,
+          "height and width the network sees: random parts in training (crop=0 or resized-crop), the middle otherwise; "
+          "0: as stored")
+      .add("prefetch", t.prefetch, "batches made ahead by threads; 0: none")
+      .add("data-threads", t.data_threads, "threads that read and augment; 0: chosen, and printed by --dry-run")
       .choice("allreduce", t.allreduce.algorithm, {{"ring", Algorithm::ring}, {"mpi", Algorithm::mpi}},
               "how gradients are summed")
       .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
@@ -64,6 +72,9 @@ bool parse(Call& call, TrainCommand& command) {
 
   t.dataset = dataset;
   t.run = run;
+  t.augmentation = dataset::parse_augmentation(augment);
+  require<OptionError>(t.data_threads >= 0 && t.data_threads <= 256, "--data-threads {} is not in 0..256",
+                       t.data_threads);
   t.bucket_bytes = parse_bytes(bucket, "bucket");
   t.allreduce.segment_bytes = parse_bytes(segment, "segment");
   require<OptionError>(dropout < 1, "--dropout {} is not below 1", dropout);
@@ -75,6 +86,7 @@ bool parse(Call& call, TrainCommand& command) {
   require<OptionError>(t.keep_checkpoints >= 1, "--keep-checkpoints {} is not positive", t.keep_checkpoints);
   t.command_line = call.command_line;
   t.resolved = options.resolved();
+  t.resolved["augment"] = dataset::to_string(t.augmentation);
   return true;
 }
 

@@ -1,66 +1,107 @@
-// A ring of prefetch + 1 slots: one is with the caller, the others are being filled or wait to be fetched.
+// A ring of slots, batch b in slot b % slots: one is with the caller, the others are being filled or wait to be
+// fetched.
 //
-//   filled_  batches ready so far (the reading thread counts)
-//   fetched_ batches handed out   (the caller counts)
+//   claimed_ batches that a worker has begun (or finished)
+//   fetched_ batches handed out
+//   end_     the batch that will not come: the plan has ended there, or making it failed
 //
-// Batch b lives in slot b % slots. The reading thread may fill batch b as soon as the caller has asked for batch
-// b - slots + 1, which gives batch b - slots back.
+// A worker claims the next batch as soon as the caller has asked for the one `slots - 1` before it, which gives the
+// slot back, and makes it from beginning to end with a reader and scratch memory of its own.
 #include "brigade/dataset/batches.hpp"
 
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <thread>
 
+#include "augment_picture.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
-#include "normalise.hpp"
 
 namespace brigade::dataset {
+namespace {
+
+// a = share_a a + (1 - share_a) b, and b likewise with a.
+void mix(float* __restrict a, float share_a, float* __restrict b, float share_b, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float x = a[i], y = b[i];
+    a[i] = y + share_a * (x - y);
+    b[i] = x + share_b * (y - x);
+  }
+}
+
+ImageShape batch_shape(const ImageShape& stored, const StreamOptions& options) {
+  return {options.height == 0 ? stored.height : options.height, options.width == 0 ? stored.width : options.width,
+          stored.channels};
+}
+
+std::vector<std::unique_ptr<SplitReader>> in_a_vector(std::unique_ptr<SplitReader> reader) {
+  std::vector<std::unique_ptr<SplitReader>> readers;
+  readers.push_back(std::move(reader));
+  return readers;
+}
+
+}  // namespace
 
 struct BatchStream::Impl {
-  Impl(std::unique_ptr<SplitReader> reader, BatchPlan plan, const StreamOptions& options);
+  Impl(std::vector<std::unique_ptr<SplitReader>> readers, BatchPlan plan, const StreamOptions& options);
   ~Impl();
   const Batch* next();
 
  private:
   struct Slot {
-    std::vector<std::int64_t> indices;
-    std::vector<std::int32_t> labels;
+    Selection selection;
+    std::vector<std::int32_t> labels, mixed;
+    std::vector<float> share;
     Buffer images;
     Batch batch;
+    std::int64_t ready = -1;  // the batch it holds
+  };
+  struct Worker {
+    std::unique_ptr<SplitReader> reader;
+    PictureMaker make;
+    std::vector<std::uint8_t> pixels;  // of the batch being read
+    std::thread thread;
   };
 
-  bool fill(Slot& slot, std::int64_t number);
+  bool plan(Slot& slot, std::int64_t batch);
+  void fill(Worker& worker, Slot& slot, std::int64_t batch) const;
   void fit(Slot& slot, std::size_t samples) const;
-  void read_ahead();
+  void mix_pairs(Slot& slot) const;
+  void work(Worker& worker);
+  void end_at(std::int64_t batch, std::exception_ptr error);
+  const Batch* make_now();
 
-  const std::unique_ptr<SplitReader> reader_;
   const BatchPlan plan_;
-  const std::int64_t first_;
-  const std::size_t sample_bytes_;
-  const Normaliser normalise_;
+  const StreamOptions options_;
+  const ImageShape stored_, shape_;
   std::vector<Slot> slots_;
-  std::vector<std::uint8_t> pixels_;  // of the batch being read
+  std::vector<Worker> workers_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::int64_t filled_ = 0, fetched_ = 0;
-  bool ended_ = false, stopping_ = false;
-  std::exception_ptr error_;
-  std::thread thread_;
+  std::int64_t claimed_ = 0, fetched_ = 0, end_ = std::numeric_limits<std::int64_t>::max();
+  bool stopping_ = false;
+  std::exception_ptr error_;  // why the stream ends at end_, if not by plan
 };
 
-BatchStream::Impl::Impl(std::unique_ptr<SplitReader> reader, BatchPlan plan, const StreamOptions& options)
-    : reader_(std::move(reader)),
-      plan_(std::move(plan)),
-      first_(options.first),
-      sample_bytes_(static_cast<std::size_t>(reader_->image().size())),
-      normalise_(options.mean, options.stddev, reader_->image().channels),
+BatchStream::Impl::Impl(std::vector<std::unique_ptr<SplitReader>> readers, BatchPlan plan, const StreamOptions& options)
+    : plan_(std::move(plan)),
+      options_(options),
+      stored_(readers.front()->image()),
+      shape_(batch_shape(stored_, options)),
       slots_(static_cast<std::size_t>(options.prefetch) + 1) {
-  if (options.prefetch > 0) thread_ = std::thread([this] { read_ahead(); });
+  const auto useful = std::min(readers.size(), static_cast<std::size_t>(std::max(1, options.prefetch)));
+  for (std::size_t i = 0; i < useful; ++i)
+    workers_.push_back({.reader = std::move(readers[i]),
+                        .make = PictureMaker(stored_, shape_, options.mean, options.stddev),
+                        .pixels = {},
+                        .thread = {}});
+  if (options.prefetch == 0) return;
+  for (Worker& worker : workers_) worker.thread = std::thread([this, &worker] { work(worker); });
 }
 
 BatchStream::Impl::~Impl() {
@@ -69,111 +110,173 @@ BatchStream::Impl::~Impl() {
     stopping_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  for (Worker& worker : workers_)
+    if (worker.thread.joinable()) worker.thread.join();
 }
 
-// Memory is taken once per slot, on the reading thread, when the first batches show how large they are.
+// Memory is taken once per slot, on the thread that fills it, when the first batches show how large they are.
 void BatchStream::Impl::fit(Slot& slot, std::size_t samples) const {
-  const std::size_t bytes = samples * sample_bytes_ * sizeof(float);
+  const std::size_t bytes = samples * static_cast<std::size_t>(shape_.size()) * sizeof(float);
   if (slot.images.bytes() < bytes) slot.images = Buffer(host_memory(), bytes);
   if (slot.labels.size() < samples) slot.labels.resize(samples);
 }
 
-bool BatchStream::Impl::fill(Slot& slot, std::int64_t number) {
-  if (!plan_(number, slot.indices)) return false;
-  const std::size_t samples = slot.indices.size();
-  fit(slot, samples);
-  pixels_.resize(samples * sample_bytes_);
-  reader_->read(slot.indices, pixels_.data(), slot.labels.data());
-  normalise_(pixels_, slot.images.as<float>());
-  slot.batch = {.images = {slot.images.as<const float>(), pixels_.size()},
-                .labels = std::span(slot.labels).first(samples),
-                .indices = slot.indices,
-                .number = number};
-  return true;
+bool BatchStream::Impl::plan(Slot& slot, std::int64_t batch) {
+  slot.selection.own = {};
+  return plan_(options_.first + batch, slot.selection);
 }
 
-void BatchStream::Impl::read_ahead() {
+void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) const {
+  const auto& [indices, own, epoch] = slot.selection;
+  const auto in_bytes = static_cast<std::size_t>(stored_.size()), out_floats = static_cast<std::size_t>(shape_.size());
+  EXPECT(own.begin >= 0 && own.begin <= own.end && static_cast<std::size_t>(own.end) <= indices.size());
+  fit(slot, indices.size());
+  worker.pixels.resize(indices.size() * in_bytes);
+  worker.reader->read(indices, worker.pixels.data(), slot.labels.data());
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const RandomKey key = augmentation_key(options_.seed, epoch, indices[i]);
+    worker.make(draw_recipe(options_.augmentation, key, stored_, shape_), worker.pixels.data() + i * in_bytes,
+                slot.images.as<float>() + i * out_floats);
+  }
+  const bool mixed = options_.augmentation.mixup > 0;
+  if (mixed) mix_pairs(slot);
+
+  const auto begin = static_cast<std::size_t>(own.begin), count = static_cast<std::size_t>(own.size());
+  slot.batch = {.images = {slot.images.as<const float>() + begin * out_floats, count * out_floats},
+                .labels = std::span(slot.labels).subspan(begin, count),
+                .indices = std::span(indices).subspan(begin, count),
+                .mixed_label = {},
+                .label_share = {},
+                .number = options_.first + batch};
+  if (!mixed) return;
+  slot.batch.mixed_label = std::span(slot.mixed).subspan(begin, count);
+  slot.batch.label_share = std::span(slot.share).subspan(begin, count);
+}
+
+// A sample without a partner (the last of an odd global batch) stays as it is.
+void BatchStream::Impl::mix_pairs(Slot& slot) const {
+  const auto& [indices, own, epoch] = slot.selection;
+  const auto floats = static_cast<std::size_t>(shape_.size());
+  slot.mixed.assign(slot.labels.begin(), slot.labels.begin() + static_cast<std::ptrdiff_t>(indices.size()));
+  slot.share.assign(indices.size(), 1.0F);
+  for (std::size_t i = 0; i + 1 < indices.size(); i += 2) {
+    std::swap(slot.mixed[i], slot.mixed[i + 1]);
+    for (const std::size_t k : {i, i + 1})
+      slot.share[k] = draw_share(options_.augmentation, augmentation_key(options_.seed, epoch, indices[k]));
+    float* images = slot.images.as<float>() + i * floats;
+    mix(images, slot.share[i], images + floats, slot.share[i + 1], floats);
+  }
+}
+
+// The stream ends at the first batch that does not come.
+void BatchStream::Impl::end_at(std::int64_t batch, std::exception_ptr error) {
+  if (batch >= end_) return;
+  end_ = batch;
+  error_ = std::move(error);
+}
+
+void BatchStream::Impl::work(Worker& worker) {
   const auto slots = static_cast<std::int64_t>(slots_.size());
-  for (std::int64_t batch = 0;; ++batch) {
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopping_ || batch < fetched_ + slots - 1; });
-      if (stopping_) return;
-    }
-    bool more = false;
-    std::exception_ptr error;
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return stopping_ || end_ <= claimed_ || claimed_ < fetched_ + slots - 1; });
+    if (stopping_ || end_ <= claimed_) return;
+    const std::int64_t batch = claimed_++;
+    Slot& slot = slots_[static_cast<std::size_t>(batch % slots)];
     try {
-      more = fill(slots_[static_cast<std::size_t>(batch % slots)], first_ + batch);
+      const bool more = plan(slot, batch);
+      lock.unlock();
+      if (more) fill(worker, slot, batch);
+      lock.lock();
+      if (more)
+        slot.ready = batch;
+      else
+        end_at(batch, nullptr);
     } catch (...) {
-      error = std::current_exception();
+      if (!lock.owns_lock()) lock.lock();
+      end_at(batch, std::current_exception());
     }
-    {
-      const std::lock_guard lock(mutex_);
-      error_ = error;
-      ended_ = !more;
-      filled_ += more ? 1 : 0;
-    }
+    lock.unlock();
     changed_.notify_all();
-    if (!more) return;
   }
 }
 
-const Batch* BatchStream::Impl::next() {
-  if (!thread_.joinable()) {
-    if (error_) std::rethrow_exception(error_);
-    if (ended_) return nullptr;
-    try {
-      ended_ = !fill(slots_[0], first_ + fetched_);
-    } catch (...) {
-      error_ = std::current_exception();
-      throw;
+const Batch* BatchStream::Impl::make_now() {
+  Slot& slot = slots_.front();
+  try {
+    if (fetched_ < end_ && !plan(slot, fetched_)) end_at(fetched_, nullptr);
+    if (fetched_ < end_) {
+      fill(workers_.front(), slot, fetched_);
+      ++fetched_;
+      return &slot.batch;
     }
-    ++fetched_;
-    return ended_ ? nullptr : &slots_[0].batch;
+  } catch (...) {
+    end_at(fetched_, std::current_exception());
   }
-  const auto slots = static_cast<std::int64_t>(slots_.size());
-  std::unique_lock lock(mutex_);
-  const std::int64_t batch = fetched_;
-  if (!ended_ || batch < filled_) ++fetched_;  // gives the slot of the batch before back
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return batch < filled_ || ended_; });
-  if (batch < filled_) return &slots_[static_cast<std::size_t>(batch % slots)].batch;
   if (error_) std::rethrow_exception(error_);
   return nullptr;
 }
 
-BatchStream::BatchStream(std::unique_ptr<SplitReader> reader, BatchPlan plan, const StreamOptions& options) {
+const Batch* BatchStream::Impl::next() {
+  if (options_.prefetch == 0) return make_now();
+  const auto slots = static_cast<std::int64_t>(slots_.size());
+  std::unique_lock lock(mutex_);
+  const std::int64_t batch = fetched_;
+  Slot& slot = slots_[static_cast<std::size_t>(batch % slots)];
+  if (batch < end_) ++fetched_;  // gives the slot of the batch before back
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return slot.ready == batch || batch >= end_; });
+  if (slot.ready == batch) return &slot.batch;
+  fetched_ = batch;
+  if (error_) std::rethrow_exception(error_);
+  return nullptr;
+}
+
+BatchStream::BatchStream(std::vector<std::unique_ptr<SplitReader>> readers, BatchPlan plan,
+                         const StreamOptions& options) {
   require<OptionError>(options.prefetch >= 0 && options.prefetch <= 4096, "{} batches cannot be read ahead (0 to 4096)",
                        options.prefetch);
-  impl_ = std::make_unique<Impl>(std::move(reader), std::move(plan), options);
+  EXPECT(!readers.empty());
+  const ImageShape stored = readers.front()->image(), wanted = batch_shape(stored, options);
+  require<OptionError>(wanted.height >= 1 && wanted.width >= 1 && wanted.height <= 65536 && wanted.width <= 65536,
+                       "images of {}x{} pixels cannot be made", wanted.height, wanted.width);
+  impl_ = std::make_unique<Impl>(std::move(readers), std::move(plan), options);
 }
+BatchStream::BatchStream(std::unique_ptr<SplitReader> reader, BatchPlan plan, const StreamOptions& options)
+    : BatchStream(in_a_vector(std::move(reader)), std::move(plan), options) {}
 BatchStream::~BatchStream() = default;
 const Batch* BatchStream::next() { return impl_->next(); }
 
-BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed) {
+BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed,
+                        bool whole_pairs) {
   require<OptionError>(global_batch >= 1 && global_batch <= samples,
                        "the global batch of {} does not fit the {} training samples. Use a smaller --batch?",
                        global_batch, samples);
   EXPECT(share.begin >= 0 && share.begin <= share.end && share.end <= global_batch);
   const std::int64_t steps = samples / global_batch;
-  return [=, order = std::optional<Permutation>(), order_epoch = std::int64_t{-1}](
-             std::int64_t k, std::vector<std::int64_t>& indices) mutable {
+  Range read = share;
+  if (whole_pairs) read = {share.begin / 2 * 2, std::min(global_batch, (share.end + 1) / 2 * 2)};
+  return [=, order = std::optional<Permutation>(), order_epoch = std::int64_t{-1}](std::int64_t k,
+                                                                                   Selection& selection) mutable {
     const std::int64_t epoch = k / steps;
     if (epoch != order_epoch) order.emplace(samples, seed, static_cast<std::uint32_t>(epoch));
-    order_epoch = epoch;
-    indices.clear();
-    for (std::int64_t i = share.begin; i < share.end; ++i) indices.push_back((*order)(k % steps * global_batch + i));
+    order_epoch = selection.epoch = epoch;
+    selection.own = {share.begin - read.begin, share.end - read.begin};
+    selection.indices.clear();
+    for (std::int64_t i = read.begin; i < read.end; ++i)
+      selection.indices.push_back((*order)(k % steps * global_batch + i));
     return true;
   };
 }
 
 BatchPlan evaluation_plan(Range range, std::int64_t batch) {
   require<OptionError>(batch >= 1, "a batch of {} samples cannot be evaluated", batch);
-  return [=](std::int64_t k, std::vector<std::int64_t>& indices) {
+  return [=](std::int64_t k, Selection& selection) {
+    auto& indices = selection.indices;
     indices.clear();
     const std::int64_t begin = range.begin + k * batch;
     for (std::int64_t i = begin; i < std::min(range.end, begin + batch); ++i) indices.push_back(i);
+    selection.own = {0, static_cast<std::int64_t>(indices.size())};
     return !indices.empty();
   };
 }

@@ -31,8 +31,16 @@ std::uint32_t checksum_of_file(const fs::path& path) {
 }
 
 json info_to_json(const ModelInfo& info) {
-  return {{"network", info.network}, {"height", info.height}, {"width", info.width},  {"channels", info.channels},
-          {"classes", info.classes}, {"mean", info.mean},     {"stddev", info.stddev}};
+  return {{"network", info.network},
+          {"height", info.height},
+          {"width", info.width},
+          {"channels", info.channels},
+          {"stored_height", info.stored_height},
+          {"stored_width", info.stored_width},
+          {"classes", info.classes},
+          {"mean", info.mean},
+          {"stddev", info.stddev},
+          {"augmentation", info.augmentation}};
 }
 
 ModelInfo info_from_json(const json& text) {
@@ -44,6 +52,9 @@ ModelInfo info_from_json(const json& text) {
   text.at("classes").get_to(info.classes);
   text.at("mean").get_to(info.mean);
   text.at("stddev").get_to(info.stddev);
+  info.stored_height = text.value("stored_height", info.height);
+  info.stored_width = text.value("stored_width", info.width);
+  info.augmentation = text.value("augmentation", info.augmentation);
   return info;
 }
 

@@ -1,5 +1,8 @@
 #include "plan.hpp"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <cmath>
 
 #include "brigade/core/error.hpp"
@@ -36,6 +39,16 @@ void check_batch(const TrainOptions& options, const Plan& plan, int ranks) {
       plan.train_samples, options.global_batch);
 }
 
+// Threads that make batches. Copying and normalising stored pixels takes one thread whatever the network; resampling
+// shares the processors of this rank with the network.
+int choose_data_threads(const TrainOptions& options) {
+  if (options.data_threads > 0) return options.data_threads;
+  if (options.augmentation == dataset::Augmentation{}) return 1;
+  cpu_set_t processors;
+  const bool known = ::sched_getaffinity(0, sizeof processors, &processors) == 0;
+  return known ? std::clamp(CPU_COUNT(&processors) / 4, 1, 16) : 1;
+}
+
 }  // namespace
 
 Plan make_plan(const TrainOptions& options, int rank, int ranks) {
@@ -44,20 +57,30 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks) {
   plan.train_samples = plan.manifest.split("train").samples();
   plan.validation_split = choose_validation(plan.manifest, options.validation_split);
 
-  const auto& image = plan.manifest.image;
+  auto image = plan.manifest.image;
+  if (options.image_size != 0) {
+    require<OptionError>(options.image_size > 0 && options.image_size <= std::min(image.height, image.width),
+                         "--image-size {} does not fit the stored images of {}x{}. Shard them larger?",
+                         options.image_size, image.height, image.width);
+    image.height = image.width = options.image_size;
+  }
   plan.model = {.network = options.network,
                 .height = image.height,
                 .width = image.width,
                 .channels = image.channels,
+                .stored_height = plan.manifest.image.height,
+                .stored_width = plan.manifest.image.width,
                 .classes = plan.manifest.classes,
                 .mean = plan.manifest.mean,
-                .stddev = plan.manifest.stddev};
+                .stddev = plan.manifest.stddev,
+                .augmentation = dataset::to_string(options.augmentation)};
   plan.graph = network::make_network(options.network, {.height = image.height,
                                                        .width = image.width,
                                                        .channels = image.channels,
                                                        .classes = static_cast<std::int64_t>(plan.model.classes.size()),
                                                        .dropout = options.dropout});
 
+  plan.data_threads = choose_data_threads(options);
   plan.micro_batches = options.micro_batches == 0 ? ranks : options.micro_batches;
   check_batch(options, plan, ranks);
   plan.own_micro_batches = dataset::part_of(plan.micro_batches, rank, ranks);
@@ -81,13 +104,14 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       "network         {} ({} parameters, {:.1f} MFLOP an image forward)\n"
       "training data   {} images in {} classes; validation: {}\n"
       "global batch    {} images = {} micro-batches of {} over {} ranks\n"
+      "augmentation    {}; {} data thread{} a rank\n"
       "steps           {} an epoch x {} epochs = {} ({} images dropped an epoch)\n"
       "memory          {:.1f} MB activations + {:.1f} MB weights, gradients and optimizer, a rank\n"
       "traffic         {:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)\n",
       plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
       plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
-      plan.steps_per_epoch, options.epochs, plan.total_steps,
-      plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
+      plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.steps_per_epoch,
+      options.epochs, plan.total_steps, plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
       gradient_bytes * (options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) * 1e-6,
       gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
 }
@@ -100,6 +124,7 @@ std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions
           {"training samples", fmt::format("{}", plan.train_samples)},
           {"batch-size", fmt::format("{}", options.global_batch)},
           {"epochs", fmt::format("{}", options.epochs)},  // the schedule depends on it
+          {"augment", plan.model.augmentation},
           {"seed", fmt::format("{}", options.seed)},
           {"dropout", options.dropout ? fmt::format("{}", *options.dropout) : "as published"},
           {"optimizer", o.kind == OptimizerKind::sgd ? "sgd" : "adam"},

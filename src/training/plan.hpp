@@ -18,6 +18,7 @@ struct Plan {
   network::Graph graph;
   std::optional<std::string> validation_split;
   std::int64_t train_samples = 0;
+  int data_threads = 1;
   std::int64_t micro_batches = 1;
   dataset::Range own_micro_batches;  // of this rank
   dataset::Range own_share;          // of the global batch, in samples

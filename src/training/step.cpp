@@ -89,6 +89,8 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
     executor_.forward({.images = batch.images.data() + first * pixels,
                        .labels = batch.labels.data() + first,
                        .n = n,
+                       .mixed_labels = batch.mixed_label.empty() ? nullptr : batch.mixed_label.data() + first,
+                       .label_share = batch.label_share.empty() ? nullptr : batch.label_share.data() + first,
                        .first_sample = m * n,
                        .step = step});
     count_predictions();

@@ -44,7 +44,8 @@ class Trainer {
                   {.max_batch = plan.micro_batch(),
                    .training = true,
                    .reduction_header = kStatusFloats,
-                   .seed = options.seed}),
+                   .seed = options.seed,
+                   .label_smoothing = static_cast<float>(options.augmentation.label_smoothing)}),
         optimizer_(plan.optimizer, executor_, backend) {}
 
   TrainResult run();
@@ -62,7 +63,8 @@ class Trainer {
     return options_.max_steps > 0 ? std::min(options_.max_steps, plan_.total_steps) : plan_.total_steps;
   }
   std::unique_ptr<dataset::SplitReader> open(const std::string& split) const;
-  dataset::StreamOptions stream_options(std::int64_t first) const;
+  dataset::StreamOptions stream_options() const;
+  std::unique_ptr<dataset::BatchStream> training_stream() const;
   TrainResult finish();
 
   const TrainOptions& options_;
@@ -87,8 +89,29 @@ std::unique_ptr<dataset::SplitReader> Trainer::open(const std::string& split) co
   return dataset::open_split(options_.dataset, plan_.manifest, split, options_.reader);
 }
 
-dataset::StreamOptions Trainer::stream_options(std::int64_t first) const {
-  return {.prefetch = options_.prefetch, .first = first, .mean = plan_.model.mean, .stddev = plan_.model.stddev};
+// As validation sees the images.
+dataset::StreamOptions Trainer::stream_options() const {
+  return {.prefetch = options_.prefetch,
+          .first = 0,
+          .mean = plan_.model.mean,
+          .stddev = plan_.model.stddev,
+          .augmentation = {},
+          .seed = options_.seed,
+          .height = plan_.model.height,
+          .width = plan_.model.width};
+}
+
+std::unique_ptr<dataset::BatchStream> Trainer::training_stream() const {
+  dataset::StreamOptions stream = stream_options();
+  stream.first = step_;
+  stream.augmentation = options_.augmentation;
+  std::vector<std::unique_ptr<dataset::SplitReader>> readers;
+  for (int i = 0; i < plan_.data_threads; ++i) readers.push_back(open("train"));
+  return std::make_unique<dataset::BatchStream>(
+      std::move(readers),
+      dataset::training_plan(plan_.train_samples, options_.global_batch, plan_.own_share, options_.seed,
+                             options_.augmentation.mixup > 0),
+      stream);
 }
 
 void Trainer::open_run() {
@@ -166,15 +189,11 @@ TrainResult Trainer::run() {
   agree_on_weights();
   communication::collectively(communicator_, "opening the step log",
                               [&] { step_log_ = telemetry::StepLog(options_.run, communicator_.rank(), step_); });
-  std::unique_ptr<dataset::SplitReader> reader;
-  communication::collectively(communicator_, "opening the training data", [&] { reader = open("train"); });
-  dataset::BatchStream batches(
-      std::move(reader),
-      dataset::training_plan(plan_.train_samples, options_.global_batch, plan_.own_share, options_.seed),
-      stream_options(step_));
+  std::unique_ptr<dataset::BatchStream> batches;
+  communication::collectively(communicator_, "opening the training data", [&] { batches = training_stream(); });
 
   communicator_.barrier("the start of training");
-  TrainingStep step(executor_, backend_, communicator_, batches, optimizer_,
+  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_,
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
@@ -250,7 +269,7 @@ void Trainer::validate(telemetry::EpochRow& row) {
   const Stopwatch watch;
   const Evaluation result =
       evaluate(executor_, [&] { return open(*plan_.validation_split); }, communicator_,
-               {.batch = plan_.micro_batch(), .confusion = false, .worst = 0, .stream = stream_options(0)});
+               {.batch = plan_.micro_batch(), .confusion = false, .worst = 0, .stream = stream_options()});
   row.val_s = watch.elapsed();
   row.val_images = result.samples;
   row.val_loss = summary_.val_loss = result.loss();

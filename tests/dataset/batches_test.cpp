@@ -14,10 +14,11 @@ namespace {
 
 using Indices = std::vector<std::int64_t>;
 
+// The samples of batch k; empty: there is none.
 Indices call(const BatchPlan& plan, std::int64_t k) {
-  Indices indices{-1};
-  if (!plan(k, indices)) indices.clear();
-  return indices;
+  Selection selection{.indices = {-1}, .own = {}};
+  if (!plan(k, selection)) return {};
+  return {selection.indices.begin() + selection.own.begin, selection.indices.begin() + selection.own.end};
 }
 
 // The share of `rank` in a global batch made of `micro_batches` micro-batches, as training divides it.
@@ -87,14 +88,30 @@ TEST(EvaluationPlan, ExactlyAllInOrder) {
 
 constexpr std::array<float, 3> kMean{0.1F, 0.5F, 0.7F}, kDeviation{0.2F, 0.3F, 0.9F};
 
-class Stream : public ::testing::TestWithParam<int> {
+using Readers = std::vector<std::unique_ptr<SplitReader>>;
+
+struct Threads {
+  int prefetch, readers;
+};
+
+class Stream : public ::testing::TestWithParam<Threads> {
  protected:
-  std::unique_ptr<SplitReader> open(const ImageShape& image) {
+  Readers open(const ImageShape& image) {
     manifest_ = ingest(synthetic(70, 0, image), directory_.path(), 16);
-    return open_split(directory_.path(), manifest_, "train");
+    return open_again();
+  }
+  Readers open_again() const {
+    Readers readers;
+    for (int i = 0; i < GetParam().readers; ++i) readers.push_back(open_split(directory_.path(), manifest_, "train"));
+    return readers;
   }
   StreamOptions options(std::int64_t first = 0) const {
-    return {.prefetch = GetParam(), .first = first, .mean = kMean, .stddev = kDeviation};
+    StreamOptions options;
+    options.prefetch = GetParam().prefetch;
+    options.first = first;
+    options.mean = kMean;
+    options.stddev = kDeviation;
+    return options;
   }
   TemporaryDirectory directory_;
   Manifest manifest_;
@@ -102,9 +119,9 @@ class Stream : public ::testing::TestWithParam<int> {
 
 TEST_P(Stream, GivesNormalisedSamplesInTheOrderOfThePlan) {
   for (const ImageShape image : {ImageShape{3, 5, 3}, ImageShape{4, 4, 1}, ImageShape{9, 7, 3}, ImageShape{1, 1, 1}}) {
-    auto reader = open(image);
-    const SplitReader& names = *reader;
-    BatchStream stream(std::move(reader), evaluation_plan({0, 70}, 16), options());
+    auto readers = open(image);
+    const auto names = open_split(directory_.path(), manifest_, "train");
+    BatchStream stream(std::move(readers), evaluation_plan({0, 70}, 16), options());
     std::int64_t index = 0, number = 0;
     while (const Batch* batch = stream.next()) {
       EXPECT_EQ(batch->number, number++);
@@ -112,7 +129,7 @@ TEST_P(Stream, GivesNormalisedSamplesInTheOrderOfThePlan) {
       const float* out = batch->images.data();
       for (std::size_t i = 0; i < batch->labels.size(); ++i, ++index) {
         EXPECT_EQ(batch->indices[i], index);
-        const std::int64_t original = std::stoll(names.name(index).substr(5));
+        const std::int64_t original = std::stoll(names->name(index).substr(5));
         EXPECT_EQ(batch->labels[i], original % 5);
         for (std::int64_t p = 0; p < image.size(); ++p) {
           const auto c = static_cast<std::size_t>(p % image.channels);
@@ -139,8 +156,9 @@ TEST_P(Stream, ResumesAtAnyBatch) {
 }
 
 TEST_P(Stream, CarriesWhatWentWrongAfterTheGoodBatches) {
-  const auto plan = [](std::int64_t k, Indices& indices) {
-    indices = {k == 3 ? 1000 : k};
+  const auto plan = [](std::int64_t k, Selection& selection) {
+    selection.indices = {k == 3 ? 1000 : k};
+    selection.own = {0, 1};
     return true;
   };
   BatchStream stream(open({4, 4, 1}), plan, options());
@@ -160,18 +178,93 @@ TEST_P(Stream, EndsWhileBatchesAreWaiting) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(ReadAhead, Stream, ::testing::Values(0, 1, 2, 3, 16));
+// Pictures, mixed labels and shares of a batch.
+struct Made {
+  std::vector<float> images, share;
+  std::vector<std::int32_t> labels, mixed;
+  void add(const Batch& batch) {
+    images.insert(images.end(), batch.images.begin(), batch.images.end());
+    labels.insert(labels.end(), batch.labels.begin(), batch.labels.end());
+    mixed.insert(mixed.end(), batch.mixed_label.begin(), batch.mixed_label.end());
+    share.insert(share.end(), batch.label_share.begin(), batch.label_share.end());
+  }
+  bool operator==(const Made&) const = default;
+};
+
+// The same pictures whatever the number of ranks (also where a pair is divided) and threads, and after a resume.
+TEST_P(Stream, AugmentsAsOneRankWithoutThreadsDoes) {
+  constexpr std::int64_t kBatch = 15, kSteps = 70 / kBatch, kCount = 2 * kSteps;
+  open({8, 9, 3});
+  StreamOptions how = options();
+  how.augmentation = parse_augmentation("flip,rotate=20,zoom=0.2,crop=2,jitter=0.2:0.2:0.2,cutout=3,mixup=0.4");
+  how.height = how.width = 7;
+  const auto make = [&](const StreamOptions& wanted, Readers from, const Range& share) {
+    BatchStream stream(std::move(from), training_plan(70, kBatch, share, 3, true), wanted);
+    std::vector<Made> batches;
+    for (std::int64_t k = wanted.first; k < kCount; ++k) batches.emplace_back().add(*stream.next());
+    return batches;
+  };
+  StreamOptions plain = how;
+  plain.prefetch = 0;
+  const auto expected = make(plain, open_again(), {0, kBatch});
+  EXPECT_EQ(expected[0].images.size(), 15U * 7 * 7 * 3);
+  for (const std::int64_t ranks : {1, 2, 3, 4}) {
+    std::vector<Made> joined(static_cast<std::size_t>(kCount));
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const auto part = make(how, open_again(), part_of(kBatch, rank, ranks));
+      for (std::size_t k = 0; k < part.size(); ++k) {
+        joined[k].images.insert(joined[k].images.end(), part[k].images.begin(), part[k].images.end());
+        joined[k].share.insert(joined[k].share.end(), part[k].share.begin(), part[k].share.end());
+        joined[k].labels.insert(joined[k].labels.end(), part[k].labels.begin(), part[k].labels.end());
+        joined[k].mixed.insert(joined[k].mixed.end(), part[k].mixed.begin(), part[k].mixed.end());
+      }
+    }
+    EXPECT_TRUE(joined == expected) << ranks << " ranks";
+  }
+  how.first = 6;
+  const auto resumed = make(how, open_again(), {0, kBatch});
+  EXPECT_TRUE(std::equal(resumed.begin(), resumed.end(), expected.begin() + 6));
+  EXPECT_FALSE(expected[0] == expected[kSteps]);  // another epoch
+}
+
+TEST_P(Stream, MixesPairs) {
+  auto readers = open({4, 4, 3});
+  const auto plan = training_plan(70, 5, {0, 5}, 3, true);
+  BatchStream plain(open_again(), plan, options());
+  StreamOptions how = options();
+  how.augmentation.mixup = 1;
+  BatchStream mixed(std::move(readers), plan, how);
+  for (int k = 0; k < 3; ++k) {
+    const Batch &p = *plain.next(), &m = *mixed.next();
+    ASSERT_EQ(m.label_share.size(), 5U);
+    EXPECT_TRUE(p.label_share.empty());
+    EXPECT_EQ(m.label_share[4], 1);  // alone
+    for (std::size_t i = 0; i < 5; ++i) {
+      const std::size_t other = i == 4 ? 4 : i ^ 1U;
+      EXPECT_EQ(m.labels[i], p.labels[i]);
+      EXPECT_EQ(m.mixed_label[i], p.labels[other]);
+      for (std::size_t x = 0; x < 48; ++x)
+        EXPECT_NEAR(m.images[i * 48 + x],
+                    m.label_share[i] * p.images[i * 48 + x] + (1 - m.label_share[i]) * p.images[other * 48 + x], 1e-5);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(ReadAhead, Stream,
+                         ::testing::Values(Threads{0, 1}, Threads{1, 1}, Threads{2, 1}, Threads{3, 1}, Threads{16, 1},
+                                           Threads{1, 3}, Threads{3, 3}, Threads{16, 4}));
 
 TEST(StreamLimits, ReadsAheadNoFurtherThanAsked) {
   const TemporaryDirectory directory;
   const auto manifest = ingest(synthetic(70, 0, {4, 4, 1}), directory.path(), 16);
   std::atomic<std::int64_t> asked = 0;
-  const auto plan = [&](std::int64_t k, Indices& indices) {
-    indices = {k};
+  const auto plan = [&](std::int64_t k, Selection& selection) {
+    selection.indices = {k};
+    selection.own = {0, 1};
     asked = k + 1;
     return true;
   };
-  BatchStream stream(open_split(directory.path(), manifest, "train"), plan, {.prefetch = 3});
+  BatchStream stream(open_split(directory.path(), manifest, "train"), plan, StreamOptions{});
   const auto wait_for = [&](std::int64_t count) {
     for (int i = 0; i < 2000 && asked < count; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -188,9 +281,10 @@ TEST(StreamLimits, ReadsAheadNoFurtherThanAsked) {
 TEST(StreamLimits, RejectsANegativePrefetch) {
   const TemporaryDirectory directory;
   const auto manifest = ingest(synthetic(7, 0), directory.path(), 16);
-  EXPECT_THROW(
-      BatchStream(open_split(directory.path(), manifest, "train"), evaluation_plan({0, 7}, 2), {.prefetch = -1}),
-      OptionError);
+  StreamOptions options;
+  options.prefetch = -1;
+  EXPECT_THROW(BatchStream(open_split(directory.path(), manifest, "train"), evaluation_plan({0, 7}, 2), options),
+               OptionError);
 }
 
 }  // namespace

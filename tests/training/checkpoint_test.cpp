@@ -25,9 +25,12 @@ class CheckpointTest : public testing::Test {
                              .height = 28,
                              .width = 27,
                              .channels = 1,
+                             .stored_height = 32,
+                             .stored_width = 30,
                              .classes = {"boot", "\"quoted\"", "größe"},
                              .mean = {0.1F, 0, 0},
-                             .stddev = {0.3F, 1, 1}};
+                             .stddev = {0.3F, 1, 1},
+                             .augmentation = "flip,rotate=20"};
     checkpoint.model.parameters = {{"conv1/kernel", {1, 2, 1, 2}, {0.1F, -0.0F, 3e-42F, 4}},
                                    {"conv1/bias", {2}, {5, 6}}};
     checkpoint.model.statistics = {{"bn/moving_mean", {1}, {7}}};
@@ -75,6 +78,9 @@ TEST_F(CheckpointTest, ReadsBackBitForBit) {
   EXPECT_EQ(model.info.classes, written.model.info.classes);
   EXPECT_EQ(model.info.mean, written.model.info.mean);
   EXPECT_EQ(model.info.stddev, written.model.info.stddev);
+  EXPECT_EQ(model.info.stored_height, 32);
+  EXPECT_EQ(model.info.stored_width, 30);
+  EXPECT_EQ(model.info.augmentation, "flip,rotate=20");
   expect_same(model.parameters, written.model.parameters);
   expect_same(model.statistics, written.model.statistics);
 

@@ -181,6 +181,41 @@ TEST(Training, ResumesBitForBit) {
   }
 }
 
+// The same pictures, mixed in the same pairs, on any number of ranks; here with pairs that two ranks share.
+TEST(Training, AugmentationDoesNotDependOnTheNumberOfRanks) {
+  auto options = options_for("augmented");
+  options.dataset = make_dataset("augmented-blocks", {32, 32, 3});
+  options.augmentation = dataset::parse_augmentation(
+      "flip,rotate=10,zoom=0.1,crop=2,jitter=0.2:0.2:0.2,cutout=5,mixup=0.3,label-smoothing=0.1");
+  options.image_size = 28;
+  options.global_batch = 12 * 3;  // micro-batches of 3 images
+  options.micro_batches = 12;
+  options.data_threads = 2;
+  train(options, *backend, *world);
+  options.prefetch = 0;
+  const auto alone = train_alone(options);
+  const auto expected = losses(options.run.string() + fmt::format("-alone-{}", world->rank()));
+  const auto actual = losses(options.run);
+  ASSERT_EQ(actual.size(), 10U);
+  for (std::size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i] / expected[i], 1, 1e-5) << "step " << i;
+  const ModelInfo info = load_model(*newest_checkpoint(options.run / "checkpoints")).info;
+  EXPECT_EQ(info.height, 28);
+  EXPECT_EQ(info.stored_height, 32);
+  EXPECT_EQ(info.augmentation, dataset::to_string(options.augmentation));
+
+  options.resume = true;
+  options.epochs = 2;
+  options.augmentation.rotate = 20;
+  try {
+    train(options, *backend, *world);
+    FAIL() << "another augmentation was accepted";
+  } catch (const OptionError& error) {
+    EXPECT_NE(std::string(error.what()).find("another augment (it was flip,rotate=10,zoom=0.1"), std::string::npos)
+        << error.what();
+    EXPECT_NE(std::string(error.what()).find("now flip,rotate=20,zoom=0.1"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Training, RefusesToResumeAnotherRun) {
   auto options = options_for("changed");
   options.max_steps = 2;

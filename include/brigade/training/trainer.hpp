@@ -9,6 +9,7 @@
 
 #include "brigade/communication/allreduce.hpp"
 #include "brigade/communication/communicator.hpp"
+#include "brigade/dataset/augment.hpp"
 #include "brigade/dataset/reader.hpp"
 #include "brigade/ops/backend.hpp"
 #include "brigade/telemetry/run_directory.hpp"
@@ -31,7 +32,10 @@ struct TrainOptions {
   OptimizerOptions optimizer;  ///< warmup_steps is computed from warmup_epochs
   std::uint64_t seed = 1;
   dataset::ReaderOptions reader;
-  int prefetch = 3;
+  dataset::Augmentation augmentation;
+  std::int64_t image_size = 0;          ///< height and width the network sees, at most those stored; 0: as stored
+  int prefetch = 3;                     ///< batches made ahead
+  int data_threads = 0;                 ///< that make them; 0: chosen by what there is to do
   std::size_t bucket_bytes = 4U << 20;  ///< gradients summed at once while backward goes on
   communication::AllreduceOptions allreduce;
   bool resume = false;
