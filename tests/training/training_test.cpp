@@ -287,8 +287,10 @@ TEST(Evaluation, CountsEverySampleOnce) {
   const auto manifest = dataset::read_manifest(options.dataset);
   network::Executor executor(make_graph(model.info), *backend, {.max_batch = 16, .training = false});
   restore(model, executor, *backend);
-  const EvaluationOptions how{
-      .batch = 16, .confusion = true, .worst = 7, .stream = {.mean = model.info.mean, .stddev = model.info.stddev}};
+  const EvaluationOptions how{.batch = 16,
+                              .confusion = true,
+                              .worst = 7,
+                              .stream = {.mean = model.info.mean, .stddev = model.info.stddev, .augmentation = {}}};
   const auto open = [&] { return dataset::open_split(options.dataset, manifest, "test"); };
   communication::Communicator alone;
   const auto expected = evaluate(executor, open, alone, how);
