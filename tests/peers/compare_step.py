@@ -40,11 +40,12 @@ def arguments():
 
 
 def result_of(command):
-    with tempfile.NamedTemporaryFile("r", suffix=".json") as result:
-        done = subprocess.run([*command, "--json", result.name], capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as directory:
+        result = pathlib.Path(directory, "result.json")
+        done = subprocess.run([*command, "--json", str(result)], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")
-        return json.load(result)
+        return json.loads(result.read_text())
 
 
 def shared(options, network):
