@@ -39,7 +39,7 @@ struct StreamOptions {
   int prefetch = 3;  ///< batches made ahead; 0: made in next(), without a thread
   std::int64_t first = 0;
   std::array<float, 3> mean{}, stddev{1, 1, 1};
-  Augmentation augmentation;           ///< its label smoothing is the loss's business
+  Augmentation augmentation = {};      ///< its label smoothing is the loss's business
   std::uint64_t seed = 1;              ///< of the augmentation
   std::int64_t height = 0, width = 0;  ///< of the batch's images; 0: as stored
 };
