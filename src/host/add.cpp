@@ -45,17 +45,45 @@ void with_reading(const Normaliser& by, const Body& body) {
 }
 
 // Rows of pixels; dense tensors that are read as they are count as one long row.
-template <ops::Activation kBy, class ReadA, class ReadB>
+template <class T, ops::Activation kBy, class ReadA, class ReadB>
 void add(const ops::Add& op, const ops::Add::Forward& t, bool one_row, const ReadA& read_a, const ReadB& read_b) {
-  const float *a = t.a.f32(), *b = t.b.f32();
-  float* y = t.y.f32();
+  const T *a = t.a.as<T>(), *b = t.b.as<T>();
+  T* y = t.y.as<T>();
   for_each_run(t.y.shape, one_row, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
-    const float* left = a + row * t.a.pitch + column;
-    const float* right = b + row * t.b.pitch + column;
-    float* to = y + row * t.y.pitch + column;
+    const T* left = a + row * t.a.pitch + column;
+    const T* right = b + row * t.b.pitch + column;
+    T* to = y + row * t.y.pitch + column;
     over_lanes(n, [&](std::int64_t i, auto lanes) {
       const Vec sum = read_a(lanes.load(left + i), i, lanes) + op.scale * read_b(lanes.load(right + i), i, lanes);
       lanes.store(to + i, activate<kBy>(sum));
+    });
+  });
+}
+
+template <class T>
+void backward_as(const ops::Add& op, const ops::Add::Backward& t) {
+  constexpr auto kNone = ops::Activation::none;
+  const T* y = op.activation == kNone ? nullptr : t.y.as<T>();
+  const T* dy = t.dy.as<T>();
+  // What is already in its place is not written again.
+  const bool in_place = op.activation == kNone;
+  T* da = t.da && !(in_place && t.da.data == t.dy.data) ? t.da.as<T>() : nullptr;
+  T* db = t.db && !(in_place && t.db.data == t.dy.data && op.scale == 1) ? t.db.as<T>() : nullptr;
+  if (da == nullptr && db == nullptr) return;
+  const bool dense = t.dy.dense() && (y == nullptr || t.y.dense()) && (da == nullptr || t.da.dense()) &&
+                     (db == nullptr || t.db.dense());
+  with_activation(op.activation, [&](auto by) {
+    for_each_run(t.dy.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+      const T* from = dy + row * t.dy.pitch + column;
+      const T* output = y == nullptr ? nullptr : y + row * t.y.pitch + column;
+      T* to_a = da == nullptr ? nullptr : da + row * t.da.pitch + column;
+      T* to_b = db == nullptr ? nullptr : db + row * t.db.pitch + column;
+      over_lanes(n, [&](std::int64_t i, auto lanes) {
+        Vec gradient = lanes.load(from + i);
+        if constexpr (by() != kNone) gradient = masked<by()>(gradient, lanes.load(output + i));
+        if (to_a != nullptr) lanes.store(to_a + i, gradient);
+        if (to_b != nullptr) lanes.store(to_b + i, op.scale * gradient);
+      });
     });
   });
 }
@@ -68,42 +96,23 @@ void HostBackend::forward(const ops::Add& op, const ops::Add::Forward& t) {
   float* scales = scratch(Scratch::partial_sums, 2 * channels);
   const Normaliser of_a = normaliser(t.of_a, scales), of_b = normaliser(t.of_b, scales + channels);
   const bool one_row = t.a.dense() && t.b.dense() && t.y.dense() && !of_a && !of_b;
-  with_activation(op.activation, [&](auto by) {
-    with_reading(of_a, [&](const auto& read_a) {
-      with_reading(of_b, [&](const auto& read_b) { add<by()>(op, t, one_row, read_a, read_b); });
+  with_element(t.y.dtype, [&](auto element) {
+    with_activation(op.activation, [&](auto by) {
+      with_reading(of_a, [&](const auto& read_a) {
+        with_reading(of_b, [&](const auto& read_b) {
+          add<typename decltype(element)::Type, by()>(op, t, one_row, read_a, read_b);
+        });
+      });
     });
   });
 }
 
 void HostBackend::backward(const ops::Add& op, const ops::Add::Backward& t) {
-  constexpr auto kNone = ops::Activation::none;
   EXPECT(!t.da || t.da.shape == t.dy.shape);
   EXPECT(!t.db || t.db.shape == t.dy.shape);
-  EXPECT(op.activation == kNone || t.y.shape == t.dy.shape);
+  EXPECT(op.activation == ops::Activation::none || t.y.shape == t.dy.shape);
   EXPECT(op.scale == 1 || !t.da || t.da.data != t.db.data);
-  const float* y = op.activation == kNone ? nullptr : t.y.f32();
-  const float* dy = t.dy.f32();
-  // What is already in its place is not written again.
-  const bool in_place = op.activation == kNone;
-  float* da = t.da && !(in_place && t.da.data == t.dy.data) ? t.da.f32() : nullptr;
-  float* db = t.db && !(in_place && t.db.data == t.dy.data && op.scale == 1) ? t.db.f32() : nullptr;
-  if (da == nullptr && db == nullptr) return;
-  const bool dense = t.dy.dense() && (y == nullptr || t.y.dense()) && (da == nullptr || t.da.dense()) &&
-                     (db == nullptr || t.db.dense());
-  with_activation(op.activation, [&](auto by) {
-    for_each_run(t.dy.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
-      const float* from = dy + row * t.dy.pitch + column;
-      const float* output = y == nullptr ? nullptr : y + row * t.y.pitch + column;
-      float* to_a = da == nullptr ? nullptr : da + row * t.da.pitch + column;
-      float* to_b = db == nullptr ? nullptr : db + row * t.db.pitch + column;
-      over_lanes(n, [&](std::int64_t i, auto lanes) {
-        Vec gradient = lanes.load(from + i);
-        if constexpr (by() != kNone) gradient = masked<by()>(gradient, lanes.load(output + i));
-        if (to_a != nullptr) lanes.store(to_a + i, gradient);
-        if (to_b != nullptr) lanes.store(to_b + i, op.scale * gradient);
-      });
-    });
-  });
+  with_element(t.dy.dtype, [&](auto element) { backward_as<typename decltype(element)::Type>(op, t); });
 }
 
 }  // namespace brigade::host

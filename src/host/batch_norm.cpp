@@ -91,11 +91,12 @@ void fill_normalisation(const ops::BatchNorm& op, const Split& split, const floa
   });
 }
 
+template <class T>
 void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView x, TensorView y,
                    const Coefficients& by) {
   const std::int64_t x_pitch = split.pitch(x.pitch), y_pitch = split.pitch(y.pitch);
-  const float* from = x.f32();
-  float* to = y.f32();
+  const T* from = x.as<T>();
+  T* to = y.as<T>();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
     with_activation(op.activation, [&](auto activation) {
@@ -119,9 +120,9 @@ void fill_gradient(const ops::BatchNorm& op, const Split& split, const ops::Batc
   });
 }
 
-template <ops::Activation kBy>
-void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::int64_t dy_pitch, float* dx,
-                   std::int64_t dx_pitch, const Part& part, const Coefficients& by) {
+template <ops::Activation kBy, class T>
+void gradient_part(const T* x, std::int64_t x_pitch, const T* dy, std::int64_t dy_pitch, T* dx, std::int64_t dx_pitch,
+                   const Part& part, const Coefficients& by) {
   const auto do_rows = [&](std::int64_t first, auto rows) {
     over_lanes(part.width, [&](std::int64_t c, auto lanes) {
       const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
@@ -138,11 +139,11 @@ void gradient_part(const float* x, std::int64_t x_pitch, const float* dy, std::i
   if (r < part.rows) do_rows(r, part.rows - r);
 }
 
-template <ops::Activation kBy>
+template <class T, ops::Activation kBy>
 void sum_gradients(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, const Split& split,
                    const GradientSumsTable& sums, const Normaliser& by) {
   const std::int64_t x_pitch = split.pitch(t.x.pitch), dy_pitch = split.pitch(t.dy.pitch);
-  const float *x = t.x.f32(), *dy = t.dy.f32();
+  const T *x = t.x.as<T>(), *dy = t.dy.as<T>();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
     add_gradients<kBy>([&](std::int64_t r) { return x + (part.first + r) * x_pitch; },
@@ -154,12 +155,12 @@ void sum_gradients(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t, 
       op.epsilon, t.dgamma.f32(), t.dbeta.f32());
 }
 
-template <ops::Activation kBy>
+template <class T, ops::Activation kBy>
 void input_gradient(const ops::BatchNorm::Backward& t, const Split& split, const Coefficients& by) {
   const std::int64_t x_pitch = split.pitch(t.x.pitch), dy_pitch = split.pitch(t.dy.pitch);
   const std::int64_t dx_pitch = split.pitch(t.dx.pitch);
-  const float *x = t.x.f32(), *dy = t.dy.f32();
-  float* dx = t.dx.f32();
+  const T *x = t.x.as<T>(), *dy = t.dy.as<T>();
+  T* dx = t.dx.as<T>();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
     gradient_part<kBy>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch,
@@ -175,11 +176,13 @@ void HostBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forwar
   const std::int64_t pitch = split.pitch(t.x.pitch);
   const MomentsTable moments(scratch(Scratch::partial_sums, MomentsTable::size(split.parts(), split.width)),
                              split.width);
-  const float* x = t.x.f32();
-  for_each_part(split.parts(), [&](std::int64_t i) {
-    const Part part = split.part(i);
-    const float* first = x + part.first * pitch;
-    measure([&](std::int64_t r) { return first + r * pitch; }, part.rows, part.width, moments.part(i));
+  with_element(t.x.dtype, [&](auto element) {
+    const auto* x = t.x.as<typename decltype(element)::Type>();
+    for_each_part(split.parts(), [&](std::int64_t i) {
+      const Part part = split.part(i);
+      const auto* first = x + part.first * pitch;
+      measure([&](std::int64_t r) { return first + r * pitch; }, part.rows, part.width, moments.part(i));
+    });
   });
   const auto part_of = [&](std::int64_t i) { return MomentsPart{split.part(i).rows, split.part(i).width}; };
   combine_moments(moments, split.parts(), part_of, split.channels, t.x.shape.size() / split.channels, t.mean.f32(),
@@ -192,7 +195,8 @@ void HostBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inferenc
   const Split split(t.x.shape, t.x.dense() && t.y.dense());
   const Coefficients by = coefficients_at(scratch(Scratch::partial_sums, 5 * split.width), split.width);
   fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
-  normalise_all(op, split, t.x, t.y, by);
+  with_element(t.x.dtype,
+               [&](auto element) { normalise_all<typename decltype(element)::Type>(op, split, t.x, t.y, by); });
 }
 
 void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backward& t) {
@@ -201,12 +205,16 @@ void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backw
   float* memory = scratch(Scratch::partial_sums, 5 * split.width + GradientSumsTable::size(split.parts(), split.width));
   const Coefficients by = coefficients_at(memory, split.width);
   fill_normalisation(op, split, t.gamma.f32(), t.beta.f32(), t.mean.f32(), t.variance.f32(), by);
-  with_activation(op.activation, [&](auto activation) {
-    if (t.sums == ops::BatchNorm::Sums::computed)
-      sum_gradients<activation()>(op, t, split, {memory + 5 * split.width, split.width}, {by.mean, by.scale, by.beta});
-    if (!t.dx) return;
-    fill_gradient(op, split, t, by);
-    input_gradient<activation()>(t, split, by);
+  with_element(t.x.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    with_activation(op.activation, [&](auto activation) {
+      if (t.sums == ops::BatchNorm::Sums::computed)
+        sum_gradients<T, activation()>(op, t, split, {memory + 5 * split.width, split.width},
+                                       {by.mean, by.scale, by.beta});
+      if (!t.dx) return;
+      fill_gradient(op, split, t, by);
+      input_gradient<T, activation()>(t, split, by);
+    });
   });
 }
 

@@ -11,19 +11,20 @@ namespace {
 constexpr int kVectors = 4;                   // columns of a stripe, in registers: their sums stay there
 constexpr std::int64_t kSliceFloats = 32768;  // 128 KiB of dy
 
+template <class T>
 struct Rows {
-  const float* y;  // read only with an activation
+  const T* y;  // read only with an activation
   std::int64_t y_pitch;
-  float* dy;
+  T* dy;
   std::int64_t dy_pitch;
   std::int64_t first, last;
 };
 
-template <int kWidth, ops::Activation kBy, class Lanes>
-void mask_and_sum_stripe(const Rows& rows, std::int64_t column, Lanes lanes, float* sums) {
+template <int kWidth, ops::Activation kBy, class T, class Lanes>
+void mask_and_sum_stripe(const Rows<T>& rows, std::int64_t column, Lanes lanes, float* sums) {
   Vec sum[kWidth] = {};
   for (std::int64_t r = rows.first; r < rows.last; ++r) {
-    float* dy = rows.dy + r * rows.dy_pitch + column;
+    T* dy = rows.dy + r * rows.dy_pitch + column;
 #pragma GCC unroll 4
     for (int j = 0; j < kWidth; ++j) {
       Vec gradient = lanes.load(dy + j * kLanes);
@@ -56,20 +57,23 @@ void mask_and_sum(HostBackend& backend, ops::Activation activation, const ConstT
   const std::int64_t slice_rows = std::max<std::int64_t>(1, kSliceFloats / columns);
   const std::int64_t slices = (n_rows + slice_rows - 1) / slice_rows;
   float* partial = backend.scratch(Scratch::partial_sums, std::max<std::int64_t>(1, slices) * columns);
-  for_each_part(slices, [&](std::int64_t slice) {
-    const Rows rows{mask ? y.f32() : nullptr,
-                    y.pitch,
-                    dy.f32(),
-                    dy.pitch,
-                    slice * slice_rows,
-                    std::min(n_rows, (slice + 1) * slice_rows)};
-    float* sums = partial + slice * columns;
-    with_activation(activation, [&](auto by) {
-      std::int64_t c = 0;
-      for (; c + kVectors * kLanes <= columns; c += kVectors * kLanes)
-        mask_and_sum_stripe<kVectors, by()>(rows, c, Whole{}, sums);
-      for (; c + kLanes <= columns; c += kLanes) mask_and_sum_stripe<1, by()>(rows, c, Whole{}, sums);
-      if (c < columns) mask_and_sum_stripe<1, by()>(rows, c, First{static_cast<int>(columns - c)}, sums);
+  with_element(dy.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    for_each_part(slices, [&](std::int64_t slice) {
+      const Rows<T> rows{mask ? y.as<T>() : nullptr,
+                         y.pitch,
+                         dy.as<T>(),
+                         dy.pitch,
+                         slice * slice_rows,
+                         std::min(n_rows, (slice + 1) * slice_rows)};
+      float* sums = partial + slice * columns;
+      with_activation(activation, [&](auto by) {
+        std::int64_t c = 0;
+        for (; c + kVectors * kLanes <= columns; c += kVectors * kLanes)
+          mask_and_sum_stripe<kVectors, by()>(rows, c, Whole{}, sums);
+        for (; c + kLanes <= columns; c += kLanes) mask_and_sum_stripe<1, by()>(rows, c, Whole{}, sums);
+        if (c < columns) mask_and_sum_stripe<1, by()>(rows, c, First{static_cast<int>(columns - c)}, sums);
+      });
     });
   });
   if (!dbias) return;

@@ -17,11 +17,11 @@ constexpr int kMaxRows = 16;
 
 }  // namespace
 
-PixelCursor::PixelCursor(const Images<float>& out, std::int64_t images, bool images_innermost, std::int64_t pixel)
-    : images_(images), height_(out.height), width_(out.width), images_innermost_(images_innermost) {
+PixelCursor::PixelCursor(const Product& product, bool images_innermost, std::int64_t pixel)
+    : images_(product.images), height_(product.height()), width_(product.width()), images_innermost_(images_innermost) {
   if (images_innermost) {
-    n = pixel % images;
-    pixel /= images;
+    n = pixel % images_;
+    pixel /= images_;
   } else {
     n = pixel / (height_ * width_);
     pixel %= height_ * width_;
@@ -49,7 +49,7 @@ void PixelCursor::advance(std::int64_t pixels) {
 
 ProductPlan::ProductPlan(const Product& p, const float* zero_row) : product(p), zeros(zero_row) {
   tile_rows = host::tile_rows(Panels(p.columns).max_vectors());
-  images_innermost = !p.padded && p.images > 1 && p.out.height * p.out.width <= kSmallMap;
+  images_innermost = !p.padded && p.images > 1 && p.height() * p.width() <= kSmallMap;
   low_y = low_x = 0;
   high_y = p.in.height;
   high_x = p.in.width;
@@ -79,13 +79,22 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
     offsets_[static_cast<std::size_t>(t)] = tap.y * p.in.row + tap.x * p.in.pixel;
   }
 
-  PixelCursor cursor(p.out, p.images, plan.images_innermost, first_pixel);
+  PixelCursor cursor(p, plan.images_innermost, first_pixel);
   const std::int64_t in_step = plan.images_innermost ? p.in.image : p.stride_x * p.in.pixel;
   const std::int64_t out_step = plan.images_innermost ? p.out.image : p.out.pixel;
+  const std::int64_t narrow_step = plan.images_innermost ? p.narrow_out.image : p.narrow_out.pixel;
+  const bool narrow = p.narrow_out.data != nullptr;
+  const std::int64_t sums_pitch = Panels(p.columns).padded_columns();
+  if (narrow) {
+    reserve(narrow_out_, static_cast<std::int64_t>(tiles_) * tile_rows_);
+    reserve(narrow_dummy_, sums_pitch);
+    reserve(sums_, tiles_ * tile_rows_ * sums_pitch);
+  }
   const std::int64_t x_step = plan.images_innermost ? 0 : p.stride_x;
   for (int tile = 0; tile < tiles_; ++tile) {
     const float** origins = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
     float** out = out_.data() + static_cast<std::int64_t>(tile) * tile_rows_;
+    Bf16** narrow_out = narrow_out_.data() + static_cast<std::int64_t>(tile) * tile_rows_;
     std::int64_t y[kMaxRows], x[kMaxRows];
     bool interior = true;
     const auto here = static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels - tile * tile_rows_));
@@ -94,9 +103,12 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
       const std::int64_t in_y = cursor.y * p.stride_y, in_x = cursor.x * p.stride_x;
       const float* from = p.in.data + cursor.n * p.in.image + in_y * p.in.row + in_x * p.in.pixel;
       float* to = p.out.data + cursor.n * p.out.image + cursor.y * p.out.row + cursor.x * p.out.pixel;
+      Bf16* narrow_to = p.narrow_out.data + cursor.n * p.narrow_out.image + cursor.y * p.narrow_out.row +
+                        cursor.x * p.narrow_out.pixel;
       for (int r = 0; r < run; ++r) {
         origins[i + r] = from + r * in_step;
-        out[i + r] = to + r * out_step;
+        if (narrow) narrow_out[i + r] = narrow_to + r * narrow_step;
+        out[i + r] = narrow ? sums_.data() + (tile * tile_rows_ + i + r) * sums_pitch : to + r * out_step;
         y[i + r] = in_y;
         x[i + r] = in_x + r * x_step;
       }
@@ -108,6 +120,7 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
     for (int i = here; i < tile_rows_; ++i) {  // rows beyond the last pixel compute row 0 again and write it nowhere
       y[i] = y[0], x[i] = x[0], origins[i] = origins[0];
       out[i] = dummy_.data();
+      if (narrow) narrow_out[i] = narrow_dummy_.data();
     }
     if (p.padded || interior)
       tile_[static_cast<std::size_t>(tile)] = {RowKind::by_offset, all_taps_};
@@ -141,7 +154,7 @@ void BlockTables::add_pointers(const ProductPlan& plan, int tile, const std::int
   tile_[static_cast<std::size_t>(tile)] = {RowKind::by_pointer, n_taps};
 }
 
-void BlockTables::normalise(const Normaliser& by, std::int64_t first, std::int64_t channels) {
+void BlockTables::normalise(Factors factors, const Normaliser& by, std::int64_t first, std::int64_t channels) {
   // An odd number of cache lines a row, or the rows of a tile could fall into the same few sets.
   const std::int64_t pitch = (((channels + 15) / 16) | 1) * 16;
   const auto bytes = static_cast<std::size_t>(tiles_ * tile_rows_ * pitch) * sizeof(float);
@@ -152,8 +165,12 @@ void BlockTables::normalise(const Normaliser& by, std::int64_t first, std::int64
   auto* to = normalised_x_.as<float>();
   reserve(normalised_rows_, static_cast<std::int64_t>(tiles_) * tile_rows_);
   with_activation(by.activation, [&](auto activation) {
-    normalise_rows<activation()>([&](std::int64_t r) { return rows_[static_cast<std::size_t>(r)] + first; }, pixels_,
-                                 channels, by.from(first), to, pitch);
+    const auto row = [&](std::int64_t r) { return rows_[static_cast<std::size_t>(r)] + first; };
+    if (factors == Factors::floats)
+      normalise_rows<activation()>(row, pixels_, channels, by.from(first), to, pitch);
+    else
+      normalise_rows<activation()>([&](std::int64_t r) { return reinterpret_cast<const Bf16*>(row(r)); }, pixels_,
+                                   2 * channels, by.from(2 * first), reinterpret_cast<Bf16*>(to), 2 * pitch);
   });
   for (std::int64_t r = 0; r < tiles_ * tile_rows_; ++r)
     normalised_rows_[static_cast<std::size_t>(r)] = to + (r < pixels_ ? r : r / tile_rows_ * tile_rows_) * pitch;

@@ -14,7 +14,7 @@ namespace brigade::host {
 // Numbers a product's output pixels: [n][y][x], or [y][x][n].
 class PixelCursor {
  public:
-  PixelCursor(const Images<float>& out, std::int64_t images, bool images_innermost, std::int64_t pixel);
+  PixelCursor(const Product& product, bool images_innermost, std::int64_t pixel);
   // Pixels from here on that lie at a constant distance: the rest of a row, or the rest of the images.
   std::int64_t run() const;
   // By no more than run().
@@ -44,8 +44,9 @@ class BlockTables {
   void fill(const ProductPlan& plan, std::int64_t first_pixel, std::int64_t pixels);
 
   // From here on A's rows are the normalised channels [first, first + channels) of the pixels, in memory of the block:
-  // column 0 is the first of these. For a product of one tap that never leaves the image.
-  void normalise(const Normaliser& by, std::int64_t first, std::int64_t channels);
+  // column 0 is the first of these (channels are counted in pairs if the factors are). For a product of one tap that
+  // never leaves the image.
+  void normalise(Factors factors, const Normaliser& by, std::int64_t first, std::int64_t channels);
 
   int tiles() const { return tiles_; }
   // Sets A's rows for the taps in [first_tap, last_tap), and C's rows of a tile. False if no tap is left of these.
@@ -55,6 +56,8 @@ class BlockTables {
   const float* origin(int tile) const {
     return rows_[static_cast<std::size_t>(tile) * static_cast<std::size_t>(all_taps_ * tile_rows_)];
   }
+  // Where a product that stores bf16 does so; the rows of select() are then sums of the block's own.
+  Bf16* const* narrow_out(int tile) const { return narrow_out_.data() + static_cast<std::int64_t>(tile) * tile_rows_; }
   // The rows of a tile that are pixels; those beyond the last pixel write into a dummy row.
   int rows(int tile) const {
     return static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels_ - static_cast<std::int64_t>(tile) * tile_rows_));
@@ -79,6 +82,9 @@ class BlockTables {
   bool normalised_ = false;
   Buffer normalised_x_;                        // [pixel][channels and a gap]
   std::vector<const float*> normalised_rows_;  // [tile][row]
+  std::vector<Bf16*> narrow_out_;              // [tile][row], if the output is bf16
+  std::vector<Bf16> narrow_dummy_;             // [columns]
+  std::vector<float> sums_;                    // [tile][row][columns]
 };
 
 }  // namespace brigade::host

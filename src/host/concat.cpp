@@ -9,7 +9,8 @@
 namespace brigade::host {
 namespace {
 
-void copy(const Shape& shape, const float* from, std::int64_t from_pitch, float* to, std::int64_t to_pitch) {
+template <class T>
+void copy(const Shape& shape, const T* from, std::int64_t from_pitch, T* to, std::int64_t to_pitch) {
   if (from == to && from_pitch == to_pitch) return;
   const bool dense = from_pitch == shape.back() && to_pitch == shape.back();
   for_each_run(shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
@@ -17,26 +18,36 @@ void copy(const Shape& shape, const float* from, std::int64_t from_pitch, float*
   });
 }
 
+template <class T>
+void forward_as(const ops::Concat::Forward& t) {
+  T* slice = t.y.as<T>();
+  for (const ConstTensorView& x : t.x) {
+    EXPECT(x.shape.size() / x.shape.back() == t.y.shape.size() / t.y.shape.back());
+    copy(x.shape, x.as<T>(), x.pitch, slice, t.y.pitch);
+    slice += x.shape.back();
+  }
+  EXPECT(slice == t.y.as<T>() + t.y.shape.back());
+}
+
+template <class T>
+void backward_as(const ops::Concat::Backward& t) {
+  const T* slice = t.dy.as<T>();
+  for (const TensorView& dx : t.dx) {
+    EXPECT(dx.shape.size() / dx.shape.back() == t.dy.shape.size() / t.dy.shape.back());
+    if (dx) copy(dx.shape, slice, t.dy.pitch, dx.as<T>(), dx.pitch);
+    slice += dx.shape.back();
+  }
+  EXPECT(slice == t.dy.as<T>() + t.dy.shape.back());
+}
+
 }  // namespace
 
 void HostBackend::forward(const ops::Concat&, const ops::Concat::Forward& t) {
-  float* slice = t.y.f32();
-  for (const ConstTensorView& x : t.x) {
-    EXPECT(x.shape.size() / x.shape.back() == t.y.shape.size() / t.y.shape.back());
-    copy(x.shape, x.f32(), x.pitch, slice, t.y.pitch);
-    slice += x.shape.back();
-  }
-  EXPECT(slice == t.y.f32() + t.y.shape.back());
+  with_element(t.y.dtype, [&](auto element) { forward_as<typename decltype(element)::Type>(t); });
 }
 
 void HostBackend::backward(const ops::Concat&, const ops::Concat::Backward& t) {
-  const float* slice = t.dy.f32();
-  for (const TensorView& dx : t.dx) {
-    EXPECT(dx.shape.size() / dx.shape.back() == t.dy.shape.size() / t.dy.shape.back());
-    if (dx) copy(dx.shape, slice, t.dy.pitch, dx.f32(), dx.pitch);
-    slice += dx.shape.back();
-  }
-  EXPECT(slice == t.dy.f32() + t.dy.shape.back());
+  with_element(t.dy.dtype, [&](auto element) { backward_as<typename decltype(element)::Type>(t); });
 }
 
 }  // namespace brigade::host

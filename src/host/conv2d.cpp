@@ -6,17 +6,24 @@
 //                    same taps, which step through dy one pixel at a time
 //   gradient by w    weight_gradient.hpp
 //
+// In bf16 the sums run over pairs of channels (pairs.hpp). x and dy are read where they lie, if every pixel begins at a
+// whole pair and ends with one; else, and for first layers, a copy has a zero for the partner. Weights are rounded as
+// they are packed.
+//
 // First layers (up to kFewChannels input channels) would run inner loops of 1 to 4 steps. Their input is copied with
 // its padding, and then the taps of a kernel row, contiguous in memory together with their channels, are one tap of
 // kernel_w * in_channels channels; the weights [kh][kw][cin][cout] already lie so.
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "bias.hpp"
 #include "conv_product.hpp"
 #include "host_backend.hpp"
+#include "lanes.hpp"
 #include "parallel.hpp"
 #include "weight_gradient.hpp"
+#include "widened.hpp"
 
 namespace brigade::host {
 namespace {
@@ -26,54 +33,76 @@ constexpr std::int64_t kFewChannels = 4;
 bool rows_as_taps(const ops::Conv2d& conv) { return conv.in_channels <= kFewChannels && conv.kernel_w > 1; }
 
 // What a forward sum reads: an input, and the taps that walk over it.
+template <class T>
 struct Reading {
-  Images<const float> in;
+  Images<const T> in;
   std::span<const Tap> taps;
   std::int64_t channels = 0;
   bool padded = false;
+  Normaliser normaliser = {};  // still to be applied to what is read
 };
 
-Images<const float> pad(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x) {
-  const auto in = Images<const float>::of(x);
-  const std::int64_t images = x.shape[0], channels = conv.in_channels;
+// x with its padding; a pixel has `channels` channels there, those that x lacks being zeros.
+template <class T>
+Images<const T> pad(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x, std::int64_t channels) {
+  const auto in = Images<const T>::of(x);
+  const std::int64_t images = x.shape[0], own = conv.in_channels;
   const std::int64_t left = conv.pad_left * channels, middle = in.width * channels, right = conv.pad_right * channels;
-  Images<const float> out;
+  Images<const T> out;
   out.height = conv.pad_top + in.height + conv.pad_bottom;
   out.width = conv.pad_left + in.width + conv.pad_right;
   out.pixel = channels;
   out.row = left + middle + right;
   out.image = out.height * out.row;
-  float* data = backend.scratch(Scratch::packed_input, images * out.image);
+  T* data = backend.scratch<T>(Scratch::packed_input, images * out.image);
   out.data = data;
   for_each_part(images * out.height, [&](std::int64_t part) {
     const std::int64_t n = part / out.height, y = part % out.height - conv.pad_top;
-    float* to = data + part * out.row;
+    T* to = data + part * out.row;
     if (y < 0 || y >= in.height) {
-      std::fill_n(to, out.row, 0.0F);
+      std::fill_n(to, out.row, T(0.0F));
       return;
     }
-    const float* from = in.data + n * in.image + y * in.row;
-    std::fill_n(to, left, 0.0F);
-    if (in.pixel == channels)
+    const T* from = in.data + n * in.image + y * in.row;
+    std::fill_n(to, left, T(0.0F));
+    if (in.pixel == channels && own == channels)
       std::copy_n(from, middle, to + left);
     else
-      for (std::int64_t i = 0; i < in.width; ++i) std::copy_n(from + i * in.pixel, channels, to + left + i * channels);
-    std::fill_n(to + left + middle, right, 0.0F);
+      for (std::int64_t i = 0; i < in.width; ++i) {
+        T* pixel = std::copy_n(from + i * in.pixel, own, to + left + i * channels);
+        std::fill_n(pixel, channels - own, T(0.0F));
+      }
+    std::fill_n(to + left + middle, right, T(0.0F));
   });
   return out;
 }
 
-Reading reading_of(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x) {
+template <class T>
+Reading<T> reading_of(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x, std::int64_t channels,
+                      const Normaliser& of_x) {
   thread_local std::vector<Tap> taps;  // kept, so that a step allocates nothing
   taps.clear();
   if (rows_as_taps(conv)) {
     for (int ky = 0; ky < conv.kernel_h; ++ky) taps.push_back({ky, 0});
-    return {pad(backend, conv, x), taps, conv.kernel_w * conv.in_channels, true};
+    return {pad<T>(backend, conv, x, channels), taps, conv.kernel_w * channels, true};  // no 1 x 1 kernel
   }
   for (int ky = 0; ky < conv.kernel_h; ++ky)
     for (int kx = 0; kx < conv.kernel_w; ++kx) taps.push_back({ky - conv.pad_top, kx - conv.pad_left});
   const bool inside = taps.size() == 1 && conv.pad_top == 0 && conv.pad_left == 0;
-  return {Images<const float>::of(x), taps, conv.in_channels, inside};
+  return {Images<const T>::of(x), taps, conv.in_channels, inside, of_x};
+}
+
+// What a product in bf16 reads: as above, but counted in pairs.
+Reading<float> pairs_of(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x,
+                        const Normaliser& of_x) {
+  if (!rows_as_taps(conv)) {
+    const Reading<Bf16> reading = reading_of<Bf16>(backend, conv, x, conv.in_channels, of_x);
+    const bool in_place = whole_pairs(reading.in, conv.in_channels);  // a copy is normalised on the way
+    return {in_pairs(backend, reading.in, x.shape, of_x), reading.taps, pairs(conv.in_channels), reading.padded,
+            in_place ? of_x : Normaliser{}};
+  }
+  const Reading<Bf16> reading = reading_of<Bf16>(backend, conv, x, 2 * pairs(conv.in_channels), {});
+  return {halved(reading.in), reading.taps, reading.channels / 2, true};
 }
 
 Normaliser input_normaliser(HostBackend& backend, const ops::Conv2d& conv, const ops::Normalisation& of_x) {
@@ -103,16 +132,24 @@ void fill_gradient_taps(const ops::Conv2d& conv, int remainder_y, int remainder_
   }
 }
 
+template <class T>
 void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
   thread_local GradientTaps taps;
-  const auto dx = Images<float>::of(a.dx);
+  const auto dx = Images<T>::of(a.dx);
+  const Factors factors = std::is_same_v<T, Bf16> ? Factors::bf16_pairs : Factors::floats;
+  const std::int64_t channels = factors == Factors::floats ? conv.out_channels : pairs(conv.out_channels);
+  Images<const float> in;
+  if constexpr (std::is_same_v<T, Bf16>)
+    in = in_pairs(backend, Images<const Bf16>::of(ConstTensorView(a.dy)), a.dy.shape);
+  else
+    in = Images<const float>::of(ConstTensorView(a.dy));
   for (int ry = 0; ry < std::min<std::int64_t>(conv.stride_h, dx.height); ++ry)
     for (int rx = 0; rx < std::min<std::int64_t>(conv.stride_w, dx.width); ++rx) {
       fill_gradient_taps(conv, ry, rx, taps);
       const auto n_taps = static_cast<std::int64_t>(taps.taps.size());
-      float* packed =
-          backend.scratch(Scratch::packed_weights, Weights::packed_size(n_taps, conv.out_channels, conv.in_channels));
-      Images<float> out = dx;
+      auto* packed = backend.scratch<float>(
+          Scratch::packed_weights, halves_of(factors) * Weights::packed_size(n_taps, channels, conv.in_channels));
+      Images<T> out = dx;
       out.data += ry * dx.row + rx * dx.pixel;
       out.height = (dx.height - ry + conv.stride_h - 1) / conv.stride_h;
       out.width = (dx.width - rx + conv.stride_w - 1) / conv.stride_w;
@@ -120,16 +157,35 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
       out.pixel *= conv.stride_w;
       const bool inside = conv.kernel_h == 1 && conv.kernel_w == 1 && conv.stride_h == 1 && conv.stride_w == 1 &&
                           conv.pad_top == 0 && conv.pad_left == 0 && conv.pad_bottom == 0 && conv.pad_right == 0;
-      multiply(backend,
-               {.in = Images<const float>::of(ConstTensorView(a.dy)),
-                .out = out,
-                .images = a.dx.shape[0],
-                .taps = taps.taps,
-                .padded = inside,
-                .channels = conv.out_channels,
-                .columns = conv.in_channels,
-                .weights = pack_transposed(a.w.f32(), taps.places, conv.out_channels, conv.in_channels, packed)});
+      const auto pack = factors == Factors::floats ? pack_transposed : pack_pairs_transposed;
+      Product product{.factors = factors,
+                      .in = in,
+                      .images = a.dx.shape[0],
+                      .taps = taps.taps,
+                      .padded = inside,
+                      .channels = channels,
+                      .columns = conv.in_channels,
+                      .weights = pack(a.w.f32(), taps.places, conv.out_channels, conv.in_channels, packed)};
+      product.set_out(out);
+      multiply(backend, product);
     }
+}
+
+// In bf16, of floats made for it: two passes over memory and the rate of f32.
+void weight_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
+  const Reading<float> reading = reading_of<float>(backend, conv, widened(backend, a.x, Scratch::wide_x),
+                                                   conv.in_channels, input_normaliser(backend, conv, a.of_x));
+  add_up(backend, {.x = reading.in,
+                   .dy = Images<const float>::of(widened(backend, a.dy, Scratch::wide_dy)),
+                   .images = a.x.shape[0],
+                   .stride_y = conv.stride_h,
+                   .stride_x = conv.stride_w,
+                   .taps = reading.taps,
+                   .channels = reading.channels,
+                   .columns = conv.out_channels,
+                   .mix_taps = rows_as_taps(conv),
+                   .of_x = reading.normaliser,
+                   .dw = a.dw.f32()});
 }
 
 }  // namespace
@@ -138,47 +194,49 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   EXPECT(a.y.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.mean || (a.variance && conv.activation == ops::Activation::none && a.y.shape.size() > 0));
-  const Reading reading = reading_of(*this, conv, a.x);
-  const auto out = Images<float>::of(a.y);
-  multiply(*this, {.in = reading.in,
-                   .out = out,
-                   .images = a.x.shape[0],
-                   .stride_y = conv.stride_h,
-                   .stride_x = conv.stride_w,
-                   .taps = reading.taps,
-                   .padded = reading.padded,
-                   .channels = reading.channels,
-                   .columns = conv.out_channels,
-                   .weights = pack_if_needed(a.w.f32(), static_cast<std::int64_t>(reading.taps.size()),
-                                             reading.channels, conv.out_channels, a.y.shape.size() / conv.out_channels,
-                                             [&](std::int64_t n) { return scratch(Scratch::packed_weights, n); }),
-                   .bias = pad_bias(*this, a.bias),
-                   .activation = conv.activation,
-                   .of_in = input_normaliser(*this, conv, a.of_x),
-                   .mean = a.mean ? a.mean.f32() : nullptr,
-                   .variance = a.mean ? a.variance.f32() : nullptr});
+  const bool bf16 = a.x.dtype == DType::bf16;
+  const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
+  const Reading<float> reading =
+      bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);
+  const auto n_taps = static_cast<std::int64_t>(reading.taps.size());
+  const auto scratch_floats = [&](std::int64_t n) { return scratch<float>(Scratch::packed_weights, n); };
+  // A pixel of a first layer's taps is a tap when its weights are packed: each ends with a whole pair.
+  const std::int64_t pixels_of_tap = rows_as_taps(conv) ? conv.kernel_w : 1;
+  Product product{
+      .factors = bf16 ? Factors::bf16_pairs : Factors::floats,
+      .in = reading.in,
+      .images = a.x.shape[0],
+      .stride_y = conv.stride_h,
+      .stride_x = conv.stride_w,
+      .taps = reading.taps,
+      .padded = reading.padded,
+      .channels = reading.channels,
+      .columns = conv.out_channels,
+      .weights = bf16 ? pack_pairs(a.w.f32(), n_taps, pixels_of_tap, conv.in_channels, conv.out_channels,
+                                   scratch_floats(kPairHalves *
+                                                  Weights::packed_size(n_taps, reading.channels, conv.out_channels)))
+                      : pack_if_needed(a.w.f32(), n_taps, reading.channels, conv.out_channels,
+                                       a.y.shape.size() / conv.out_channels, scratch_floats),
+      .bias = pad_bias(*this, a.bias),
+      .activation = conv.activation,
+      .of_in = reading.normaliser,
+      .mean = a.mean ? a.mean.f32() : nullptr,
+      .variance = a.mean ? a.variance.f32() : nullptr};
+  if (a.y.dtype == DType::bf16)
+    product.set_out(Images<Bf16>::of(a.y));
+  else
+    product.set_out(Images<float>::of(a.y));
+  multiply(*this, product);
 }
 
 void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
   EXPECT(a.dy.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
   mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
   EXPECT(!a.of_x || conv.normalises_input());
-  if (a.dw) {
-    EXPECT(a.dw.shape == conv.weight_shape() && a.dw.dense());
-    const Reading reading = reading_of(*this, conv, a.x);
-    add_up(*this, {.x = reading.in,
-                   .dy = Images<const float>::of(ConstTensorView(a.dy)),
-                   .images = a.x.shape[0],
-                   .stride_y = conv.stride_h,
-                   .stride_x = conv.stride_w,
-                   .taps = reading.taps,
-                   .channels = reading.channels,
-                   .columns = conv.out_channels,
-                   .mix_taps = rows_as_taps(conv),
-                   .of_x = input_normaliser(*this, conv, a.of_x),
-                   .dw = a.dw.f32()});
-  }
-  if (a.dx) input_gradient(*this, conv, a);
+  EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
+  if (a.dw) weight_gradient(*this, conv, a);
+  if (a.dx)
+    with_element(a.dy.dtype, [&](auto element) { input_gradient<typename decltype(element)::Type>(*this, conv, a); });
 }
 
 }  // namespace brigade::host

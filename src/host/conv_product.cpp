@@ -79,8 +79,8 @@ struct KBlocks {
 
 bool can_stream(const Product& p, const KBlocks& k) {
   const bool one_block = k.taps == static_cast<int>(p.taps.size()) && k.channels == p.channels;
-  const bool aligned =
-      p.columns % kLanes == 0 && p.out.pixel % kLanes == 0 && reinterpret_cast<std::uintptr_t>(p.out.data) % 64 == 0;
+  const bool aligned = p.narrow_out.data == nullptr && p.columns % kLanes == 0 && p.out.pixel % kLanes == 0 &&
+                       reinterpret_cast<std::uintptr_t>(p.out.data) % 64 == 0;
   return one_block && aligned && p.pixels() * p.columns * 4 > kStreamingBytes;
 }
 
@@ -116,15 +116,17 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockMome
   if (pass.last) args.activation = p.activation;
 
   const int vectors = panels.vectors(pass.panel);
-  const TileKernel by_offset = tile_kernel(RowKind::by_offset, tile_rows, vectors);
-  const TileKernel by_pointer = tile_kernel(RowKind::by_pointer, tile_rows, vectors);
+  const TileKernel by_offset = tile_kernel(p.factors, RowKind::by_offset, tile_rows, vectors);
+  const TileKernel by_pointer = tile_kernel(p.factors, RowKind::by_pointer, tile_rows, vectors);
   // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
   // the tile after the next, which begin at its first row's origin and follow one another.
   const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in;
   const bool measure = moments.table && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
-    if (!any && args.accumulate && args.activation == ops::Activation::none && !measure) continue;
+    const bool rounds = p.narrow_out.data != nullptr && pass.last;
+    if (!any && args.accumulate && args.activation == ops::Activation::none && !measure && !rounds) continue;
+    args.narrow_out = rounds ? tables.narrow_out(tile) : nullptr;
     if (measure) {
       args.moments = moments.table.part(moments.first_part + tile / moments.part_tiles, args.first_column);
       args.begins_moments = tile % moments.part_tiles == 0;
@@ -166,7 +168,7 @@ void multiply(HostBackend& backend, const Product& p) {
     int tap = 0;
     do {  // at least once: a sum over no taps is zero, and must be written
       for (std::int64_t channel = 0; channel < p.channels; channel += k.channels) {
-        if (p.of_in) tables.normalise(p.of_in, channel, std::min(k.channels, p.channels - channel));
+        if (p.of_in) tables.normalise(p.factors, p.of_in, channel, std::min(k.channels, p.channels - channel));
         for (std::int64_t panel = group * parts.group_panels; panel < end_panel; ++panel)
           multiply_panel(p, tables, block_moments, plan.tile_rows,
                          {.panel = panel,
@@ -190,6 +192,32 @@ void multiply(HostBackend& backend, const Product& p) {
           return MomentsPart{measured.rows(i), p.columns};
         },
         p.columns, p.pixels(), p.mean, p.variance);
+}
+
+bool whole_pairs(const Images<const Bf16>& x, std::int64_t channels) {
+  return channels % 2 == 0 && x.pixel % 2 == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 4 == 0;
+}
+
+Images<const float> in_pairs(HostBackend& backend, const Images<const Bf16>& x, const Shape& shape,
+                             const Normaliser& of_x) {
+  const std::int64_t channels = shape.back(), pixels = shape.size() / std::max<std::int64_t>(1, channels);
+  if (whole_pairs(x, channels)) return halved(x);
+  const std::int64_t pixel = 2 * pairs(channels);
+  Bf16* copy = backend.scratch<Bf16>(Scratch::packed_input, pixels * pixel);
+  constexpr std::int64_t kPixels = 256;
+  for_each_part(ceil_div(pixels, kPixels), [&](std::int64_t part) {
+    const std::int64_t first = part * kPixels, count = std::min(pixels - first, kPixels);
+    for (std::int64_t p = first; p < first + count; ++p) {
+      Bf16* end = std::copy_n(x.data + p * x.pixel, channels, copy + p * pixel);
+      std::fill_n(end, pixel - channels, Bf16(0.0F));
+    }
+    if (of_x)
+      with_activation(of_x.activation, [&](auto activation) {
+        normalise_rows<activation()>([&](std::int64_t r) { return x.data + (first + r) * x.pixel; }, count, channels,
+                                     of_x, copy + first * pixel, pixel);
+      });
+  });
+  return halved({copy, x.height, x.width, x.height * x.width * pixel, x.width * pixel, pixel});
 }
 
 }  // namespace brigade::host

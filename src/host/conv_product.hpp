@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "host_backend.hpp"
 #include "normalise.hpp"
@@ -27,18 +28,19 @@
 
 namespace brigade::host {
 
-// An activation in memory: [image][row][pixel][channels], distances in floats.
-template <class Float>
+// An activation in memory: [image][row][pixel][channels], distances in elements.
+template <class T>
 struct Images {
-  Float* data = nullptr;
+  T* data = nullptr;
   std::int64_t height = 1, width = 1;
   std::int64_t image = 0, row = 0, pixel = 0;
 
   template <class View>
   static Images of(const View& view) {
     const Shape& s = view.shape;
-    if (s.rank() == 2) return {view.f32(), 1, 1, view.pitch, view.pitch, view.pitch};
-    return {view.f32(), s[1], s[2], s[1] * s[2] * view.pitch, s[2] * view.pitch, view.pitch};
+    T* data = view.template as<std::remove_const_t<T>>();
+    if (s.rank() == 2) return {data, 1, 1, view.pitch, view.pitch, view.pitch};
+    return {data, s[1], s[2], s[1] * s[2] * view.pitch, s[2] * view.pitch, view.pitch};
   }
 };
 
@@ -47,23 +49,43 @@ struct Tap {
 };
 
 struct Product {
-  Images<const float> in;
-  Images<float> out;
+  Factors factors = Factors::floats;
+  Images<const float> in = {};  // its channels, distances included, are counted in pairs if the factors are
+  Images<float> out = {};
+  Images<Bf16> narrow_out = {};  // instead of out, if it has data
   std::int64_t images = 0;
   int stride_y = 1, stride_x = 1;
-  std::span<const Tap> taps;
+  std::span<const Tap> taps = {};
   bool padded = false;  // no tap ever falls outside of the memory of `in`
   std::int64_t channels = 0;
   std::int64_t columns = 0;
-  Weights weights;
+  Weights weights = {};
   const float* bias = nullptr;  // [columns padded to whole registers], or null
   ops::Activation activation = ops::Activation::none;
   Normaliser of_in = {};                       // applied to `in`; only with one tap and `padded`
   float *mean = nullptr, *variance = nullptr;  // [columns], of out, or null; only without an activation
 
-  std::int64_t pixels() const { return images * out.height * out.width; }
+  void set_out(const Images<float>& images_out) { out = images_out; }
+  void set_out(const Images<Bf16>& images_out) { narrow_out = images_out; }
+  // Extents of the output, in pixels.
+  std::int64_t height() const { return narrow_out.data == nullptr ? out.height : narrow_out.height; }
+  std::int64_t width() const { return narrow_out.data == nullptr ? out.width : narrow_out.width; }
+  std::int64_t pixels() const { return images * height() * width(); }
 };
 
 void multiply(HostBackend& backend, const Product& product);
+
+// The same memory, counted in pairs.
+inline Images<const float> halved(const Images<const Bf16>& x) {
+  return {reinterpret_cast<const float*>(x.data), x.height, x.width, x.image / 2, x.row / 2, x.pixel / 2};
+}
+
+// Whether every pixel begins and ends with a whole pair of channels.
+bool whole_pairs(const Images<const Bf16>& x, std::int64_t channels);
+
+// Images of this shape ([N, H, W, C] or [N, C]) counted in pairs of channels: where they lie, if they are whole, else a
+// normalised copy with a zero beside the last channel, in the scratch for packed inputs.
+Images<const float> in_pairs(HostBackend& backend, const Images<const Bf16>& x, const Shape& shape,
+                             const Normaliser& of_x = {});
 
 }  // namespace brigade::host

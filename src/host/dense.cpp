@@ -1,10 +1,14 @@
 // Dense layers on the CPU: convolutions of N images of one pixel, by one tap.
+//
+// In bf16, y and dy may be floats: the logits of a network, which are small.
 #include <array>
 
 #include "bias.hpp"
 #include "conv_product.hpp"
 #include "host_backend.hpp"
+#include "lanes.hpp"
 #include "weight_gradient.hpp"
+#include "widened.hpp"
 
 namespace brigade::host {
 namespace {
@@ -12,48 +16,78 @@ namespace {
 constexpr std::array<Tap, 1> kOneTap{};
 constexpr std::array<std::int32_t, 1> kItsPlace{};
 
+// dy as a tensor of x's type.
+ConstTensorView like(HostBackend& backend, const ConstTensorView& dy, DType type) {
+  if (dy.dtype == type) return dy;
+  const ConstTensorView rounded(backend.scratch<Bf16>(Scratch::rounded_gradient, dy.shape.size()), dy.shape, type);
+  backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = dy, .y = {const_cast<void*>(rounded.data), dy.shape, type}});
+  return rounded;
+}
+
+template <class T>
+void gradients(HostBackend& backend, const ops::Dense& dense, const ops::Dense::Backward& a) {
+  constexpr Factors kFactors = std::is_same_v<T, Bf16> ? Factors::bf16_pairs : Factors::floats;
+  const ConstTensorView dy = like(backend, a.dy, a.x.dtype);
+  if (a.dw)
+    add_up(backend, {.x = Images<const float>::of(widened(backend, a.x, Scratch::wide_x)),
+                     .dy = Images<const float>::of(widened(backend, a.dy, Scratch::wide_dy)),
+                     .images = a.x.shape[0],
+                     .taps = kOneTap,
+                     .channels = dense.in_features,
+                     .columns = dense.out_features,
+                     .dw = a.dw.f32()});
+  if (!a.dx) return;
+  Product product{
+      .factors = kFactors, .images = a.x.shape[0], .taps = kOneTap, .padded = true, .columns = dense.in_features};
+  product.set_out(Images<T>::of(a.dx));
+  product.channels = kFactors == Factors::floats ? dense.out_features : pairs(dense.out_features);
+  auto* packed = backend.scratch<float>(
+      Scratch::packed_weights, halves_of(kFactors) * Weights::packed_size(1, product.channels, dense.in_features));
+  if constexpr (kFactors == Factors::floats) {
+    product.in = Images<const float>::of(dy);
+    product.weights = pack_transposed(a.w.f32(), kItsPlace, dense.out_features, dense.in_features, packed);
+  } else {
+    product.in = in_pairs(backend, Images<const Bf16>::of(dy), dy.shape);
+    product.weights = pack_pairs_transposed(a.w.f32(), kItsPlace, dense.out_features, dense.in_features, packed);
+  }
+  multiply(backend, product);
+}
+
 }  // namespace
 
 void HostBackend::forward(const ops::Dense& dense, const ops::Dense::Forward& a) {
   EXPECT(a.y.shape == dense.output_shape(a.x.shape) && a.w.shape == dense.weight_shape() && a.w.dense());
-  multiply(*this, {.in = Images<const float>::of(a.x),
-                   .out = Images<float>::of(a.y),
-                   .images = a.x.shape[0],
-                   .taps = kOneTap,
-                   .padded = true,
-                   .channels = dense.in_features,
-                   .columns = dense.out_features,
-                   .weights = pack_if_needed(a.w.f32(), 1, dense.in_features, dense.out_features, a.x.shape[0],
-                                             [&](std::int64_t n) { return scratch(Scratch::packed_weights, n); }),
-                   .bias = pad_bias(*this, a.bias),
-                   .activation = dense.activation});
+  const std::int64_t in = dense.in_features, out = dense.out_features;
+  const auto scratch_floats = [&](std::int64_t n) { return scratch<float>(Scratch::packed_weights, n); };
+  Product product{.images = a.x.shape[0],
+                  .taps = kOneTap,
+                  .padded = true,
+                  .columns = out,
+                  .bias = pad_bias(*this, a.bias),
+                  .activation = dense.activation};
+  if (a.x.dtype == DType::bf16) {
+    product.factors = Factors::bf16_pairs;
+    product.in = in_pairs(*this, Images<const Bf16>::of(a.x), a.x.shape);
+    product.channels = pairs(in);
+    product.weights =
+        pack_pairs(a.w.f32(), 1, 1, in, out, scratch_floats(kPairHalves * Weights::packed_size(1, pairs(in), out)));
+  } else {
+    product.in = Images<const float>::of(a.x);
+    product.channels = in;
+    product.weights = pack_if_needed(a.w.f32(), 1, in, out, a.x.shape[0], scratch_floats);
+  }
+  if (a.y.dtype == DType::bf16)
+    product.set_out(Images<Bf16>::of(a.y));
+  else
+    product.set_out(Images<float>::of(a.y));
+  multiply(*this, product);
 }
 
 void HostBackend::backward(const ops::Dense& dense, const ops::Dense::Backward& a) {
   EXPECT(a.dy.shape == dense.output_shape(a.x.shape) && a.w.shape == dense.weight_shape() && a.w.dense());
+  EXPECT(!a.dw || (a.dw.shape == dense.weight_shape() && a.dw.dense()));
   mask_and_sum(*this, dense.activation, a.y, a.dy, a.dbias);
-  const auto dy = Images<const float>::of(ConstTensorView(a.dy));
-  if (a.dw) {
-    EXPECT(a.dw.shape == dense.weight_shape() && a.dw.dense());
-    add_up(*this, {.x = Images<const float>::of(a.x),
-                   .dy = dy,
-                   .images = a.x.shape[0],
-                   .taps = kOneTap,
-                   .channels = dense.in_features,
-                   .columns = dense.out_features,
-                   .dw = a.dw.f32()});
-  }
-  if (a.dx) {
-    float* packed = scratch(Scratch::packed_weights, Weights::packed_size(1, dense.out_features, dense.in_features));
-    multiply(*this, {.in = dy,
-                     .out = Images<float>::of(a.dx),
-                     .images = a.x.shape[0],
-                     .taps = kOneTap,
-                     .padded = true,
-                     .channels = dense.out_features,
-                     .columns = dense.in_features,
-                     .weights = pack_transposed(a.w.f32(), kItsPlace, dense.out_features, dense.in_features, packed)});
-  }
+  with_element(a.x.dtype, [&](auto element) { gradients<typename decltype(element)::Type>(*this, dense, a); });
 }
 
 }  // namespace brigade::host

@@ -14,6 +14,7 @@
 #include "depthwise_rows.hpp"
 #include "host_backend.hpp"
 #include "moments.hpp"
+#include "widened.hpp"
 
 namespace brigade::host {
 namespace {
@@ -85,10 +86,30 @@ void forward_part(const Rows& s, const DepthwiseSplit::Part& part, const Moments
   if (s.streaming) finish_streaming();
 }
 
+// In bf16, of floats made for it: more passes over memory than f32 has.
+void forward_widened(HostBackend& backend, const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& t) {
+  ops::DepthwiseConv2d::Forward wide = t;
+  wide.x = widened(backend, t.x, Scratch::wide_x);
+  wide.y = wide_scratch(backend, t.y.shape, Scratch::wide_result);
+  backend.forward(op, wide);
+  backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = wide.y, .y = t.y});
+}
+
+void gradients_widened(HostBackend& backend, const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& t) {
+  ops::DepthwiseConv2d::Backward wide = t;
+  wide.x = widened(backend, t.x, Scratch::wide_x);
+  wide.dy = wide_scratch(backend, t.dy.shape, Scratch::wide_dy);
+  backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = t.dy, .y = wide.dy});
+  if (t.dx) wide.dx = wide_scratch(backend, t.dx.shape, Scratch::wide_result);
+  depthwise_gradients(backend, op, wide);
+  if (t.dx) backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = wide.dx, .y = t.dx});
+}
+
 }  // namespace
 
 void HostBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& t) {
   EXPECT(t.y.shape == op.output_shape(t.x.shape) && t.w.shape == op.weight_shape() && t.w.dense());
+  if (t.x.dtype == DType::bf16) return forward_widened(*this, op, t);
   EXPECT(!t.mean || op.activation == ops::Activation::none);
   const DepthwiseSplit split(t.y.shape);
   const std::int64_t parts = split.parts();
@@ -117,7 +138,9 @@ void HostBackend::backward(const ops::DepthwiseConv2d& op, const ops::DepthwiseC
   EXPECT(!t.dx || t.dx.shape == t.x.shape);
   EXPECT(!t.dgamma || (t.dx && t.of_x));
   mask_and_sum(*this, op.activation, t.y, t.dy, t.dbias);
-  if (t.dw || t.dx) depthwise_gradients(*this, op, t);
+  if (!t.dw && !t.dx) return;
+  if (t.dy.dtype == DType::bf16) return gradients_widened(*this, op, t);
+  depthwise_gradients(*this, op, t);
 }
 
 }  // namespace brigade::host

@@ -52,20 +52,18 @@ inline void draw_vector(const RandomKey& key, std::uint64_t first_block, std::ui
   std::memcpy(draws, pairs, sizeof pairs);
 }
 
-}  // namespace
-
-void HostBackend::apply(const ops::Dropout& op, const ops::Dropout::Apply& t) {
-  EXPECT(t.x.shape == t.y.shape && op.rate >= 0 && op.rate < 1);
-  const float* all_x = t.x.f32();
-  float* all_y = t.y.f32();
+template <class T>
+void apply_as(const ops::Dropout& op, const ops::Dropout::Apply& t) {
+  const T* all_x = t.x.as<T>();
+  T* all_y = t.y.as<T>();
   // to_uniform(draw) < rate, in integers: (draw >> 8) * 2^-24 < rate exactly where draw < ceil(rate * 2^24) << 8.
   const Draws threshold = Draws{} + (static_cast<std::uint32_t>(std::ceil(op.rate * 0x1p24)) << 8);
   const Vec scale = broadcast(1 / (1 - op.rate));
   const auto first = static_cast<std::uint64_t>(t.mask.first_sample * t.x.shape.sample_size());
   const std::int64_t channels = t.x.shape.back();
   for_each_run(t.x.shape, t.x.dense() && t.y.dense(), [&](std::int64_t row, std::int64_t column, std::int64_t count) {
-    const float* x = all_x + row * t.x.pitch + column;
-    float* y = all_y + row * t.y.pitch + column;
+    const T* x = all_x + row * t.x.pitch + column;
+    T* y = all_y + row * t.y.pitch + column;
     const std::uint64_t index = first + static_cast<std::uint64_t>(row * channels + column);
     std::uint32_t draws[kDraws + kLanes] = {};  // a last, partial vector reads past the draws
     // Elements done at once; only the first lot may begin inside of a block.
@@ -82,6 +80,13 @@ void HostBackend::apply(const ops::Dropout& op, const ops::Dropout::Apply& t) {
       });
     }
   });
+}
+
+}  // namespace
+
+void HostBackend::apply(const ops::Dropout& op, const ops::Dropout::Apply& t) {
+  EXPECT(t.x.shape == t.y.shape && op.rate >= 0 && op.rate < 1);
+  with_element(t.x.dtype, [&](auto element) { apply_as<typename decltype(element)::Type>(op, t); });
 }
 
 }  // namespace brigade::host

@@ -13,8 +13,8 @@ namespace {
 constexpr int kVectors = 4;  // registers of a stripe
 constexpr std::int64_t kStripe = kVectors * kLanes;
 
-template <int kWidth, class Lanes>
-void average(const float* x, std::int64_t height, std::int64_t width, std::int64_t pitch, Lanes lanes, float* y) {
+template <int kWidth, class T, class Lanes>
+void average(const T* x, std::int64_t height, std::int64_t width, std::int64_t pitch, Lanes lanes, T* y) {
   Vec total[kWidth] = {};
   for (std::int64_t row = 0; row < height; ++row) {
     Vec sum[kWidth] = {};
@@ -29,19 +29,17 @@ void average(const float* x, std::int64_t height, std::int64_t width, std::int64
   for (int j = 0; j < kWidth; ++j) lanes.store(y + j * kLanes, share * total[j]);
 }
 
-}  // namespace
-
-void HostBackend::forward([[maybe_unused]] const ops::GlobalAveragePool& op, const ops::GlobalAveragePool::Forward& t) {
-  EXPECT(t.y.shape == op.output_shape(t.x.shape));
+template <class T>
+void forward_as(const ops::GlobalAveragePool::Forward& t) {
   const std::int64_t height = t.x.shape[1], width = t.x.shape[2], channels = t.x.shape[3];
   const std::int64_t stripes = (channels + kStripe - 1) / kStripe;
-  const float* x = t.x.f32();
-  float* y = t.y.f32();
+  const T* x = t.x.as<T>();
+  T* y = t.y.as<T>();
   for_each_part(t.x.shape[0] * stripes, [&](std::int64_t part) {
     const std::int64_t image = part / stripes, first = part % stripes * kStripe;
     const std::int64_t end = std::min(channels, first + kStripe);
-    const float* from = x + image * height * width * t.x.pitch;
-    float* to = y + image * t.y.pitch;
+    const T* from = x + image * height * width * t.x.pitch;
+    T* to = y + image * t.y.pitch;
     if (end - first == kStripe) return average<kVectors>(from + first, height, width, t.x.pitch, Whole{}, to + first);
     over_lanes(end - first, [&](std::int64_t c, auto lanes) {
       average<1>(from + first + c, height, width, t.x.pitch, lanes, to + first + c);
@@ -49,20 +47,32 @@ void HostBackend::forward([[maybe_unused]] const ops::GlobalAveragePool& op, con
   });
 }
 
-void HostBackend::backward([[maybe_unused]] const ops::GlobalAveragePool& op,
-                           const ops::GlobalAveragePool::Backward& t) {
-  EXPECT(t.dy.shape == op.output_shape(t.dx.shape));
+template <class T>
+void backward_as(const ops::GlobalAveragePool::Backward& t) {
   const std::int64_t height = t.dx.shape[1], width = t.dx.shape[2], channels = t.dx.shape[3];
   const float share = 1 / static_cast<float>(height * width);
-  const float* dy = t.dy.f32();
-  float* dx = t.dx.f32();
+  const T* dy = t.dy.as<T>();
+  T* dx = t.dx.as<T>();
   for_each_part(t.dx.shape[0] * height, [&](std::int64_t row) {
-    const float* from = dy + row / height * t.dy.pitch;
+    const T* from = dy + row / height * t.dy.pitch;
     for (std::int64_t pixel = row * width; pixel < (row + 1) * width; ++pixel) {
-      float* to = dx + pixel * t.dx.pitch;
+      T* to = dx + pixel * t.dx.pitch;
       over_lanes(channels, [&](std::int64_t c, auto lanes) { lanes.store(to + c, share * lanes.load(from + c)); });
     }
   });
+}
+
+}  // namespace
+
+void HostBackend::forward([[maybe_unused]] const ops::GlobalAveragePool& op, const ops::GlobalAveragePool::Forward& t) {
+  EXPECT(t.y.shape == op.output_shape(t.x.shape));
+  with_element(t.x.dtype, [&](auto element) { forward_as<typename decltype(element)::Type>(t); });
+}
+
+void HostBackend::backward([[maybe_unused]] const ops::GlobalAveragePool& op,
+                           const ops::GlobalAveragePool::Backward& t) {
+  EXPECT(t.dy.shape == op.output_shape(t.dx.shape));
+  with_element(t.dx.dtype, [&](auto element) { backward_as<typename decltype(element)::Type>(t); });
 }
 
 }  // namespace brigade::host

@@ -11,7 +11,19 @@ namespace brigade::host {
 
 // Scratch memory by purpose, so that two buffers of one operation never meet. `zeros` is never written, so it stays as
 // memory resources hand it out.
-enum class Scratch : int { packed_weights, partial_sums, packed_input, padded_bias, normal_scale, zeros, count };
+enum class Scratch : int {
+  packed_weights,
+  partial_sums,
+  packed_input,
+  padded_bias,
+  rounded_gradient,
+  wide_x,
+  wide_dy,
+  wide_result,
+  normal_scale,
+  zeros,
+  count
+};
 
 class HostBackend final : public ops::Backend {
  public:
@@ -50,10 +62,14 @@ class HostBackend final : public ops::Backend {
   void update(const ops::Sgd&, const ops::Sgd::Update&) override;
   void update(const ops::Adam&, const ops::Adam::Update&) override;
 
-  // At least `floats` floats that stay valid until the same purpose asks for more.
-  float* scratch(Scratch purpose, std::int64_t floats);
+  // At least `count` elements that stay valid until the same purpose asks for more.
+  template <class T = float>
+  T* scratch(Scratch purpose, std::int64_t count) {
+    return static_cast<T*>(scratch_bytes(purpose, static_cast<std::size_t>(count) * sizeof(T)));
+  }
 
  private:
+  void* scratch_bytes(Scratch purpose, std::size_t bytes);
   std::array<Buffer, static_cast<std::size_t>(Scratch::count)> scratch_;
 };
 

@@ -1,4 +1,5 @@
-// Loops over contiguous floats, a register at a time, and the split of a tensor into parts.
+// Loops over contiguous floats (or bf16, which are floats once loaded), a register at a time, and the split of a tensor
+// into parts.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +14,9 @@ namespace brigade::host {
 // How a loop body reads and writes: a whole register ...
 struct Whole {
   Vec load(const float* p) const { return host::load(p); }
+  Vec load(const Bf16* p) const { return host::load(p); }
   void store(float* p, Vec v) const { host::store(p, v); }
+  void store(Bf16* p, Vec v) const { host::store(p, v); }
   // Bytes, one a lane. (GCC 12 warns about the intrinsic without a mask, and converts vectors in many steps.)
   IntVec load_bytes(const std::uint8_t* p) const {
 #if defined(__AVX512F__)
@@ -36,7 +39,9 @@ struct Whole {
 struct First {
   int n;
   Vec load(const float* p) const { return load_first(p, n); }
+  Vec load(const Bf16* p) const { return load_first(p, n); }
   void store(float* p, Vec v) const { store_first(p, v, n); }
+  void store(Bf16* p, Vec v) const { store_first(p, v, n); }
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
   IntVec load_bytes(const std::uint8_t* p) const {
     return (IntVec)_mm512_maskz_cvtepu8_epi32(0xFFFF, _mm_maskz_loadu_epi8(mask(), p));
@@ -79,6 +84,18 @@ inline Vec where(Condition condition, Vec v) {
 
 // max(x, 0) that lets NaN through: a network that diverged must not look healthy.
 inline Vec relu(Vec x) { return Vec{} > x ? Vec{} : x; }
+
+// The type of an activation's elements, as a value that a generic lambda can take.
+template <class T>
+struct Element {
+  using Type = T;
+};
+// Calls body(Element<float or Bf16>), so that a kernel is compiled for both: it computes in float either way.
+template <class Body>
+decltype(auto) with_element(DType type, const Body& body) {
+  EXPECT(type == DType::f32 || type == DType::bf16);
+  return type == DType::bf16 ? body(Element<Bf16>()) : body(Element<float>());
+}
 
 // Calls work(row, column, count) in parallel for runs of `count` contiguous elements that together cover the tensors
 // of this shape: element (row, column) lies at row * pitch + column. Dense tensors count as one long row.

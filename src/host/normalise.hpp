@@ -39,10 +39,10 @@ inline Normaliser normaliser(const ops::Normalisation& by, float* memory) {
   return {by.mean.f32(), memory, by.beta.f32(), by.activation};
 }
 
-// to[r][c] = act(normalise(from(r)[c])) for rows [first, first + rows) of `channels` floats; rows share the loads of
-// the coefficients.
-template <ops::Activation kBy, class From>
-void normalise_rows(const From& from, std::int64_t rows, std::int64_t channels, const Normaliser& by, float* to,
+// to[r][c] = act(normalise(from(r)[c])) for rows [first, first + rows) of `channels` floats or bf16; rows share the
+// loads of the coefficients.
+template <ops::Activation kBy, class From, class To>
+void normalise_rows(const From& from, std::int64_t rows, std::int64_t channels, const Normaliser& by, To* to,
                     std::int64_t to_pitch) {
   const auto do_rows = [&](std::int64_t first, auto count) {
     over_lanes(channels, [&](std::int64_t c, auto lanes) {

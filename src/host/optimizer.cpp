@@ -12,13 +12,30 @@ namespace {
 
 // The loops take their numbers by value: through a reference, GCC would have to fear that a store changes them.
 
-void blend(std::int64_t n, float keep, float add, const float* __restrict x, float* __restrict y) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = keep * y[i] + add * x[i];
+template <class X, class Y>
+void blend(std::int64_t n, float keep, float add, const X* x, Y* y) {
+  over_lanes(
+      n, [&](std::int64_t i, auto lanes) { lanes.store(y + i, keep * lanes.load(y + i) + add * lanes.load(x + i)); });
 }
 
 // What y held before does not count, not even a NaN.
-void replace(std::int64_t n, float add, const float* __restrict x, float* __restrict y) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = add * x[i];
+template <class X, class Y>
+void replace(std::int64_t n, float add, const X* x, Y* y) {
+  over_lanes(n, [&](std::int64_t i, auto lanes) { lanes.store(y + i, add * lanes.load(x + i)); });
+}
+
+template <class X, class Y>
+void blend_as(const ops::Blend& op, const ops::Blend::Update& t, bool dense) {
+  const X* x = t.x.as<X>();
+  Y* y = t.y.as<Y>();
+  for_each_run(t.y.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+    const X* from = x + row * t.x.pitch + column;
+    Y* to = y + row * t.y.pitch + column;
+    if (op.keep == 0)
+      replace(n, op.add, from, to);
+    else
+      blend(n, op.keep, op.add, from, to);
+  });
 }
 
 // Sgd's two variants are w -= from_g * g + from_v * v.
@@ -53,15 +70,9 @@ void adam(std::int64_t n, AdamNumbers by, const float* __restrict gradient, floa
 void HostBackend::update(const ops::Blend& op, const ops::Blend::Update& t) {
   const bool dense = t.x.dense() && t.y.dense();
   EXPECT(dense ? t.x.shape.size() == t.y.shape.size() : t.x.shape == t.y.shape);
-  const float* x = t.x.f32();
-  float* y = t.y.f32();
-  for_each_run(t.y.shape, dense, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
-    const float* from = x + row * t.x.pitch + column;
-    float* to = y + row * t.y.pitch + column;
-    if (op.keep == 0)
-      replace(n, op.add, from, to);
-    else
-      blend(n, op.keep, op.add, from, to);
+  with_element(t.x.dtype, [&](auto x) {
+    with_element(t.y.dtype,
+                 [&](auto y) { blend_as<typename decltype(x)::Type, typename decltype(y)::Type>(op, t, dense); });
   });
 }
 

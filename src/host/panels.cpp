@@ -7,6 +7,7 @@ namespace {
 
 // Rows of kLanes channels of the transpose: out[c][x] = in[x][c] for c < channels <= kLanes and x < columns of the
 // panel; columns beyond are 0.
+template <Factors kFactors>
 void transpose_rows(const float* in, std::int64_t in_pitch, int channels, std::int64_t columns, float* out,
                     int vectors) {
   for (int j = 0; j < vectors; ++j) {
@@ -17,7 +18,12 @@ void transpose_rows(const float* in, std::int64_t in_pitch, int channels, std::i
       rows[x] = x >= here ? Vec{} : channels == kLanes ? load(row) : load_first(row, channels);
     }
     transpose(rows);
-    for (int c = 0; c < channels; ++c) store(out + (c * vectors + j) * kLanes, rows[c]);
+    if constexpr (kFactors == Factors::floats) {
+      for (int c = 0; c < channels; ++c) store(out + (c * vectors + j) * kLanes, rows[c]);
+    } else {
+      for (int c = 0; c < channels; c += 2)
+        store_row_of_pairs(out + c / 2 * kPairHalves * vectors * kLanes, vectors, j, rows[c], rows[c + 1]);
+    }
   }
 }
 
@@ -39,22 +45,59 @@ Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int6
   return weights;
 }
 
-Weights pack_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels, std::int64_t columns,
-                        float* packed) {
+Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::int64_t channels, std::int64_t columns,
+                   float* packed) {
+  const Panels panels(columns);
+  const Weights weights = Weights::packed_pairs(packed, taps, pixels * pairs(channels), columns);
+  for_each_part(taps * pixels * panels.count(), [&](std::int64_t part) {
+    const std::int64_t pixel = part / panels.count(), p = part % panels.count();
+    const int vectors = panels.vectors(p), last = panels.last_lanes(p);
+    const float* in = w + pixel * channels * columns + panels.first_column(p);
+    float* out = packed + (weights.panel(p) - packed) + pixel * pairs(channels) * weights.channel_step(p);
+    for (std::int64_t c = 0; c < channels; c += 2, in += 2 * columns, out += weights.channel_step(p))
+      for (int j = 0; j < vectors; ++j) {
+        const int lanes = j == vectors - 1 ? last : kLanes;
+        const Vec even = load_first(in + j * kLanes, lanes);
+        store_row_of_pairs(out, vectors, j, even,
+                           c + 1 < channels ? load_first(in + columns + j * kLanes, lanes) : Vec{});
+      }
+  });
+  return weights;
+}
+
+namespace {
+
+template <Factors kFactors>
+Weights pack_transposed_as(const float* w, std::span<const std::int32_t> taps, std::int64_t channels,
+                           std::int64_t columns, float* packed) {
   const Panels panels(columns);
   const auto n_taps = static_cast<std::int64_t>(taps.size());
-  const Weights weights = Weights::packed(packed, n_taps, channels, columns);
+  const Weights weights = kFactors == Factors::floats ? Weights::packed(packed, n_taps, channels, columns)
+                                                      : Weights::packed_pairs(packed, n_taps, pairs(channels), columns);
   for_each_part(n_taps * panels.count(), [&](std::int64_t part) {
     const std::int64_t t = part / panels.count(), p = part % panels.count();
     const int vectors = panels.vectors(p);
     const std::int64_t first = panels.first_column(p);
     const float* in = w + (taps[static_cast<std::size_t>(t)] * columns + first) * channels;
     float* out = packed + (weights.panel(p) - packed) + t * weights.tap_step(p);
+    constexpr int kTogether = kFactors == Factors::floats ? 1 : 2;  // channels of a row
     for (std::int64_t c = 0; c < channels; c += kLanes)
-      transpose_rows(in + c, channels, static_cast<int>(std::min<std::int64_t>(kLanes, channels - c)), columns - first,
-                     out + c * vectors * kLanes, vectors);
+      transpose_rows<kFactors>(in + c, channels, static_cast<int>(std::min<std::int64_t>(kLanes, channels - c)),
+                               columns - first, out + c / kTogether * weights.channel_step(p), vectors);
   });
   return weights;
+}
+
+}  // namespace
+
+Weights pack_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels, std::int64_t columns,
+                        float* packed) {
+  return pack_transposed_as<Factors::floats>(w, taps, channels, columns, packed);
+}
+
+Weights pack_pairs_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels,
+                              std::int64_t columns, float* packed) {
+  return pack_transposed_as<Factors::bf16_pairs>(w, taps, channels, columns, packed);
 }
 
 }  // namespace brigade::host

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <span>
 
-#include "vector.hpp"
+#include "pairs.hpp"
 
 namespace brigade::host {
 
@@ -57,6 +57,7 @@ class Panels {
 // Where panel p of the weights begins, and its distances in floats between channels and between taps.
 class Weights {
  public:
+  Weights() = default;
   static std::int64_t packed_size(std::int64_t taps, std::int64_t channels, std::int64_t columns) {
     return taps * channels * Panels(columns).padded_columns();
   }
@@ -67,22 +68,27 @@ class Weights {
   static Weights packed(const float* data, std::int64_t taps, std::int64_t channels, std::int64_t columns) {
     return {data, taps, channels, columns};
   }
+  // Pairs of channels, each a row of `halves` times the panel's registers.
+  static Weights packed_pairs(const float* data, std::int64_t taps, std::int64_t pairs, std::int64_t columns) {
+    return {data, taps, pairs, columns, kPairHalves};
+  }
 
   const float* panel(std::int64_t p) const {
     const Panels panels(columns_);
-    return data_ + panels.first_column(p) * (packed_taps_ == 0 ? 1 : packed_taps_ * channels_);
+    return data_ + panels.first_column(p) * (packed_taps_ == 0 ? 1 : packed_taps_ * channels_ * halves_);
   }
   std::int64_t channel_step(std::int64_t p) const {
-    return packed_taps_ == 0 ? columns_ : Panels(columns_).vectors(p) * kLanes;
+    return packed_taps_ == 0 ? columns_ : halves_ * Panels(columns_).vectors(p) * kLanes;
   }
   std::int64_t tap_step(std::int64_t p) const { return channels_ * channel_step(p); }
 
  private:
-  Weights(const float* data, std::int64_t packed_taps, std::int64_t channels, std::int64_t columns)
-      : data_(data), packed_taps_(packed_taps), channels_(channels), columns_(columns) {}
-  const float* data_;
-  std::int64_t packed_taps_;  // 0: in place
-  std::int64_t channels_, columns_;
+  Weights(const float* data, std::int64_t packed_taps, std::int64_t channels, std::int64_t columns, int halves = 1)
+      : data_(data), packed_taps_(packed_taps), channels_(channels), columns_(columns), halves_(halves) {}
+  const float* data_ = nullptr;
+  std::int64_t packed_taps_ = 0;  // 0: in place
+  std::int64_t channels_ = 0, columns_ = 0;
+  int halves_ = 1;
 };
 
 // Packs w[tap][channel][column] (all taps).
@@ -91,6 +97,17 @@ Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int6
 // Packs the transposes of w[tap][column][channel] for the chosen taps, in their order.
 Weights pack_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels, std::int64_t columns,
                         float* packed);
+
+// Numbers of bf16 that make whole pairs.
+constexpr std::int64_t pairs(std::int64_t channels) { return (channels + 1) / 2; }
+
+// The same in bf16: a last channel without a partner is paired with zeros. `packed` takes
+// packed_size(taps, pairs, columns) * kPairHalves floats.
+// A tap may consist of several pixels, whose channels are paired each by itself: w[tap][pixel][channel][column].
+Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::int64_t channels, std::int64_t columns,
+                   float* packed);
+Weights pack_pairs_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels,
+                              std::int64_t columns, float* packed);
 
 // The weights w[tap][channel][column] as they stand if the kernels can read them so and few rows would not pay for
 // packing, packed into scratch(floats) otherwise.

@@ -65,7 +65,8 @@ void for_each_image_row(std::int64_t images, std::int64_t rows, const Work& work
   for_each_part(images * rows, [&](std::int64_t part) { work(part / rows, part % rows); });
 }
 
-void zero(float* p, std::int64_t n) {
+template <class T>
+void zero(T* p, std::int64_t n) {
   over_lanes(n, [&](std::int64_t c, auto lanes) { lanes.store(p + c, Vec{}); });
 }
 
@@ -79,15 +80,15 @@ constexpr std::int64_t kAhead = 1024;
 
 // Maximum and its tap (tap0 + ky * taps_w + kx) over kh x kw pixels. A NaN wins over every number, the first over
 // others.
-template <bool kWinner, class Size>
-void max_of_window(const float* x, std::int64_t row_pitch, std::int64_t pitch, Size kh, Size kw, int tap0, int taps_w,
-                   std::int64_t channels, float* y, std::uint8_t* winner) {
+template <bool kWinner, class T, class Size>
+void max_of_window(const T* x, std::int64_t row_pitch, std::int64_t pitch, Size kh, Size kw, int tap0, int taps_w,
+                   std::int64_t channels, T* y, std::uint8_t* winner) {
   over_lanes(channels, [&](std::int64_t c, auto lanes) {
     Vec best = lanes.load(x + c);
     IntVec won = IntVec{} + tap0;
     for (std::int64_t ky = 0; ky < kh; ++ky)
       for (std::int64_t kx = 0; kx < kw; ++kx) {
-        const float* pixel = x + ky * row_pitch + kx * pitch + c;
+        const T* pixel = x + ky * row_pitch + kx * pitch + c;
         __builtin_prefetch(pixel + kAhead);
         const Vec candidate = lanes.load(pixel);
         const auto take = ~(candidate <= best) & (best == best);
@@ -99,24 +100,24 @@ void max_of_window(const float* x, std::int64_t row_pitch, std::int64_t pitch, S
   });
 }
 
-template <bool kWinner>
+template <class T, bool kWinner>
 void max_forward(const ops::MaxPool& op, const ops::MaxPool::Forward& t) {
   const std::int64_t height = t.x.shape[1], width = t.x.shape[2], channels = t.x.shape[3];
   const std::int64_t out_h = t.y.shape[1], out_w = t.y.shape[2], pitch = t.x.pitch, row_pitch = width * pitch;
-  const float* all_x = t.x.f32();
-  float* all_y = t.y.f32();
+  const T* all_x = t.x.as<T>();
+  T* all_y = t.y.as<T>();
   auto* all_winners = kWinner ? t.winner.as<std::uint8_t>() : nullptr;
   for_each_image_row(t.y.shape[0], out_h, [&](std::int64_t n, std::int64_t oy) {
     const Range ys = window(oy, op.kernel_h, op.stride_h, op.pad_top, height);
     const int tap_y = static_cast<int>(ys.begin - (oy * op.stride_h - op.pad_top));
-    const float* x = all_x + (n * height + ys.begin) * row_pitch;
+    const T* x = all_x + (n * height + ys.begin) * row_pitch;
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
       const Range xs = window(ox, op.kernel_w, op.stride_w, op.pad_left, width);
       const int tap = tap_y * op.kernel_w + static_cast<int>(xs.begin - (ox * op.stride_w - op.pad_left));
       const std::int64_t out = (n * out_h + oy) * out_w + ox;
-      float* y = all_y + out * t.y.pitch;
+      T* y = all_y + out * t.y.pitch;
       std::uint8_t* winner = kWinner ? all_winners + out * t.winner.pitch : nullptr;
-      const float* corner = x + xs.begin * pitch;
+      const T* corner = x + xs.begin * pitch;
       if (op.kernel_w == 2 && ys.size() == 2 && xs.size() == 2)
         max_of_window<kWinner>(corner, row_pitch, pitch, Two{}, Two{}, tap, 2, channels, y, winner);
       else if (op.kernel_w == 3 && ys.size() == 3 && xs.size() == 3)
@@ -129,8 +130,8 @@ void max_forward(const ops::MaxPool& op, const ops::MaxPool::Forward& t) {
 
 // dx of the kh x kw pixels of one window that shares them with no other; value(c, lanes) prepares what
 // pick(value, tap) gives to the pixel at that tap.
-template <class Size, class Value, class Pick>
-void spread(float* dx, std::int64_t row_pitch, std::int64_t pitch, Size kh, Size kw, std::int64_t channels,
+template <class T, class Size, class Value, class Pick>
+void spread(T* dx, std::int64_t row_pitch, std::int64_t pitch, Size kh, Size kw, std::int64_t channels,
             const Value& value, const Pick& pick) {
   over_lanes(channels, [&](std::int64_t c, auto lanes) {
     const auto v = value(c, lanes);
@@ -142,17 +143,17 @@ void spread(float* dx, std::int64_t row_pitch, std::int64_t pitch, Size kh, Size
 
 // Backward where windows tile the image: per output row, the rows of dx it covers; value_of(output pixel) returns
 // what spread() needs.
-template <class ValueOf, class Pick>
+template <class T, class ValueOf, class Pick>
 void backward_tiled(const ops::PoolWindow& op, const Shape& out, const TensorView& t, const ValueOf& value_of,
                     const Pick& pick) {
   const std::int64_t height = t.shape[1], width = t.shape[2], channels = t.shape[3];
   const std::int64_t pitch = t.pitch, row_pitch = width * pitch;
-  float* all_dx = t.f32();
+  T* all_dx = t.as<T>();
   for_each_image_row(out[0], out[1], [&](std::int64_t n, std::int64_t oy) {
-    float* dx = all_dx + (n * height + oy * op.kernel_h) * row_pitch;
+    T* dx = all_dx + (n * height + oy * op.kernel_h) * row_pitch;
     for (std::int64_t ox = 0; ox < out[2]; ++ox) {
       const auto value = value_of((n * out[1] + oy) * out[2] + ox);
-      float* corner = dx + ox * op.kernel_w * pitch;
+      T* corner = dx + ox * op.kernel_w * pitch;
       if (op.kernel_h == 2 && op.kernel_w == 2)
         spread(corner, row_pitch, pitch, Two{}, Two{}, channels, value, pick);
       else
@@ -168,16 +169,16 @@ void backward_tiled(const ops::PoolWindow& op, const Shape& out, const TensorVie
 }
 
 // Backward in general: per pixel of dx, the sum of term(output pixel, ky, kx, c, lanes) over the covering windows.
-template <class Term>
+template <class T, class Term>
 void backward_gathered(const ops::PoolWindow& op, const Shape& out, const TensorView& t, const Term& term) {
   const std::int64_t height = t.shape[1], width = t.shape[2], channels = t.shape[3];
-  float* all_dx = t.f32();
+  T* all_dx = t.as<T>();
   for_each_image_row(t.shape[0], height, [&](std::int64_t n, std::int64_t iy) {
     const Range ys = Covering(op.kernel_h, op.stride_h, op.pad_top, out[1]).at(iy);
     Covering columns(op.kernel_w, op.stride_w, op.pad_left, out[2]);
     for (std::int64_t ix = 0; ix < width; ++ix) {
       const Range xs = columns.next();
-      float* dx = all_dx + ((n * height + iy) * width + ix) * t.pitch;
+      T* dx = all_dx + ((n * height + iy) * width + ix) * t.pitch;
       over_lanes(channels, [&](std::int64_t c, auto lanes) {
         Vec sum{};
         for (std::int64_t oy = ys.begin; oy < ys.end; ++oy)
@@ -197,21 +198,9 @@ float share_of(const ops::AveragePool& op, const Shape& x, std::int64_t oy, std:
   return 1.0F / static_cast<float>(count);
 }
 
-}  // namespace
-
-void HostBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forward& t) {
-  EXPECT(t.y.shape == op.output_shape(t.x.shape) && valid(op));
-  if (t.winner) {
-    EXPECT(t.winner.shape == t.y.shape && op.kernel_h * op.kernel_w <= 256);
-    max_forward<true>(op, t);
-  } else {
-    max_forward<false>(op, t);
-  }
-}
-
-void HostBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward& t) {
-  EXPECT(t.dy.shape == op.output_shape(t.dx.shape) && t.winner.shape == t.dy.shape && valid(op));
-  const float* all_dy = t.dy.f32();
+template <class T>
+void max_backward(const ops::MaxPool& op, const ops::MaxPool::Backward& t) {
+  const T* all_dy = t.dy.as<T>();
   const auto* winners = t.winner.as<std::uint8_t>();
   struct Won {
     Vec dy;
@@ -223,39 +212,39 @@ void HostBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward&
         return Won{lanes.load(dy + c), lanes.load_bytes(winner + c)};
       };
     };
-    backward_tiled(op, t.dy.shape, t.dx, value_of,
-                   [](const Won& won, int tap) { return where(won.tap == IntVec{} + tap, won.dy); });
+    backward_tiled<T>(op, t.dy.shape, t.dx, value_of,
+                      [](const Won& won, int tap) { return where(won.tap == IntVec{} + tap, won.dy); });
   } else {
     const std::int64_t out_h = t.dy.shape[1], out_w = t.dy.shape[2];
-    backward_gathered(op, t.dy.shape, t.dx,
-                      [&](std::int64_t n, std::int64_t oy, std::int64_t ox, std::int64_t ky, std::int64_t kx,
-                          std::int64_t c, auto lanes) {
-                        const std::int64_t pixel = (n * out_h + oy) * out_w + ox;
-                        const IntVec tap = IntVec{} + static_cast<int>(ky * op.kernel_w + kx);
-                        return where(lanes.load_bytes(winners + pixel * t.winner.pitch + c) == tap,
-                                     lanes.load(all_dy + pixel * t.dy.pitch + c));
-                      });
+    backward_gathered<T>(op, t.dy.shape, t.dx,
+                         [&](std::int64_t n, std::int64_t oy, std::int64_t ox, std::int64_t ky, std::int64_t kx,
+                             std::int64_t c, auto lanes) {
+                           const std::int64_t pixel = (n * out_h + oy) * out_w + ox;
+                           const IntVec tap = IntVec{} + static_cast<int>(ky * op.kernel_w + kx);
+                           return where(lanes.load_bytes(winners + pixel * t.winner.pitch + c) == tap,
+                                        lanes.load(all_dy + pixel * t.dy.pitch + c));
+                         });
   }
 }
 
-void HostBackend::forward(const ops::AveragePool& op, const ops::AveragePool::Forward& t) {
-  EXPECT(t.y.shape == op.output_shape(t.x.shape) && valid(op));
+template <class T>
+void average_forward(const ops::AveragePool& op, const ops::AveragePool::Forward& t) {
   const std::int64_t height = t.x.shape[1], width = t.x.shape[2], channels = t.x.shape[3];
   const std::int64_t out_h = t.y.shape[1], out_w = t.y.shape[2], pitch = t.x.pitch, row_pitch = width * pitch;
-  const float* all_x = t.x.f32();
-  float* all_y = t.y.f32();
+  const T* all_x = t.x.as<T>();
+  T* all_y = t.y.as<T>();
   for_each_image_row(t.y.shape[0], out_h, [&](std::int64_t n, std::int64_t oy) {
     const Range ys = window(oy, op.kernel_h, op.stride_h, op.pad_top, height);
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
       const Range xs = window(ox, op.kernel_w, op.stride_w, op.pad_left, width);
-      const float* corner = all_x + (n * height + ys.begin) * row_pitch + xs.begin * pitch;
-      float* y = all_y + ((n * out_h + oy) * out_w + ox) * t.y.pitch;
+      const T* corner = all_x + (n * height + ys.begin) * row_pitch + xs.begin * pitch;
+      T* y = all_y + ((n * out_h + oy) * out_w + ox) * t.y.pitch;
       const float share = share_of(op, t.x.shape, oy, ox);
       over_lanes(channels, [&](std::int64_t c, auto lanes) {
         Vec sum{};
         for (std::int64_t ky = 0; ky < ys.size(); ++ky)
           for (std::int64_t kx = 0; kx < xs.size(); ++kx) {
-            const float* pixel = corner + ky * row_pitch + kx * pitch + c;
+            const T* pixel = corner + ky * row_pitch + kx * pitch + c;
             __builtin_prefetch(pixel + kAhead);
             sum += lanes.load(pixel);
           }
@@ -265,24 +254,50 @@ void HostBackend::forward(const ops::AveragePool& op, const ops::AveragePool::Fo
   });
 }
 
-void HostBackend::backward(const ops::AveragePool& op, const ops::AveragePool::Backward& t) {
-  EXPECT(t.dy.shape == op.output_shape(t.dx.shape) && valid(op));
-  const float* all_dy = t.dy.f32();
+template <class T>
+void average_backward(const ops::AveragePool& op, const ops::AveragePool::Backward& t) {
+  const T* all_dy = t.dy.as<T>();
   if (tiles(op)) {
     const auto value_of = [&, share = share_of(op, t.dx.shape, 0, 0)](std::int64_t pixel) {
       return
           [dy = all_dy + pixel * t.dy.pitch, share](std::int64_t c, auto lanes) { return lanes.load(dy + c) * share; };
     };
-    backward_tiled(op, t.dy.shape, t.dx, value_of, [](Vec value, int) { return value; });
+    backward_tiled<T>(op, t.dy.shape, t.dx, value_of, [](Vec value, int) { return value; });
   } else {
     const std::int64_t out_h = t.dy.shape[1], out_w = t.dy.shape[2];
-    backward_gathered(
+    backward_gathered<T>(
         op, t.dy.shape, t.dx,
         [&](std::int64_t n, std::int64_t oy, std::int64_t ox, std::int64_t, std::int64_t, std::int64_t c, auto lanes) {
-          const float* dy = all_dy + ((n * out_h + oy) * out_w + ox) * t.dy.pitch;
+          const T* dy = all_dy + ((n * out_h + oy) * out_w + ox) * t.dy.pitch;
           return lanes.load(dy + c) * share_of(op, t.dx.shape, oy, ox);
         });
   }
+}
+
+}  // namespace
+
+void HostBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forward& t) {
+  EXPECT(t.y.shape == op.output_shape(t.x.shape) && valid(op));
+  EXPECT(!t.winner || (t.winner.shape == t.y.shape && op.kernel_h * op.kernel_w <= 256));
+  with_element(t.x.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    t.winner ? max_forward<T, true>(op, t) : max_forward<T, false>(op, t);
+  });
+}
+
+void HostBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward& t) {
+  EXPECT(t.dy.shape == op.output_shape(t.dx.shape) && t.winner.shape == t.dy.shape && valid(op));
+  with_element(t.dx.dtype, [&](auto element) { max_backward<typename decltype(element)::Type>(op, t); });
+}
+
+void HostBackend::forward(const ops::AveragePool& op, const ops::AveragePool::Forward& t) {
+  EXPECT(t.y.shape == op.output_shape(t.x.shape) && valid(op));
+  with_element(t.x.dtype, [&](auto element) { average_forward<typename decltype(element)::Type>(op, t); });
+}
+
+void HostBackend::backward(const ops::AveragePool& op, const ops::AveragePool::Backward& t) {
+  EXPECT(t.dy.shape == op.output_shape(t.dx.shape) && valid(op));
+  with_element(t.dx.dtype, [&](auto element) { average_backward<typename decltype(element)::Type>(op, t); });
 }
 
 }  // namespace brigade::host

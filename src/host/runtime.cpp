@@ -63,14 +63,13 @@ void HostBackend::download(const void* backend, void* host, std::size_t bytes) {
   if (bytes > 0) std::memcpy(host, backend, bytes);
 }
 
-float* HostBackend::scratch(Scratch purpose, std::int64_t floats) {
+void* HostBackend::scratch_bytes(Scratch purpose, std::size_t bytes) {
   Buffer& buffer = scratch_[static_cast<std::size_t>(purpose)];
-  const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
   if (buffer.bytes() < bytes) {
     buffer = Buffer();  // first give back, then ask
     buffer = Buffer(host_memory(), bytes);
   }
-  return buffer.as<float>();
+  return buffer.data();
 }
 
 }  // namespace brigade::host

@@ -7,8 +7,6 @@
 namespace brigade::host {
 namespace {
 
-inline Vec multiply_add(Vec c, float a, Vec b) { return c + a * b; }
-
 // Every loop over the accumulators must be unrolled, and every function that takes them inlined, or the compiler keeps
 // the array in memory.
 template <int kRows, int kVectors>
@@ -70,10 +68,26 @@ template <int kRows, int kVectors>
 }
 
 template <int kRows, int kVectors>
+[[gnu::always_inline]] inline void store_rounded(const TileArgs& g, const Vec (&c)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    Bf16* out = g.narrow_out[i] + g.first_column;
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      if (j == kVectors - 1 && g.last_lanes < kLanes)
+        store_first(out + j * kLanes, c[i][j], g.last_lanes);
+      else
+        store(out + j * kLanes, c[i][j]);
+    }
+  }
+}
+
+template <Factors kFactors, int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
   if (g.moments.shift != nullptr) measure_tile<kRows, kVectors>(g, c);
   if (g.activation == ops::Activation::relu) activate_tile<ops::Activation::relu>(c);
   if (g.activation == ops::Activation::relu6) activate_tile<ops::Activation::relu6>(c);
+  if (kFactors == Factors::bf16_pairs && g.narrow_out != nullptr) return store_rounded<kRows, kVectors>(g, c);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
     float* out = g.out[i] + g.first_column;
@@ -89,7 +103,22 @@ template <int kRows, int kVectors>
   }
 }
 
-template <RowKind kKind, int kRows, int kVectors>
+// One k step of the tile; of pairs, perhaps only their first or second numbers.
+template <Factors kFactors, int kHalf, int kRows, int kVectors>
+[[gnu::always_inline]] inline void multiply_half(const float* const (&a)[kRows], int k, const float* b,
+                                                 Vec (&c)[kRows][kVectors]) {
+  Vec row_of_b[kVectors];
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; ++j) row_of_b[j] = load(b + (kHalf * kVectors + j) * kLanes);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const auto s = factor<kFactors, kHalf>(a[i] + k);
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) c[i][j] = multiply_add(c[i][j], s, row_of_b[j]);
+  }
+}
+
+template <Factors kFactors, RowKind kKind, int kRows, int kVectors>
 [[gnu::noinline]] void multiply_tile(const TileArgs& g) {
   Vec c[kRows][kVectors];
   load_tile<kRows, kVectors>(g, c);
@@ -105,50 +134,49 @@ template <RowKind kKind, int kRows, int kVectors>
     const float* b = g.b + tap * g.b_tap_step;
 #pragma GCC unroll 2
     for (int k = 0; k < g.n_channels; ++k) {
-      Vec row_of_b[kVectors];
-#pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) row_of_b[j] = load(b + j * kLanes);
-      b += g.b_channel_step;
       __builtin_prefetch(soon, 0, 2);
       soon += soon_step;
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const float s = a[i][k];
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) c[i][j] = multiply_add(c[i][j], s, row_of_b[j]);
-      }
+      multiply_half<kFactors, 0, kRows, kVectors>(a, k, b, c);
+      if constexpr (halves_of(kFactors) == 2) multiply_half<kFactors, 1, kRows, kVectors>(a, k, b, c);
+      b += g.b_channel_step;
     }
   }
-  store_tile<kRows, kVectors>(g, c);
+  store_tile<kFactors, kRows, kVectors>(g, c);
 }
 
 // Tiles of one product have the same rows, while its panels may differ by one vector.
-template <RowKind kKind, int kVectors>
+template <Factors kFactors, RowKind kKind, int kVectors>
 TileKernel kernel_of(int rows) {
-  if (rows == tile_rows(kVectors)) return multiply_tile<kKind, tile_rows(kVectors), kVectors>;
+  if (rows == tile_rows(kVectors)) return multiply_tile<kFactors, kKind, tile_rows(kVectors), kVectors>;
   if constexpr (kVectors < kMaxVectors)
-    if (rows == tile_rows(kVectors + 1)) return multiply_tile<kKind, tile_rows(kVectors + 1), kVectors>;
+    if (rows == tile_rows(kVectors + 1)) return multiply_tile<kFactors, kKind, tile_rows(kVectors + 1), kVectors>;
   std::abort();
 }
 
-template <RowKind kKind>
+template <Factors kFactors, RowKind kKind>
 TileKernel kernel_of(int rows, int vectors) {
   switch (vectors) {
-    case 1: return kernel_of<kKind, 1>(rows);
-    case 2: return kernel_of<kKind, 2>(rows);
+    case 1: return kernel_of<kFactors, kKind, 1>(rows);
+    case 2: return kernel_of<kFactors, kKind, 2>(rows);
     default:
       if constexpr (kMaxVectors == 4)
-        return vectors == 3 ? kernel_of<kKind, 3>(rows) : kernel_of<kKind, 4>(rows);
+        return vectors == 3 ? kernel_of<kFactors, kKind, 3>(rows) : kernel_of<kFactors, kKind, 4>(rows);
       else
         std::abort();
   }
 }
 
+template <Factors kFactors>
+TileKernel kernel_of(RowKind kind, int rows, int vectors) {
+  return kind == RowKind::by_offset ? kernel_of<kFactors, RowKind::by_offset>(rows, vectors)
+                                    : kernel_of<kFactors, RowKind::by_pointer>(rows, vectors);
+}
+
 }  // namespace
 
-TileKernel tile_kernel(RowKind kind, int rows, int vectors) {
-  return kind == RowKind::by_offset ? kernel_of<RowKind::by_offset>(rows, vectors)
-                                    : kernel_of<RowKind::by_pointer>(rows, vectors);
+TileKernel tile_kernel(Factors factors, RowKind kind, int rows, int vectors) {
+  return factors == Factors::floats ? kernel_of<Factors::floats>(kind, rows, vectors)
+                                    : kernel_of<Factors::bf16_pairs>(kind, rows, vectors);
 }
 
 }  // namespace brigade::host

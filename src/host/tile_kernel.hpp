@@ -13,14 +13,15 @@
 //
 // The sum of an output element runs over taps and channels in ascending order, whatever the blocking around the kernel.
 //
-// The element of A and B is one float. Two bf16 channels also fit a 32-bit element: then only multiply_add() and the
-// stores differ, and all pointers and strides stay.
+// The element of A and B is one float, or a pair of neighbouring channels in bf16 (pairs.hpp): pointers and strides are
+// the same, and the sums are floats either way.
 #pragma once
 
 #include <cstdint>
 
 #include "brigade/ops/activation.hpp"
 #include "moments.hpp"
+#include "pairs.hpp"
 #include "panels.hpp"
 
 namespace brigade::host {
@@ -34,7 +35,7 @@ struct TileArgs {
   const std::int32_t* taps = nullptr;     // by_pointer: [tap], which tap of B it meets; by_offset: consecutive
   int first_tap = 0;                      // by_offset: the first of them
   int n_taps = 0;
-  int n_channels = 0;              // k steps per tap
+  int n_channels = 0;              // k steps per tap (pairs count as one)
   std::int64_t first_channel = 0;  // of every row
   // B: tap 0, the first of these channels
   const float* b = nullptr;
@@ -42,6 +43,7 @@ struct TileArgs {
   const float* prefetch = nullptr;  // A cache line per k step from here on is wanted soon; null: none
   // C
   float* const* out = nullptr;                         // [row]
+  Bf16* const* narrow_out = nullptr;                   // [row]: stored here instead, rounded; or null
   std::int64_t first_column = 0;                       // of every row
   int last_lanes = kLanes;                             // of the last vector
   bool accumulate = false;                             // C +=; else the sum begins with
@@ -57,6 +59,6 @@ struct TileArgs {
 using TileKernel = void (*)(const TileArgs&);
 
 // The kernel for a tile of `rows` x `vectors`; rows is tile_rows(n) for some n >= vectors.
-TileKernel tile_kernel(RowKind kind, int rows, int vectors);
+TileKernel tile_kernel(Factors factors, RowKind kind, int rows, int vectors);
 
 }  // namespace brigade::host

@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #endif
 
+#include "brigade/core/bf16.hpp"
+
 namespace brigade::host {
 
 #if defined(__AVX512F__)
@@ -29,6 +31,7 @@ inline constexpr int kRegisters = 16;
 using Vec = float __attribute__((vector_size(4 * kLanes)));
 using VecUnaligned = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using IntVec = std::int32_t __attribute__((vector_size(4 * kLanes)));
+using UintVec = std::uint32_t __attribute__((vector_size(4 * kLanes)));
 
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
@@ -49,6 +52,55 @@ inline void store_first(float* p, Vec v, int n) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1U), (__m512)v);
 #else
   float lanes[kLanes];
+  store(lanes, v);
+  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+#endif
+}
+
+// bf16 in memory, floats in the register. (GCC 12 warns about intrinsics without a mask.)
+using HalfVec = std::uint16_t __attribute__((vector_size(2 * kLanes)));
+
+inline Vec widen(HalfVec v) {
+#if defined(__AVX512F__)
+  return (Vec)((IntVec)_mm512_maskz_cvtepu16_epi32(0xFFFF, (__m256i)v) << 16);
+#else
+  return (Vec)(__builtin_convertvector(v, IntVec) << 16);
+#endif
+}
+// Rounds to nearest even; NaN stays NaN. (_mm512_cvtneps_pbh() would flush denormals.)
+inline HalfVec narrow(Vec v) {
+  const auto word = (UintVec)v;
+  const UintVec rounded = (v != v) ? (word | 0x400000U) : word + 0x7FFFU + ((word >> 16) & 1U);
+#if defined(__AVX512F__)
+  return (HalfVec)_mm512_maskz_cvtepi32_epi16(0xFFFF, (__m512i)(rounded >> 16));
+#else
+  return __builtin_convertvector(rounded >> 16, HalfVec);
+#endif
+}
+
+inline Vec load(const Bf16* p) {
+  HalfVec v;
+  std::memcpy(&v, p, sizeof v);
+  return widen(v);
+}
+inline void store(Bf16* p, Vec v) {
+  const HalfVec half = narrow(v);
+  std::memcpy(p, &half, sizeof half);
+}
+inline Vec load_first(const Bf16* p, int n) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  return widen((HalfVec)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1U << n) - 1U), p));
+#else
+  Bf16 lanes[kLanes] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+#endif
+}
+inline void store_first(Bf16* p, Vec v, int n) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1U << n) - 1U), (__m256i)narrow(v));
+#else
+  Bf16 lanes[kLanes];
   store(lanes, v);
   for (int i = 0; i < n; ++i) p[i] = lanes[i];
 #endif

@@ -4,13 +4,46 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
+#include "brigade/core/bf16.hpp"
 #include "brigade/core/memory.hpp"
 
 namespace brigade {
 namespace {
+
+TEST(Bf16, RoundsToNearestEven) {
+  const struct {
+    float value, rounded;
+  } cases[] = {{0.0F, 0.0F},
+               {-1.5F, -1.5F},
+               {1.0F + 0x1p-8F, 1.0F},                           // a tie: to even, down
+               {1.0F + 0x1.8p-7F, 1.0F + 0x1p-6F},               // a tie: to even, up
+               {0x1.010002p0F, 0x1.02p0F},                       // just above a tie
+               {-0x1.00fffep0F, -1.0F},                          // just below
+               {0x1.fffp0F, 2.0F},                               // into the next power of two
+               {0x1p-140F, 0x1p-133F * 0},                       // below the smallest
+               {std::numeric_limits<float>::max(), HUGE_VALF}};  // above the largest
+  for (const auto& c : cases) EXPECT_EQ(static_cast<float>(Bf16(c.value)), c.rounded) << c.value;
+  EXPECT_TRUE(std::signbit(static_cast<float>(Bf16(-0.0F))));
+}
+
+TEST(Bf16, EveryValueSurvives) {
+  for (std::uint32_t bits = 0; bits < 0x10000U; ++bits) {
+    Bf16 value;
+    value.bits = static_cast<std::uint16_t>(bits);
+    const auto wide = static_cast<float>(value);
+    if (std::isnan(wide))
+      ASSERT_TRUE(std::isnan(static_cast<float>(Bf16(wide)))) << bits;
+    else
+      ASSERT_EQ(Bf16(wide).bits, bits);
+  }
+  const auto quiet = std::bit_cast<float>(0x7F800001U);  // a NaN whose only bit lies in the lower half
+  EXPECT_TRUE(std::isnan(static_cast<float>(Bf16(quiet))));
+}
 
 TEST(Shape, CountsElements) {
   struct Case {
