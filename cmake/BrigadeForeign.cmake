@@ -23,6 +23,13 @@ else()
   target_link_libraries(brigade_hdf5 INTERFACE HDF5::HDF5 MPI::MPI_CXX)
 endif()
 
+# minizip (of zlib's contrib), which has no CMake package in Debian.
+find_path(MINIZIP_INCLUDE_DIR unzip.h PATH_SUFFIXES minizip REQUIRED)
+find_library(MINIZIP_LIBRARY minizip REQUIRED)
+add_library(brigade_minizip INTERFACE)
+target_include_directories(brigade_minizip SYSTEM INTERFACE ${MINIZIP_INCLUDE_DIR})
+target_link_libraries(brigade_minizip INTERFACE ${MINIZIP_LIBRARY} ZLIB::ZLIB)
+
 # Kokkos with OpenMP: an installed one first (Kokkos_ROOT, Spack, modules), then the one that
 # cmake/build-kokkos.sh put into build/deps, then, where the network allows, upstream's release.
 set(BRIGADE_FETCH_KOKKOS OFF CACHE BOOL "Download and build Kokkos if none is installed")

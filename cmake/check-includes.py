@@ -28,7 +28,7 @@ FOREIGN = {
     r"Kokkos_.*": ["host"],
     r"(cuda|cudnn|cublas).*": ["device"],
     r"nccl\.h": ["communication"],
-    r"(jpeglib|turbojpeg|png|zlib)\.h": ["dataset"],
+    r"(jpeglib|turbojpeg|png|zlib|unzip)\.h": ["dataset"],
     r"google/protobuf/.*": ["dataset", "telemetry", "training"],
     r"nlohmann/.*": ["dataset", "telemetry", "training", "benchmarks"],
     r"boost/program_options.*": ["cli"],

@@ -17,7 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 preset=release target=brigade
 packages=(g++ cmake ninja-build pkg-config ca-certificates
           openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libboost-program-options-dev libgtest-dev libgmock-dev
-          libjpeg62-turbo-dev libpng-dev zlib1g-dev nlohmann-json3-dev libfmt-dev libprotobuf-dev protobuf-compiler
+          libjpeg62-turbo-dev libpng-dev zlib1g-dev libminizip-dev nlohmann-json3-dev libfmt-dev libprotobuf-dev protobuf-compiler
           dpkg-dev dataset-fashion-mnist python3 python3-numpy python3-pandas python3-matplotlib python3-h5py)
 while [ $# -gt 0 ]; do
   case $1 in

@@ -1,9 +1,17 @@
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
-#include <memory>
 #include <optional>
+#include <sstream>
 
+#include <fmt/ranges.h>
+
+#include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/dataset/ingest.hpp"
 #include "brigade/telemetry/progress.hpp"
@@ -16,50 +24,127 @@ namespace {
 constexpr std::size_t kBadSamplesShown = 10;
 
 struct ShardOptions {
-  std::string source, output;
+  std::string source, output, classes, split;
   dataset::SourceOptions input;
   dataset::IngestOptions ingest;
   bool skip_bad = false;
 };
 
-bool parse(Call& call, ShardOptions& options) {
-  Options declared("shard", "turn images into a sharded HDF5 dataset, in parallel over ranks; restartable");
-  declared.required("source", options.source, "DIR: where the images are")
-      .required("output", options.output,
-                "DIR: of the dataset, made if missing; finished shards in it are verified and kept")
-      .add("format", options.input.format,
-           "auto|idx|cifar|folder: gzip or plain IDX files, CIFAR binaries, or a directory per class of JPEG and PNG")
-      .add("image-size", options.input.image_size,
-           "folder: scale images to this height and width in pixels; 0: all are as large as the first")
-      .add("samples-per-shard", options.ingest.samples_per_shard, "images in a shard file")
-      .add("seed", options.ingest.seed, "of the order of images over shards")
-      .flag("skip-bad", options.skip_bad, "images that do not decode are listed, but are no error");
-  const bool run = declared.parse(call.arguments, call.speaks());
-  options.input.path = options.source;
-  options.ingest.directory = options.output;
-  options.ingest.rank = call.communicator.rank();
-  options.ingest.size = call.communicator.size();
-  if (run)
-    require<OptionError>(options.ingest.samples_per_shard > 0, "--samples-per-shard {} is not positive",
-                         options.ingest.samples_per_shard);
-  return run;
+// "auto|idx|...: idx is ..., ...".
+std::string format_help() {
+  std::string words = "auto", lines;
+  for (const auto& [name, help] : dataset::source_formats()) {
+    words += "|" + name;
+    lines += fmt::format("\n  {}: {}", name, help);
+  }
+  return fmt::format("{}: auto looks at what is there{}", words, lines);
 }
 
-// Every rank's bad samples, listed by rank 0; true if there is any.
-bool report_bad(Call& call, const std::vector<dataset::BadSample>& bad) {
+std::vector<std::string> comma_separated(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+// "train=0.8,val=0.2".
+std::map<std::string, double> parse_split(const std::string& text) {
+  std::map<std::string, double> shares;
+  for (const auto& part : comma_separated(text)) {
+    const auto equals = part.find('=');
+    const auto name = part.substr(0, equals), number = equals == std::string::npos ? "" : part.substr(equals + 1);
+    char* end = nullptr;
+    const double share = std::strtod(number.c_str(), &end);
+    require<OptionError>(
+        !name.empty() && name.find_first_of("/.\\ ") == std::string::npos && !number.empty() && *end == 0,
+        "--split {} is not understood (at \"{}\"; expected for example train=0.8,val=0.2)", text, part);
+    require<OptionError>(shares.emplace(name, share).second, "--split names {} twice", name);
+  }
+  return shares;
+}
+
+// The processors this process may use, shared with the other ranks of its node.
+int automatic_threads(const communication::Communicator& communicator) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+  const int processors = CPU_COUNT(&allowed);
+  // Bound to a part of the node's processors, a rank has that part for itself.
+  const bool bound = processors < ::sysconf(_SC_NPROCESSORS_ONLN);
+  return std::max(1, bound ? processors : processors / communicator.node_size());
+}
+
+bool parse(Call& call, ShardOptions& options) {
+  using dataset::Layout;
+  using dataset::Resize;
+  options.ingest.threads = 0;
+  auto& ingest = options.ingest;
+  Options declared("shard", "turn images into a sharded HDF5 dataset, in parallel over ranks and threads; restartable");
+  declared.required("source", options.source, "DIR or FILE: where the images are")
+      .required("output", options.output,
+                "DIR: of the dataset, made if missing; finished shards in it are verified and kept")
+      .add("format", options.input.format, format_help())
+      .optional("classes", options.classes, "NAME,NAME,...: only these classes, in this order")
+      .add("limit-per-class", options.input.limit_per_class, "images of a class in each split, chosen by seed; 0: all")
+      .optional("split", options.split, "train=0.8,val=0.2: cuts a source without splits, each class in these shares")
+      .choice("layout", ingest.layout, {{"raw", Layout::raw}, {"encoded", Layout::encoded}},
+              "pixels, or JPEG and PNG files that are decoded when they are read")
+      .add("image-size", ingest.image_size, "height and width in pixels; 0: all are as large as the first")
+      .choice("resize", ingest.resize,
+              {{"squash", Resize::squash}, {"shorter-crop", Resize::shorter_crop}, {"pad", Resize::pad}},
+              "each side for itself, or the shorter one and cut the longer, or the longer one and fill with black")
+      .add("quality", ingest.quality,
+           "encoded: 1 to 100 resizes images and encodes them as JPEG; 0: files are kept as they are")
+      .add("deflate", ingest.deflate, "raw: compress in chunks, 1 (fast) to 9 (small); 0: not, which reads fastest")
+      .add("shards", ingest.shards, "files per split; 0: by --samples-per-shard")
+      .add("samples-per-shard", ingest.samples_per_shard,
+           "images in a file; 0: about 128 MiB, and up to 16 small files")
+      .add("seed", ingest.seed, "of the order of images over shards, and of what --split and --limit-per-class choose")
+      .add("threads", ingest.threads, "per rank; 0: the processors it may use")
+      .flag("skip-bad", options.skip_bad,
+            "images that do not decode are no error; they are listed in OUTPUT/quarantine.txt either way");
+  const bool run = declared.parse(call.arguments, call.speaks());
+  if (!run) return false;
+  require<OptionError>(ingest.threads >= 0, "--threads {} is negative", ingest.threads);
+  if (ingest.threads == 0) ingest.threads = automatic_threads(call.communicator);
+  options.input.path = options.source;
+  options.input.seed = ingest.seed;
+  options.input.classes = comma_separated(options.classes);
+  options.input.split = parse_split(options.split);
+  ingest.directory = options.output;
+  ingest.rank = call.communicator.rank();
+  ingest.size = call.communicator.size();
+  return true;
+}
+
+// Every rank's bad samples, listed by rank 0 and in a file of the dataset; true if there is any.
+bool report_bad(Call& call, const std::filesystem::path& directory, const std::vector<dataset::BadSample>& bad) {
   std::string mine;
-  for (const auto& sample : bad) mine += fmt::format("  {}: {}\n", sample.name, sample.why);
+  for (const auto& sample : bad) mine += fmt::format("{}\t{}\t{}\n", sample.split, sample.name, sample.why);
   std::array count{static_cast<std::int64_t>(bad.size())};
   call.communicator.sum(count, "counting bad images");
   const auto lists = call.communicator.all_gather(mine, "gathering bad images");
-  if (count[0] == 0 || !call.speaks()) return count[0] > 0;
-  std::string all;
-  for (const auto& list : lists) all += list;
-  std::size_t end = 0;
-  for (std::size_t line = 0; line < kBadSamplesShown && end < all.size(); ++line) end = all.find('\n', end) + 1;
-  fmt::print(stderr, "{} images were left out (they do not decode):\n{}{}", count[0], all.substr(0, end),
-             end < all.size() ? "  ...\n" : "");
-  return true;
+  const auto quarantine = directory / "quarantine.txt";
+  communication::collectively(call.communicator, "listing bad images", [&] {
+    if (!call.speaks()) return;
+    if (count[0] == 0) {
+      std::error_code ignored;
+      std::filesystem::remove(quarantine, ignored);
+      return;
+    }
+    std::vector<std::string> lines;
+    for (const auto& list : lists) {
+      std::istringstream text(list);
+      for (std::string line; std::getline(text, line);) lines.push_back(line);
+    }
+    std::sort(lines.begin(), lines.end());
+    write_file(quarantine, fmt::format("{}\n", fmt::join(lines, "\n")));
+    fmt::print(stderr, "{} images were left out (they do not decode; all are listed in {}):\n", count[0],
+               quarantine.string());
+    for (std::size_t i = 0; i < std::min(lines.size(), kBadSamplesShown); ++i) fmt::print(stderr, "  {}\n", lines[i]);
+    if (lines.size() > kBadSamplesShown) fmt::print(stderr, "  ...\n");
+  });
+  return count[0] > 0;
 }
 
 }  // namespace
@@ -68,7 +153,7 @@ ExitCode shard(Call& call) {
   auto& communicator = call.communicator;
   ShardOptions options;
   bool run = false;
-  std::map<std::string, std::unique_ptr<dataset::Source>> sources;
+  dataset::Sources sources;
   communication::collectively(communicator, "reading the options", [&] { run = parse(call, options); });
   if (!run) return ExitCode::done;
 
@@ -85,7 +170,7 @@ ExitCode shard(Call& call) {
     result = dataset::ingest_shards(sources, options.ingest);
     if (line) line->finish();
   });
-  const bool bad = report_bad(call, result.bad);
+  const bool bad = report_bad(call, options.output, result.bad);
   std::array counts{result.written, result.kept};
   communicator.sum(counts, "counting images");
 

@@ -1,4 +1,4 @@
-// JPEG and PNG to RGB. Grey, palette, alpha (dropped) and CMYK images all become [height, width, 3].
+// JPEG and PNG to RGB. Grey, palette, alpha (dropped), 16-bit and CMYK images all become [height, width, 3], upright.
 #pragma once
 
 #include <cstddef>
@@ -18,10 +18,16 @@ inline constexpr std::int64_t kMostPixels = std::int64_t{1} << 26;
 
 // Told apart by their first bytes. Throws DataError (without a file name) if the image does not decode completely.
 // A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides stay at least `enough` pixels;
-// 0: at full size.
+// 0: at full size. The orientation that a camera noted in a JPEG (EXIF) is applied.
 RgbImage decode_image(std::span<const std::byte> file, std::int64_t enough = 0);
 
 RgbImage decode_jpeg(std::span<const std::byte> file, std::int64_t enough);
 RgbImage decode_png(std::span<const std::byte> file);
+
+// The orientation in the contents of a JPEG's APP1 marker ("Exif", two zeros, then TIFF): 1 to 8; 1, upright, if it is
+// absent or damaged.
+int exif_orientation(std::span<const std::uint8_t> marker);
+// Turns and mirrors an image as stored so that it stands upright.
+RgbImage upright(RgbImage image, int orientation);
 
 }  // namespace brigade::dataset

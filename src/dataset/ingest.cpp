@@ -1,95 +1,48 @@
-// Ingest. Which samples go into which shard, and in which order, is a function of the source and the seed alone: the
-// samples of a split are shuffled by a keyed permutation and cut into equal parts, so each shard is a fair mix of the
-// classes, and any rank can write any shard. A shard says in its attributes what was planned for it; a restart keeps
-// the shards that are there, say the right thing and are whole.
+// Writing shards. A shard says in its attributes what was planned for it; a restart keeps the shards that are there,
+// say the right thing and are whole. Within a shard the samples go through memory in pieces: threads decode a piece,
+// each sample to its own place, and one of them writes it, so the bytes do not depend on the number of threads.
 #include "brigade/dataset/ingest.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 #include <optional>
+#include <unordered_set>
 
-#include "brigade/core/checksum.hpp"
-#include "brigade/dataset/sampling.hpp"
+#include "conversion.hpp"
+#include "ingest_plan.hpp"
 #include "shard.hpp"
+#include "workers.hpp"
 
 namespace brigade::dataset {
 namespace {
 
 namespace fs = std::filesystem;
-using Sources = std::map<std::string, std::unique_ptr<Source>>;
 
 constexpr std::int64_t kPieceBytes = 4 << 20;  // of pixels, held in memory at a time
+constexpr std::size_t kMostFilesInPiece = 64;  // that are kept as they are: each may be much larger than its pixels
 
-// One shard that should be there when ingest has finished.
-struct Job {
-  std::string split;
-  const Source* source = nullptr;
-  std::int64_t index = 0, count = 0;  // of the shards of the split
-  Range places;                       // in the shuffled split
+// Samples on their way into a shard.
+struct Piece {
+  std::vector<std::vector<std::uint8_t>> stored;  // of each sample
+  std::vector<StoredSample> samples;
+  std::vector<std::optional<BadSample>> bad;
+  std::vector<std::uint8_t> bytes;  // all of `stored`, one after another
 
-  std::string file() const { return fmt::format("{}-{:05}-of-{:05}.h5", split, index, count); }
-};
-
-// The shards of all splits in one row; rank r does the jobs r, r + size, ...
-std::vector<Job> plan_jobs(const Sources& sources, std::int64_t samples_per_shard) {
-  require<OptionError>(samples_per_shard >= 1, "a shard of {} samples cannot be made", samples_per_shard);
-  std::vector<Job> jobs;
-  for (const auto& [split, source] : sources) {
-    const std::int64_t samples = source->samples();
-    require(samples >= 1, "split '{}' holds no samples", split);
-    const std::int64_t count = (samples + samples_per_shard - 1) / samples_per_shard;
-    for (std::int64_t index = 0; index < count; ++index)
-      jobs.push_back({.split = split,
-                      .source = source.get(),
-                      .index = index,
-                      .count = count,
-                      .places = part_of(samples, index, count)});
+  void resize(std::size_t count) {
+    stored.resize(std::max(stored.size(), count));
+    samples.assign(count, {});
+    bad.assign(count, std::nullopt);
   }
-  return jobs;
-}
-
-std::vector<std::int64_t> planned_samples(const Job& job, std::uint64_t seed) {
-  const Permutation order(job.source->samples(), seed, 0, Purpose::ingest_order);
-  std::vector<std::int64_t> indices;
-  for (std::int64_t place = job.places.begin; place < job.places.end; ++place) indices.push_back(order(place));
-  return indices;
-}
-
-// What makes the shard this shard and no other: written into it, and compared by a restart.
-ShardHeader planned_header(const Job& job, const std::vector<std::int64_t>& indices, std::uint64_t seed) {
-  const Source& source = *job.source;
-  const auto classes = source.classes();
-  const auto image = source.image();
-  ShardHeader header{
-      .split = job.split,
-      .index = job.index,
-      .plan = fmt::format("{} samples in {} shards, seed {}, {}x{}x{} pixels, {} classes", source.samples(), job.count,
-                          seed, image.height, image.width, image.channels, classes.size()),
-      .plan_checksum = 0,
-      .classes = static_cast<std::int64_t>(classes.size()),
-      .image = image,
-      .samples = static_cast<std::int64_t>(indices.size())};
-  std::uint32_t checksum = 0;
-  const auto add = [&](const std::string& text) {
-    checksum = crc32c(std::as_bytes(std::span(text.c_str(), text.size() + 1)), checksum);
-  };
-  add(header.plan);
-  for (const auto& name : classes) add(name);
-  for (const std::int64_t index : indices) add(fmt::format("{} {}", source.label(index), source.name(index)));
-  header.plan_checksum = checksum;
-  return header;
-}
-
-bool same_plan(const ShardHeader& a, const ShardHeader& b) {
-  return a.split == b.split && a.index == b.index && a.plan == b.plan && a.plan_checksum == b.plan_checksum &&
-         a.classes == b.classes && a.image == b.image;
-}
+  void join() {
+    bytes.clear();
+    for (std::size_t i = 0; i < samples.size(); ++i) bytes.insert(bytes.end(), stored[i].begin(), stored[i].end());
+  }
+};
 
 // One rank's work on one dataset.
 class Ingest {
  public:
-  Ingest(const Sources& sources, const IngestOptions& options)
-      : options_(options), jobs_(plan_jobs(sources, options.samples_per_shard)) {
+  Ingest(const Sources& sources, const IngestOptions& options) : options_(options), jobs_(plan_jobs(sources, options)) {
     std::erase_if(jobs_, [&, number = 0](const Job&) mutable { return number++ % options.size != options.rank; });
     for (const auto& job : jobs_) total_ += job.places.size();
   }
@@ -97,7 +50,7 @@ class Ingest {
   IngestResult run() {
     for (const auto& job : jobs_) {
       const auto indices = planned_samples(job, options_.seed);
-      const auto header = planned_header(job, indices, options_.seed);
+      const auto header = planned_header(job, indices, options_);
       const std::int64_t done_before = done_;
       if (!keep(job, header)) write(job, header, indices);
       progress(done_before + job.places.size() - done_);
@@ -122,10 +75,12 @@ class Ingest {
       const auto& file = shard.file();
       const auto skipped = static_cast<std::int64_t>(file.skipped().size());
       if (!same_plan(file.header(), planned) || file.header().samples + skipped != planned.samples) return false;
+      if (file.mappable() != (options_.deflate == 0 || file.header().samples == 0)) return false;
       shard.verify_all();
-      for (const std::int64_t index : file.skipped()) {
+      for (const std::int64_t index : file.skipped())
         if (index < 0 || index >= job.source->samples()) return false;
-        const auto still = try_read(job, index, piece(job, 1));
+      convert(job, file.skipped());
+      for (const auto& still : piece_.bad) {
         if (!still) return false;
         bad.push_back(*still);
       }
@@ -148,7 +103,8 @@ class Ingest {
       const auto bad = write_once(job, header, indices, skipped);
       if (bad.empty()) break;
       skipped.insert(skipped.end(), bad.begin(), bad.end());
-      std::erase_if(indices, [&](std::int64_t i) { return std::find(bad.begin(), bad.end(), i) != bad.end(); });
+      const std::unordered_set<std::int64_t> left_out(bad.begin(), bad.end());
+      std::erase_if(indices, [&](std::int64_t index) { return left_out.contains(index); });
     }
     result_.written += header.samples;
   }
@@ -165,113 +121,57 @@ class Ingest {
       names.push_back(job.source->name(index));
       name_bytes = std::max(name_bytes, names.back().size());
     }
-    ShardWriter writer(path(job), header, name_bytes);
+    ShardWriter writer(path(job), header, name_bytes, options_.deflate);
     std::vector<std::int64_t> bad;
-    const std::int64_t in_piece = std::max<std::int64_t>(1, kPieceBytes / header.image.size());
-    for (std::int64_t begin = 0; begin < header.samples; begin += in_piece) {
-      const std::int64_t count = std::min(in_piece, header.samples - begin);
-      std::uint8_t* pixels = piece(job, in_piece);
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t index = indices[static_cast<std::size_t>(begin + i)];
-        if (const auto failure = try_read(job, index, pixels + i * header.image.size())) {
-          bad.push_back(index);
-          result_.bad.push_back(*failure);
+    auto in_piece = static_cast<std::size_t>(std::max<std::int64_t>(1, kPieceBytes / header.image.size()));
+    if (header.layout == Layout::encoded) in_piece = std::min(in_piece, kMostFilesInPiece);
+    for (std::size_t begin = 0; begin < indices.size(); begin += in_piece) {
+      const auto piece = std::span(indices).subspan(begin, std::min(in_piece, indices.size() - begin));
+      convert(job, piece);
+      for (std::size_t i = 0; i < piece.size(); ++i)
+        if (piece_.bad[i]) {
+          bad.push_back(piece[i]);
+          result_.bad.push_back(*piece_.bad[i]);
         }
+      if (bad.empty()) {
+        piece_.join();
+        writer.append(piece_.bytes, piece_.samples);
       }
-      if (bad.empty()) writer.append(pixels, count);
-      progress(skipped.empty() ? count : 0);
+      progress(skipped.empty() ? static_cast<std::int64_t>(piece.size()) : 0);
     }
     if (bad.empty()) writer.finish(labels, names, skipped);
     return bad;
   }
 
-  std::optional<BadSample> try_read(const Job& job, std::int64_t index, std::uint8_t* pixels) const {
-    try {
-      job.source->read(index, pixels);
-      return std::nullopt;
-    } catch (const DataError& error) {
-      return BadSample{.split = job.split, .name = job.source->name(index), .why = error.what()};
-    }
-  }
-
-  std::uint8_t* piece(const Job& job, std::int64_t samples) {
-    pixels_.resize(std::max(pixels_.size(), static_cast<std::size_t>(samples * job.source->image().size())));
-    return pixels_.data();
+  // Fills piece_ with these samples of the source.
+  void convert(const Job& job, std::span<const std::int64_t> indices) {
+    const Conversion conversion(*job.source, job.image, options_);
+    piece_.resize(indices.size());
+    for_each_in_parallel(static_cast<std::int64_t>(indices.size()), options_.threads, [&](std::int64_t place) {
+      const auto i = static_cast<std::size_t>(place);
+      try {
+        piece_.samples[i] = conversion(indices[i], piece_.stored[i]);
+      } catch (const DataError& error) {
+        piece_.bad[i] = BadSample{.split = job.split, .name = job.source->name(indices[i]), .why = error.what()};
+      }
+    });
   }
 
   const IngestOptions& options_;
   std::vector<Job> jobs_;
   std::int64_t total_ = 0, done_ = 0;
-  std::vector<std::uint8_t> pixels_;
+  Piece piece_;
   IngestResult result_;
 };
-
-// Exact sums over all pixels of a channel.
-struct ChannelSums {
-  std::int64_t pixels = 0;
-  std::array<std::uint64_t, 3> sum{}, squares{};
-};
-
-// mean = sum / n and variance = (n * squares - sum^2) / n^2, the difference in 128-bit integers: nothing cancels.
-void set_statistics(const ChannelSums& sums, Manifest& manifest) {
-  using Wide = unsigned __int128;
-  const auto n = static_cast<double>(sums.pixels);
-  for (std::size_t c = 0; c < static_cast<std::size_t>(manifest.image.channels) && sums.pixels > 0; ++c) {
-    const Wide spread = static_cast<Wide>(sums.pixels) * sums.squares[c] - static_cast<Wide>(sums.sum[c]) * sums.sum[c];
-    const double deviation = std::sqrt(static_cast<double>(spread)) / n / 255;
-    manifest.mean[c] = static_cast<float>(static_cast<double>(sums.sum[c]) / n / 255);
-    manifest.stddev[c] = deviation > 0 ? static_cast<float>(deviation) : 1.0F;
-  }
-}
-
-// What is left of runs that were killed while they wrote a shard; no rank writes any more.
-void remove_partial_files(const fs::path& directory) {
-  std::vector<fs::path> partial;
-  for (const auto& entry : fs::directory_iterator(directory))
-    if (entry.path().filename().string().find(".h5.partial-") != std::string::npos) partial.push_back(entry.path());
-  std::error_code ignored;
-  for (const auto& path : partial) fs::remove(path, ignored);
-}
 
 }  // namespace
 
 IngestResult ingest_shards(const Sources& sources, const IngestOptions& options) {
-  EXPECT(options.rank >= 0 && options.rank < options.size);
+  EXPECT(options.rank >= 0 && options.rank < options.size && options.threads >= 1);
   std::error_code error;
   fs::create_directories(options.directory, error);
   require(!error, "cannot make the directory {} ({})", options.directory.string(), error.message());
   return Ingest(sources, options).run();
-}
-
-Manifest finish_ingest(const Sources& sources, const IngestOptions& options) {
-  require(!sources.empty(), "there is nothing to ingest");
-  const Source& first = *sources.begin()->second;
-  Manifest manifest;
-  manifest.classes = first.classes();
-  manifest.image = first.image();
-  const bool has_train = sources.contains("train");
-  ChannelSums sums;
-  for (const auto& job : plan_jobs(sources, options.samples_per_shard)) {
-    require(job.source->classes() == manifest.classes && job.source->image() == manifest.image,
-            "split '{}' has other classes or another image size than split '{}'", job.split, sources.begin()->first);
-    const auto indices = planned_samples(job, options.seed);
-    const ShardFile shard(options.directory / job.file());
-    const auto& header = shard.header();
-    require(same_plan(header, planned_header(job, indices, options.seed)),
-            "shard {} is of another ingest (\"{}\"). Run `brigade shard` again?", shard.path().string(), header.plan);
-    manifest.splits[job.split].shards.push_back(
-        {.file = shard.file_name(), .samples = header.samples, .bytes = shard.bytes()});
-    if (has_train && job.split != "train") continue;
-    sums.pixels += header.samples * header.image.height * header.image.width;
-    for (std::size_t c = 0; c < 3; ++c) {
-      sums.sum[c] += header.channel_sum[c];
-      sums.squares[c] += header.channel_square_sum[c];
-    }
-  }
-  set_statistics(sums, manifest);
-  remove_partial_files(options.directory);
-  write_manifest(options.directory, manifest);
-  return manifest;
 }
 
 }  // namespace brigade::dataset

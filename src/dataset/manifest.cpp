@@ -1,9 +1,12 @@
 #include "brigade/dataset/manifest.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <string_view>
+#include <utility>
 
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/error.hpp"
@@ -17,6 +20,11 @@ constexpr std::int64_t kMostSamples = std::int64_t{1} << 40;
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 56;
 constexpr std::int64_t kLargestSide = 1 << 16;
 
+using namespace std::string_view_literals;
+constexpr std::array kLayouts{std::pair{"raw"sv, Layout::raw}, std::pair{"encoded"sv, Layout::encoded}};
+constexpr std::array kResizes{std::pair{"squash"sv, Resize::squash}, std::pair{"shorter-crop"sv, Resize::shorter_crop},
+                              std::pair{"pad"sv, Resize::pad}};
+
 // Whole numbers only: 1.0, "1" and 1e30 are not accepted for 1.
 std::int64_t integer(const json& object, const char* key, std::int64_t least, std::int64_t most) {
   const auto& value = object.at(key);
@@ -27,6 +35,21 @@ std::int64_t integer(const json& object, const char* key, std::int64_t least, st
   require(fits && number >= least && number <= most, "\"{}\" is {} (expected {} to {})", key, value.dump(), least,
           most);
   return number;
+}
+
+template <class Words>
+auto word(const json& object, const char* key, const Words& words) {
+  const auto text = object.at(key).get<std::string>();
+  std::string known;
+  for (const auto& [name, value] : words) {
+    if (name == text) return value;
+    known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", name);
+  }
+  throw DataError(fmt::format("\"{}\" is \"{}\" (this program reads {})", key, text, known));
+}
+template <class Words, class Enum>
+std::string_view text_of(const Words& words, Enum wanted) {
+  return std::find_if(words.begin(), words.end(), [&](const auto& word) { return word.second == wanted; })->first;
 }
 
 std::array<float, 3> per_channel(const json& object, const char* key, std::int64_t channels, float unused) {
@@ -65,10 +88,10 @@ Manifest manifest_from(const json& root) {
   const auto version = integer(root, "brigade_manifest_version", 0, std::numeric_limits<std::int32_t>::max());
   require(version == Manifest::kVersion, "it has version {} (this program reads version {}). Ingest the data again?",
           version, Manifest::kVersion);
-  const auto layout = root.at("layout").get<std::string>();
-  require(layout == "raw", "\"layout\" is \"{}\" (this program reads \"raw\")", layout);
 
   Manifest manifest;
+  manifest.layout = word(root, "layout", kLayouts);
+  if (manifest.layout == Layout::encoded) manifest.resize = word(root, "resize", kResizes);
   const auto& image = root.at("image");
   manifest.image = {.height = integer(image, "height", 1, kLargestSide),
                     .width = integer(image, "width", 1, kLargestSide),
@@ -120,13 +143,14 @@ void write_manifest(const std::filesystem::path& directory, const Manifest& mani
   };
   nlohmann::ordered_json root = {
       {"brigade_manifest_version", Manifest::kVersion},
-      {"layout", "raw"},
+      {"layout", text_of(kLayouts, manifest.layout)},
       {"image",
        {{"height", manifest.image.height}, {"width", manifest.image.width}, {"channels", manifest.image.channels}}},
       {"mean", numbers(manifest.mean)},
       {"stddev", numbers(manifest.stddev)},
       {"classes", manifest.classes},
       {"splits", nlohmann::ordered_json::object()}};
+  if (manifest.layout == Layout::encoded) root["resize"] = text_of(kResizes, manifest.resize);
   for (const auto& [name, split] : manifest.splits) {
     auto shards = nlohmann::ordered_json::array();
     for (const auto& shard : split.shards)

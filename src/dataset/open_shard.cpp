@@ -17,6 +17,9 @@ ShardFile open_shard(const std::filesystem::path& directory, const Manifest& man
   ShardFile file(path);
   const auto& header = file.header();
   const auto& image = header.image;
+  require(header.layout == manifest.layout,
+          "shard {} has another layout than the manifest says (raw or encoded). Is it from another dataset?",
+          path.string());
   require(image == manifest.image,
           "shard {} holds images of {}x{}x{} (the manifest says {}x{}x{}). Is it from another dataset?", path.string(),
           image.height, image.width, image.channels, manifest.image.height, manifest.image.width,

@@ -2,7 +2,10 @@
 //
 // mmap         a sample is copied out of the page cache. While pages come from storage, the kernel is asked for all
 //              samples of a batch before the first is waited for, so that storage sees a deep queue.
-// independent  H5Dread, in file order, neighbours together; for file systems whose mappings are slow or unreliable.
+// independent  H5Dread, in file order, neighbours together; for file systems whose mappings are slow or unreliable,
+//              and for compressed chunks, which only HDF5 can read.
+//
+// Images of an encoded dataset are decoded and brought to the dataset's shape when they are read.
 #include "brigade/dataset/reader.hpp"
 
 #include <sys/resource.h>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "open_shard.hpp"
+#include "resize.hpp"
 #include "shard.hpp"
 
 namespace brigade::dataset {
@@ -39,11 +43,15 @@ class Directory {
   std::vector<std::int64_t> ends_;
 };
 
-// What both readers share: the directory, and which samples were seen.
+// What both readers share: the directory, which samples were seen, and how stored bytes become pixels.
 class ReaderBase : public SplitReader {
  public:
-  ReaderBase(const std::vector<ShardFile>& files, ImageShape image, Verify verify)
-      : image_(image), bytes_(static_cast<std::size_t>(image.size())), verify_(verify) {
+  ReaderBase(const std::vector<ShardFile>& files, const Manifest& manifest, Verify verify)
+      : image_(manifest.image),
+        bytes_(static_cast<std::size_t>(image_.size())),
+        layout_(manifest.layout),
+        resize_(manifest.resize),
+        verify_(verify) {
     for (const auto& file : files) directory_.add(file.header().samples);
     seen_.resize(static_cast<std::size_t>(directory_.samples()));
   }
@@ -53,19 +61,37 @@ class ReaderBase : public SplitReader {
  protected:
   const Directory& directory() const { return directory_; }
   std::size_t sample_bytes() const { return bytes_; }
+  Layout layout() const { return layout_; }
   bool seen(std::int64_t index) const { return seen_[static_cast<std::size_t>(index)]; }
 
   // To be called before the pixels of sample `index` are given away.
   template <class Name>
-  void check(std::int64_t index, const ShardFile& file, std::int64_t row, std::span<const std::byte> pixels,
+  void check(std::int64_t index, const ShardFile& file, std::int64_t row, std::span<const std::byte> stored,
              Name&& name) {
-    if (verify_ == Verify::always || (verify_ == Verify::first && !seen(index))) file.verify(row, pixels, name);
+    if (verify_ == Verify::always || (verify_ == Verify::first && !seen(index))) file.verify(row, stored, name);
     seen_[static_cast<std::size_t>(index)] = true;
+  }
+
+  template <class Name>
+  void unpack(const ShardFile& file, std::int64_t row, std::span<const std::byte> stored, std::uint8_t* pixels,
+              Name&& name) const {
+    if (layout_ == Layout::raw) {
+      std::memcpy(pixels, stored.data(), stored.size());
+      return;
+    }
+    try {
+      decode_to_shape(stored, image_, resize_, pixels);
+    } catch (const DataError& error) {
+      throw DataError(fmt::format("shard {}: sample {} ({}) does not decode ({})", file.path().string(), row, name(),
+                                  error.what()));
+    }
   }
 
  private:
   ImageShape image_;
   std::size_t bytes_;
+  Layout layout_;
+  Resize resize_;
   Verify verify_;
   Directory directory_;
   std::vector<bool> seen_;
@@ -73,7 +99,8 @@ class ReaderBase : public SplitReader {
 
 class MmapReader final : public ReaderBase {
  public:
-  MmapReader(std::vector<ShardFile> files, ImageShape image, Verify verify) : ReaderBase(files, image, verify) {
+  MmapReader(std::vector<ShardFile> files, const Manifest& manifest, Verify verify)
+      : ReaderBase(files, manifest, verify) {
     for (auto& file : files) shards_.emplace_back(std::move(file)).mapping().random();
   }
 
@@ -86,10 +113,11 @@ class MmapReader final : public ReaderBase {
     for (std::size_t i = 0; i < indices.size(); ++i) {
       const std::int64_t row = places_[i].row;
       const MappedShard& source = shards_[places_[i].shard];
-      const auto bytes = source.pixels(row);
+      const auto stored = source.sample(row, scratch_);
       if (i + 1 < indices.size()) prefetch(places_[i + 1]);
-      check(indices[i], source.file(), row, bytes, [&] { return source.name(row); });
-      std::memcpy(pixels + i * sample_bytes(), bytes.data(), bytes.size());
+      const auto name = [&] { return source.name(row); };
+      check(indices[i], source.file(), row, stored, name);
+      unpack(source.file(), row, stored, pixels + i * sample_bytes(), name);
       labels[i] = source.file().labels()[static_cast<std::size_t>(row)];
     }
     asking_ = major_faults() != faults ? kPatience : std::max(0, asking_ - 1);
@@ -103,8 +131,8 @@ class MmapReader final : public ReaderBase {
  private:
   // The processor's own prefetcher stops at the end of a page and cannot know where the next sample is: its first
   // lines are asked for while this one is copied.
-  void prefetch(Location next) const {
-    const auto bytes = shards_[next.shard].pixels(next.row);
+  void prefetch(Location next) {
+    const auto bytes = shards_[next.shard].sample(next.row, scratch_);
     for (std::size_t line = 0; line < std::min(bytes.size(), kPrefetchBytes); line += 64)
       __builtin_prefetch(bytes.data() + line);
   }
@@ -121,16 +149,13 @@ class MmapReader final : public ReaderBase {
   int asking_ = kPatience;
   std::vector<MappedShard> shards_;
   std::vector<Location> places_;
+  std::vector<std::uint8_t> scratch_;  // unused: every shard here is mappable
 };
 
 class IndependentReader final : public ReaderBase {
  public:
-  IndependentReader(std::vector<ShardFile> files, ImageShape image, Verify verify)
-      : ReaderBase(files, image, verify), files_(std::move(files)) {
-    const auto lock = lock_hdf5();
-    for (const auto& file : files_)
-      spaces_.emplace_back(check_hdf5(H5Dget_space(file.images()), "cannot read {}", file.file_name()));
-  }
+  IndependentReader(std::vector<ShardFile> files, const Manifest& manifest, Verify verify)
+      : ReaderBase(files, manifest, verify), files_(std::move(files)) {}
 
   void read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels) override {
     order_.resize(indices.size());
@@ -138,7 +163,7 @@ class IndependentReader final : public ReaderBase {
     std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return indices[a] < indices[b]; });
     for (std::size_t begin = 0; begin < order_.size();) {
       const Location first = directory().find(indices[order_[begin]]);
-      const std::int64_t left = files_[first.shard].header().samples - first.row;
+      const std::int64_t left = layout() == Layout::encoded ? 1 : files_[first.shard].header().samples - first.row;
       std::size_t end = begin + 1;
       while (end < order_.size() && static_cast<std::int64_t>(end - begin) < left &&
              indices[order_[end]] == indices[order_[end - 1]] + 1)
@@ -150,65 +175,33 @@ class IndependentReader final : public ReaderBase {
 
   std::string name(std::int64_t index) const override {
     const auto [shard, row] = directory().find(index);
-    return stored_name(files_[shard], row);
+    return files_[shard].read_name(row);
   }
 
  private:
   // Neighbours in the file, sample `order[0]` of the batch first. They go straight to their places if they are
-  // neighbours in the batch, too.
+  // pixels and neighbours in the batch, too.
   void read_run(Location first, std::span<const std::size_t> order, std::span<const std::int64_t> indices,
                 std::uint8_t* pixels, std::int32_t* labels) {
-    bool in_place = true;
-    for (std::size_t i = 1; i < order.size(); ++i) in_place &= order[i] == order[0] + i;
-    if (!in_place) scratch_.resize(order.size() * sample_bytes());
-    std::uint8_t* target = in_place ? pixels + order[0] * sample_bytes() : scratch_.data();
     const ShardFile& file = files_[first.shard];
-    read_rows(first, order.size(), target);
+    bool in_place = layout() == Layout::raw;
+    for (std::size_t i = 1; i < order.size(); ++i) in_place &= order[i] == order[0] + i;
+    const auto count = static_cast<std::int64_t>(order.size());
+    if (!in_place) scratch_.resize(order.size() * file.sample_bytes(first.row));  // one sample if they differ
+    std::uint8_t* target = in_place ? pixels + order[0] * sample_bytes() : scratch_.data();
+    file.read_rows(first.row, count, target);
     for (std::size_t i = 0; i < order.size(); ++i) {
       const std::int64_t row = first.row + static_cast<std::int64_t>(i);
-      const std::span sample(target + i * sample_bytes(), sample_bytes());
-      check(indices[order[i]], file, row, std::as_bytes(sample), [&] { return stored_name(file, row); });
-      if (!in_place) std::memcpy(pixels + order[i] * sample_bytes(), sample.data(), sample.size());
+      const auto name = [&] { return file.read_name(row); };
+      const std::span stored(target, file.sample_bytes(row));
+      check(indices[order[i]], file, row, std::as_bytes(stored), name);
+      if (!in_place) unpack(file, row, std::as_bytes(stored), pixels + order[i] * sample_bytes(), name);
       labels[order[i]] = file.labels()[static_cast<std::size_t>(row)];
+      target += stored.size();
     }
-  }
-
-  void read_rows(Location first, std::size_t count, std::uint8_t* target) {
-    const auto lock = lock_hdf5();
-    const ShardFile& file = files_[first.shard];
-    const auto extent = [](std::int64_t n) { return static_cast<hsize_t>(n); };
-    const std::array<hsize_t, 4> start{extent(first.row), 0, 0, 0};
-    const std::array extents{hsize_t{count}, extent(image().height), extent(image().width), extent(image().channels)};
-    if (memory_count_ != count) {
-      memory_ = Hdf5Space(check_hdf5(H5Screate_simple(4, extents.data(), nullptr), "cannot shape a batch"));
-      memory_count_ = count;
-    }
-    check_hdf5(
-        H5Sselect_hyperslab(spaces_[first.shard], H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr),
-        "cannot select samples of {}", file.file_name());
-    check_hdf5(H5Dread(file.images(), H5T_NATIVE_UINT8, memory_, spaces_[first.shard], H5P_DEFAULT, target),
-               "shard {}: samples {} to {} cannot be read. Is the file damaged?", file.path().string(), first.row,
-               first.row + static_cast<std::int64_t>(count) - 1);
-  }
-
-  static std::string stored_name(const ShardFile& file, std::int64_t row) {
-    const auto lock = lock_hdf5();
-    const hsize_t start = static_cast<hsize_t>(row), one = 1;
-    const Hdf5Space place(check_hdf5(H5Dget_space(file.names()), "cannot read names of {}", file.file_name()));
-    const Hdf5Space memory(check_hdf5(H5Screate_simple(1, &one, nullptr), "cannot read names of {}", file.file_name()));
-    const Hdf5Type type(check_hdf5(H5Dget_type(file.names()), "cannot read names of {}", file.file_name()));
-    std::string text(file.names_place().item_bytes, '\0');
-    check_hdf5(H5Sselect_hyperslab(place, H5S_SELECT_SET, &start, nullptr, &one, nullptr), "cannot select a name of {}",
-               file.file_name());
-    check_hdf5(H5Dread(file.names(), type, memory, place, H5P_DEFAULT, text.data()), "cannot read names of {}",
-               file.file_name());
-    return text.substr(0, text.find('\0'));
   }
 
   std::vector<ShardFile> files_;
-  std::vector<Hdf5Space> spaces_;  // of /images, one a shard; holds the selection
-  Hdf5Space memory_;               // of the last run, which usually is as long as the next
-  std::size_t memory_count_ = 0;
   std::vector<std::uint8_t> scratch_;
   std::vector<std::size_t> order_;
 };
@@ -226,9 +219,10 @@ std::unique_ptr<SplitReader> open_split(const std::filesystem::path& directory, 
         files.back().path().string(), files.front().file_name(), files.back().header().plan,
         files.front().header().plan);
   }
-  if (options.mode == ReaderMode::mmap)
-    return std::make_unique<MmapReader>(std::move(files), manifest.image, options.verify);
-  return std::make_unique<IndependentReader>(std::move(files), manifest.image, options.verify);
+  const bool mappable = std::all_of(files.begin(), files.end(), [](const auto& file) { return file.mappable(); });
+  if (options.mode == ReaderMode::mmap && mappable)
+    return std::make_unique<MmapReader>(std::move(files), manifest, options.verify);
+  return std::make_unique<IndependentReader>(std::move(files), manifest, options.verify);
 }
 
 }  // namespace brigade::dataset

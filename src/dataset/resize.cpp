@@ -101,4 +101,48 @@ RgbImage resize(const RgbImage& image, std::int64_t height, std::int64_t width) 
   return resize_columns(resize_rows(image, width), height);
 }
 
+namespace {
+
+// The part of `image` that lies around its centre, or `image` with black around it, side by side as it needs.
+RgbImage centred(const RgbImage& image, std::int64_t height, std::int64_t width) {
+  if (image.height == height && image.width == width) return image;
+  RgbImage result{.height = height, .width = width, .pixels = {}};
+  result.pixels.resize(static_cast<std::size_t>(3 * height * width));
+  const std::int64_t rows = std::min(height, image.height), columns = std::min(width, image.width);
+  const std::int64_t to_y = (height - rows) / 2, to_x = (width - columns) / 2;
+  const std::int64_t from_y = (image.height - rows) / 2, from_x = (image.width - columns) / 2;
+  for (std::int64_t y = 0; y < rows; ++y)
+    std::copy_n(image.pixels.data() + 3 * ((from_y + y) * image.width + from_x), 3 * columns,
+                result.pixels.data() + 3 * ((to_y + y) * width + to_x));
+  return result;
+}
+
+// side * numerator / denominator, rounded to the nearest; at least one pixel.
+std::int64_t scaled(std::int64_t side, std::int64_t numerator, std::int64_t denominator) {
+  return std::max<std::int64_t>(1, (2 * side * numerator + denominator) / (2 * denominator));
+}
+
+}  // namespace
+
+RgbImage fit(const RgbImage& image, std::int64_t height, std::int64_t width, Resize how) {
+  if (how == Resize::squash) return resize(image, height, width);
+  // True if the image, scaled to the new width, is as high as the new shape or higher.
+  const bool tall = image.height * width >= height * image.width;
+  const bool by_width = (how == Resize::shorter_crop) == tall;
+  const std::int64_t to_height = by_width ? scaled(image.height, width, image.width) : height;
+  const std::int64_t to_width = by_width ? width : scaled(image.width, height, image.height);
+  require(to_height <= kMostPixels / to_width, "{}x{} pixels are too long and narrow to be scaled to {}x{}",
+          image.height, image.width, height, width);
+  return centred(resize(image, to_height, to_width), height, width);
+}
+
+void decode_to_shape(std::span<const std::byte> file, const ImageShape& shape, Resize how, std::uint8_t* pixels) {
+  const RgbImage decoded = decode_image(file, 2 * std::max(shape.height, shape.width));
+  const RgbImage image = fit(decoded, shape.height, shape.width, how);
+  if (shape.channels == 3)
+    std::copy(image.pixels.begin(), image.pixels.end(), pixels);
+  else
+    for (std::size_t i = 0; i < image.pixels.size(); i += 3) *pixels++ = image.pixels[i];
+}
+
 }  // namespace brigade::dataset

@@ -1,14 +1,16 @@
-// One shard: an HDF5 file with `/images` uint8 [n, h, w, c], `/labels` int32 [n], `/checksums` uint32 [n],
-// `/names` fixed-length strings [n] and `/skipped` int64 [k] (docs/formats.md).
+// One shard: an HDF5 file with `/images` uint8 [n, h, w, c] (layout raw) or `/encoded` uint8 [bytes] and `/offsets`
+// uint64 [n + 1] (layout encoded), `/labels` int32 [n], `/checksums` uint32 [n], `/names` fixed-length strings [n] and
+// `/skipped` int64 [k] (docs/formats.md).
 //
-// The datasets are contiguous, so that a reader may map them, and large ones begin on page boundaries; object times are
-// switched off, so that equal contents are equal bytes.
+// The datasets are contiguous, so that a reader may map them, and large ones begin on page boundaries; only `/images`
+// may be in chunks that deflate has compressed. Object times are switched off, so that equal contents are equal bytes.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,8 +24,21 @@ namespace brigade::dataset {
 
 inline constexpr std::int32_t kShardVersion = 1;
 
-// What the root attributes say; `image` and `samples` are the extents of `/images`.
+// The dataset cannot be written on. (A DataError while a sample is read is that sample's alone.)
+struct WriteError : Error {
+  explicit WriteError(const std::string& message) : Error(ExitCode::bad_data, message) {}
+};
+
+// Exact sums over all pixels p of each channel: of p, and of p * p.
+struct ChannelSums {
+  std::array<std::uint64_t, 3> sum{}, squares{};
+  ChannelSums& operator+=(const ChannelSums& other);
+};
+ChannelSums channel_sums(std::span<const std::uint8_t> pixels, std::int64_t channels);  // [.., channels]
+
+// What the root attributes say; of a raw shard, `image` and `samples` are the extents of `/images`.
 struct ShardHeader {
+  Layout layout = Layout::raw;
   std::string split;
   std::int64_t index = 0;           // of the shards of the split
   std::string plan;                 // how the split was ingested: the same words in all its shards
@@ -31,30 +46,58 @@ struct ShardHeader {
   std::int64_t classes = 0;
   ImageShape image;
   std::int64_t samples = 0;
-  std::array<std::uint64_t, 3> channel_sum{}, channel_square_sum{};  // of all pixels, exact
+  ChannelSums sums;  // over the pixels of all samples
 };
 
-// Writes a shard piece by piece, beside its final name until finish().
+// What is known of a sample beside its bytes.
+struct StoredSample {
+  std::uint64_t bytes = 0;     // as stored: pixels, or an image file
+  std::uint32_t checksum = 0;  // of these bytes
+  ChannelSums sums;            // of its pixels
+};
+
+// A temporary file without a name: it is gone when it is closed, whatever happens.
+class Spool {
+ public:
+  explicit Spool(const std::filesystem::path& beside);  // in the directory of this file
+  ~Spool();
+  Spool(const Spool&) = delete;
+  Spool& operator=(const Spool&) = delete;
+  void append(std::span<const std::uint8_t> bytes);
+  void read(std::uint64_t offset, std::span<std::uint8_t> bytes) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+// Writes a shard piece by piece, beside its final name until finish(). The size of an encoded shard is not known
+// before its last image is: its blob waits in a spool, because HDF5 cannot shorten a contiguous dataset.
 class ShardWriter {
  public:
-  // `header` without the channel sums, which are found here. Names are at most `name_bytes` long.
-  ShardWriter(const std::filesystem::path& path, const ShardHeader& header, std::size_t name_bytes);
+  // `header` without the channel sums, which are found here. Names are at most `name_bytes` long. `deflate`: 0 for
+  // contiguous images, or the level at which they are compressed in chunks.
+  ShardWriter(const std::filesystem::path& path, const ShardHeader& header, std::size_t name_bytes, int deflate = 0);
 
-  // `count` more samples: pixels [count, h, w, c].
-  void append(const std::uint8_t* pixels, std::int64_t count);
+  // More samples, and their stored bytes one after another.
+  void append(std::span<const std::uint8_t> bytes, std::span<const StoredSample> samples);
   // Exactly header.samples labels and names; `skipped` are source indices of samples that were left out.
   void finish(std::span<const std::int32_t> labels, std::span<const std::string> names,
               std::span<const std::int64_t> skipped);
 
  private:
-  void add_checksums(const std::uint8_t* pixels, std::int64_t count);
+  void write_pixels(std::span<const std::uint8_t> pixels, std::int64_t first, std::int64_t count);
+  void write_blob();
+  void write_attributes();
 
   AtomicFile atomic_;
   ShardHeader header_;
   std::size_t name_bytes_;
   std::vector<std::uint32_t> checksums_;
+  std::vector<std::uint64_t> offsets_{0};  // encoded only
   Hdf5File file_;
-  Hdf5Dataset images_;
+  Hdf5Dataset images_;          // raw only
+  std::optional<Spool> spool_;  // encoded only
 };
 
 // A shard opened for reading: everything but pixels and names is in memory.
@@ -77,44 +120,63 @@ class ShardFile {
   const std::vector<std::uint32_t>& checksums() const { return checksums_; }
   const std::vector<std::int64_t>& skipped() const { return skipped_; }
 
-  Place images_place() const { return images_place_; }
-  Place names_place() const { return names_place_; }
-  hid_t images() const { return images_; }
-  hid_t names() const { return names_; }
+  // False: images are in chunks, and only HDF5 can read them.
+  bool mappable() const { return mappable_; }
+  // Where sample `row` lies in the file, if it is mappable.
+  std::uint64_t sample_offset(std::int64_t row) const { return images_place_.offset + offset_in_blob(row); }
+  std::uint64_t sample_bytes(std::int64_t row) const { return offset_in_blob(row + 1) - offset_in_blob(row); }
 
-  // Throws DataError with file and index unless `pixels` of sample `row` match its checksum. `name` is called
+  Place images_place() const { return images_place_; }  // of `/images` or `/encoded`
+  Place names_place() const { return names_place_; }
+  // Reads the stored bytes of samples first, first + 1, ... (pixels, or image files one after another) through HDF5.
+  void read_rows(std::int64_t first, std::int64_t count, std::uint8_t* bytes) const;
+  std::string read_name(std::int64_t row) const;
+
+  // Throws DataError with file and index unless the stored bytes of sample `row` match its checksum. `name` is called
   // for the message only.
   template <class Name>
-  void verify(std::int64_t row, std::span<const std::byte> pixels, Name&& name) const {
-    if (!matches(row, pixels)) [[unlikely]]
+  void verify(std::int64_t row, std::span<const std::byte> bytes, Name&& name) const {
+    if (!matches(row, bytes)) [[unlikely]]
       report_damage(row, name());
   }
   // From here on the file is read by other means; HDF5 lets go of it.
   void close_hdf5();
 
  private:
-  bool matches(std::int64_t row, std::span<const std::byte> pixels) const;
+  bool matches(std::int64_t row, std::span<const std::byte> bytes) const;
   [[noreturn]] void report_damage(std::int64_t row, const std::string& name) const;
+  std::uint64_t offset_in_blob(std::int64_t row) const {
+    const auto place = static_cast<std::uint64_t>(row);
+    return header_.layout == Layout::raw ? place * images_place_.item_bytes : offsets_[place];
+  }
   void read_attributes();
   void open_datasets();
+  void open_images();
+  void open_blob();
+  void open_names();
+  void set_image(const std::array<std::uint64_t, 3>& extents);
 
   std::filesystem::path path_;
   std::int64_t bytes_ = 0;
   Hdf5File file_;
   Hdf5Dataset images_, names_;
+  Hdf5Space images_space_;
   ShardHeader header_;
+  bool mappable_ = true;
   Place images_place_, names_place_;
+  std::vector<std::uint64_t> offsets_;  // encoded only: n + 1 places in the blob
   std::vector<std::int32_t> labels_;
   std::vector<std::uint32_t> checksums_;
   std::vector<std::int64_t> skipped_;
 };
 
-// A shard whose pixels and names are read through memory.
+// A shard whose names, and samples if it is mappable, are read through memory. Threads may share it.
 class MappedShard {
  public:
   explicit MappedShard(ShardFile file);
   const ShardFile& file() const { return file_; }
-  std::span<const std::byte> pixels(std::int64_t row) const;
+  // The stored bytes of sample `row`: in the mapping, or read into `scratch`.
+  std::span<const std::byte> sample(std::int64_t row, std::vector<std::uint8_t>& scratch) const;
   std::string name(std::int64_t row) const;
   // The sample will be read soon, and storage may be slow.
   void will_need(std::int64_t row) const;

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "mapped_file.hpp"
-#include "sources.hpp"
+#include "source_support.hpp"
 
 namespace brigade::dataset {
 namespace {
@@ -34,19 +34,19 @@ class CifarSource final : public Source {
     }
   }
   std::int64_t samples() const override { return static_cast<std::int64_t>(places_.size()); }
-  ImageShape image() const override { return {32, 32, 3}; }
+  std::optional<ImageShape> pixels() const override { return ImageShape{32, 32, 3}; }
   std::vector<std::string> classes() const override { return classes_; }
   std::int32_t label(std::int64_t index) const override { return place(index).label; }
   std::string name(std::int64_t index) const override {
     return fmt::format("{}#{}", files_[place(index).file].name, place(index).row);
   }
-  void read(std::int64_t index, std::uint8_t* pixels) const override {
+  void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override {
     const auto record =
         files_[place(index).file].mapping.bytes().subspan(place(index).row * record_bytes(), record_bytes());
     const auto planes = record.subspan(label_bytes_);
+    bytes.resize(3 * kPlane);
     for (std::size_t pixel = 0; pixel < kPlane; ++pixel)
-      for (std::size_t c = 0; c < 3; ++c)
-        pixels[3 * pixel + c] = std::to_integer<std::uint8_t>(planes[c * kPlane + pixel]);
+      for (std::size_t c = 0; c < 3; ++c) bytes[3 * pixel + c] = planes[c * kPlane + pixel];
   }
 
  private:
@@ -99,7 +99,7 @@ Sources open_cifar(const fs::path& directory) {
     std::vector<fs::path> files;
     for (const auto& name : file_names)
       if (fs::exists(directory / name)) files.push_back(directory / name);
-    if (!files.empty()) sources[split] = std::make_unique<CifarSource>(files, hundred ? 2 : 1, classes);
+    if (!files.empty()) sources[split] = std::make_shared<CifarSource>(files, hundred ? 2 : 1, classes);
   }
   return sources;
 }

@@ -8,21 +8,14 @@
 // class has no labels (Tiny ImageNet's test set) and is left out. Files count in the order of their paths.
 #include <algorithm>
 #include <cctype>
-#include <cstring>
-#include <span>
 #include <sstream>
 
-#include "brigade/core/atomic_file.hpp"
-#include "decode_image.hpp"
-#include "resize.hpp"
-#include "sources.hpp"
+#include "source_support.hpp"
 
 namespace brigade::dataset {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kLargestFile = std::size_t{1} << 30;
 
 struct Sample {
   std::string name;  // path below the root
@@ -31,48 +24,20 @@ struct Sample {
 
 class FolderSource final : public Source {
  public:
-  FolderSource(fs::path root, std::vector<Sample> samples, std::vector<std::string> classes, std::int64_t image_size)
-      : root_(std::move(root)), samples_(std::move(samples)), classes_(std::move(classes)), resize_(image_size > 0) {
-    image_ = {image_size, image_size, 3};
-  }
+  FolderSource(fs::path root, std::vector<Sample> samples, std::vector<std::string> classes)
+      : root_(std::move(root)), samples_(std::move(samples)), classes_(std::move(classes)) {}
   std::int64_t samples() const override { return static_cast<std::int64_t>(samples_.size()); }
-  ImageShape image() const override { return image_; }
   std::vector<std::string> classes() const override { return classes_; }
   std::int32_t label(std::int64_t index) const override { return samples_[static_cast<std::size_t>(index)].label; }
   std::string name(std::int64_t index) const override { return samples_[static_cast<std::size_t>(index)].name; }
-  void read(std::int64_t index, std::uint8_t* pixels) const override {
-    // Half the reduction is left to the antialiasing filter.
-    RgbImage image = decode(index, resize_ ? 2 * image_.height : 0);
-    if (resize_) image = resize(image, image_.height, image_.width);
-    require(image.height == image_.height && image.width == image_.width,
-            "it has {}x{} pixels (expected {}x{}, as the first image). Use --image-size?", image.height, image.width,
-            image_.height, image_.width);
-    std::memcpy(pixels, image.pixels.data(), image.pixels.size());
+  void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override {
+    read_image_file(root_ / name(index), bytes);
   }
-
-  // The size of the first image that decodes.
-  void take_shape_of_first() {
-    for (std::int64_t index = 0; index < samples(); ++index) try {
-        const RgbImage image = decode(index, 0);
-        image_ = {image.height, image.width, 3};
-        return;
-      } catch (const DataError&) {  // ingest will list it
-      }
-    throw DataError(fmt::format("none of the {} images below {} decodes", samples(), root_.string()));
-  }
-  void take_shape_of(const FolderSource& other) { image_ = other.image_; }
 
  private:
-  RgbImage decode(std::int64_t index, std::int64_t enough) const {
-    const std::string file = read_file(root_ / name(index), kLargestFile);
-    return decode_image(std::as_bytes(std::span(file)), enough);
-  }
-
   fs::path root_;
   std::vector<Sample> samples_;
   std::vector<std::string> classes_;
-  ImageShape image_;
-  bool resize_;
 };
 
 bool is_image(const fs::path& path) {
@@ -147,33 +112,28 @@ std::map<std::string, fs::path> find_splits(const fs::path& root) {
   return splits;
 }
 
-Sources open_splits(const fs::path& root, std::int64_t image_size) {
+Sources open_splits(const fs::path& root) {
   const auto splits = find_splits(root);
   const auto classes = subdirectories(splits.at("train"));
   require(!classes.empty(), "{} holds no directories of images (expected one per class)", splits.at("train").string());
-  std::map<std::string, std::unique_ptr<FolderSource>> found;
+  Sources sources;
   for (const auto& [split, directory] : splits) {
     const auto annotations = directory / "val_annotations.txt";
     auto samples = fs::exists(annotations) ? samples_by_annotations(root, annotations, classes)
                                            : samples_by_directory(root, directory, classes);
-    if (!samples.empty()) found[split] = std::make_unique<FolderSource>(root, std::move(samples), classes, image_size);
+    if (!samples.empty()) sources[split] = std::make_shared<FolderSource>(root, std::move(samples), classes);
   }
-  require(found.contains("train"), "{} holds no JPEG or PNG images", splits.at("train").string());
-  if (image_size == 0) found["train"]->take_shape_of_first();
-  Sources sources;
-  for (auto& [split, source] : found)
-    if (split != "train") source->take_shape_of(*found["train"]);
-  for (auto& [split, source] : found) sources[split] = std::move(source);
+  require(sources.contains("train"), "{} holds no JPEG or PNG images", splits.at("train").string());
   return sources;
 }
 
 }  // namespace
 
-bool is_folder(const fs::path& directory) { return !subdirectories(directory).empty(); }
+bool is_folder(const fs::path& path) { return fs::is_directory(path) && !subdirectories(path).empty(); }
 
-Sources open_folder(const fs::path& directory, std::int64_t image_size) {
+Sources open_folder(const fs::path& path) {
   try {
-    return open_splits(directory, image_size);
+    return open_splits(path);
   } catch (const fs::filesystem_error& error) {
     throw DataError(fmt::format("the images cannot be listed ({})", error.what()));
   }

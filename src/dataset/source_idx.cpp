@@ -10,7 +10,7 @@
 #include <mutex>
 #include <span>
 
-#include "sources.hpp"
+#include "source_support.hpp"
 
 namespace brigade::dataset {
 namespace {
@@ -111,18 +111,18 @@ class IdxSource final : public Source {
     labels_ = label_file.read_items();
   }
   std::int64_t samples() const override { return static_cast<std::int64_t>(labels_.size()); }
-  ImageShape image() const override {
-    return {static_cast<std::int64_t>(images_.extents[1]), static_cast<std::int64_t>(images_.extents[2]), 1};
+  std::optional<ImageShape> pixels() const override {
+    return ImageShape{static_cast<std::int64_t>(images_.extents[1]), static_cast<std::int64_t>(images_.extents[2]), 1};
   }
   std::vector<std::string> classes() const override { return classes_; }
   std::int32_t label(std::int64_t index) const override { return labels_[static_cast<std::size_t>(index)]; }
   std::string name(std::int64_t index) const override {
     return fmt::format("{}#{}", images_.path.filename().string(), index);
   }
-  void read(std::int64_t index, std::uint8_t* pixels) const override {
+  void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override {
     std::call_once(loaded_, [&] { items_ = images_.read_items(); });
-    const std::size_t bytes = images_.item_bytes();
-    std::memcpy(pixels, items_.data() + static_cast<std::size_t>(index) * bytes, bytes);
+    bytes.resize(images_.item_bytes());
+    std::memcpy(bytes.data(), items_.data() + static_cast<std::size_t>(index) * bytes.size(), bytes.size());
   }
 
   std::int64_t largest_label() const { return labels_.empty() ? 0 : *std::max_element(labels_.begin(), labels_.end()); }
@@ -158,14 +158,14 @@ bool is_idx(const fs::path& directory) {
 }
 
 Sources open_idx(const fs::path& directory) {
-  std::map<std::string, std::unique_ptr<IdxSource>> found;
+  std::map<std::string, std::shared_ptr<IdxSource>> found;
   std::int64_t classes = 10;
   for (const auto& [split, prefix] : kPrefixes) {
     const auto images = gzip_or_plain(directory, prefix + "-images-idx3-ubyte");
     if (!fs::exists(images)) continue;
     const auto labels = gzip_or_plain(directory, prefix + "-labels-idx1-ubyte");
     require(fs::exists(labels), "{} has no labels ({} is missing)", images.string(), labels.string());
-    found[split] = std::make_unique<IdxSource>(images, labels);
+    found[split] = std::make_shared<IdxSource>(images, labels);
     classes = std::max(classes, found[split]->largest_label() + 1);
   }
   require(!found.empty(), "{} holds no IDX images (train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz])",

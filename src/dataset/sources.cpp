@@ -1,46 +1,67 @@
 #include "sources.hpp"
 
-#include <sstream>
-
-#include "brigade/core/atomic_file.hpp"
+#include <algorithm>
+#include <array>
 
 namespace brigade::dataset {
+namespace {
 
-std::vector<std::string> numbered_classes(std::int64_t count) {
-  std::vector<std::string> classes;
-  for (std::int64_t label = 0; label < count; ++label) classes.push_back(std::to_string(label));
-  return classes;
-}
+struct Format {
+  const char *name, *help, *looked_for;
+  bool (*recognises)(const std::filesystem::path& path);
+  Sources (*open)(const std::filesystem::path& path);
+};
 
-std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  std::istringstream text(read_file(path));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(text, line);) {
-    line.erase(line.find_last_not_of(" \t\r") + 1);
-    if (!line.empty()) lines.push_back(line);
-  }
-  return lines;
-}
+// "auto" asks in this order: formats that are told by a file's name, then directories of anything.
+constexpr std::array kFormats{
+    Format{"brigade", "another dataset", "manifest.json", is_brigade, open_brigade},
+    Format{"idx", "MNIST's files, gzip or plain", "train-images-idx3-ubyte[.gz]", is_idx, open_idx},
+    Format{"cifar", "CIFAR-10 or -100 binaries", "data_batch_1.bin or train.bin", is_cifar, open_cifar},
+    Format{"npz", "numpy arrays x_train, y_train, ...", "FILE.npz", is_npz, open_npz},
+    Format{"tar", "WebDataset archives: key.jpg and key.cls or key.json", "*.tar", is_tar, open_tar},
+    Format{"tfrecord", "tf.Example with JPEG or PNG", "*.tfrecord", is_tfrecord, open_tfrecord},
+    Format{"list", "a text file, an image's path and label a line", "FILE.txt or train.txt", is_list, open_list},
+    Format{"folder", "a directory per class, perhaps below train/, val/ and test/", "directories of images", is_folder,
+           open_folder},
+};
 
-std::map<std::string, std::unique_ptr<Source>> open_sources(const SourceOptions& options) {
+const Format& format_of(const SourceOptions& options) {
   const auto& path = options.path;
-  const auto& format = options.format;
-  require<OptionError>(format == "auto" || format == "idx" || format == "cifar" || format == "folder",
-                       "unknown source format '{}' (auto, idx, cifar or folder)", format);
-  require<OptionError>(options.image_size >= 0 && options.image_size <= 4096,
-                       "images cannot be scaled to {} pixels (1 to 4096, or 0 to leave them as they are)",
-                       options.image_size);
+  if (options.format != "auto") {
+    std::string known = "auto";
+    for (const auto& format : kFormats) {
+      if (options.format == format.name) return format;
+      known += fmt::format(", {}", format.name);
+    }
+    throw OptionError(fmt::format("unknown source format '{}' ({})", options.format, known));
+  }
+  std::string looked_for;
+  for (const auto& format : kFormats) {
+    if (format.recognises(path)) return format;
+    looked_for += fmt::format("{}{}", looked_for.empty() ? "" : "; ", format.looked_for);
+  }
+  throw DataError(
+      fmt::format("the source {} holds nothing known (looked for {}). Give its --format?", path.string(), looked_for));
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> source_formats() {
+  std::vector<std::pair<std::string, std::string>> formats;
+  for (const auto& format : kFormats) formats.emplace_back(format.name, format.help);
+  return formats;
+}
+
+Sources open_sources(const SourceOptions& options) {
+  require<OptionError>(options.limit_per_class >= 0, "a limit of {} images per class", options.limit_per_class);
   std::error_code error;
-  require(std::filesystem::is_directory(path, error), "the source {} cannot be read ({})", path.string(),
-          error ? error.message() : "it is not a directory");
-  const bool guess = format == "auto";
-  if (format == "idx" || (guess && is_idx(path))) return open_idx(path);
-  if (format == "cifar" || (guess && is_cifar(path))) return open_cifar(path);
-  if (format == "folder" || (guess && is_folder(path))) return open_folder(path, options.image_size);
-  throw DataError(fmt::format(
-      "the source {} holds nothing known (looked for train-images-idx3-ubyte[.gz], data_batch_1.bin, train.bin, and "
-      "directories of images). Give its --format?",
-      path.string()));
+  require(std::filesystem::exists(options.path, error), "the source {} cannot be read ({})", options.path.string(),
+          error ? error.message() : "there is no such file or directory");
+  Sources sources = format_of(options).open(options.path);
+  if (!options.classes.empty()) sources = select_classes(sources, options.classes);
+  if (options.limit_per_class > 0) sources = limit_per_class(sources, options.limit_per_class, options.seed);
+  if (!options.split.empty()) sources = split_by_class(sources, options.split, options.seed);
+  return sources;
 }
 
 }  // namespace brigade::dataset

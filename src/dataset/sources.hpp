@@ -1,4 +1,4 @@
-// The formats of other people's image collections, one file each: source_idx.cpp, source_cifar.cpp, source_folder.cpp.
+// The formats of other people's image collections, one file each: source_<format>.cpp.
 #pragma once
 
 #include <filesystem>
@@ -12,24 +12,35 @@
 
 namespace brigade::dataset {
 
-using Sources = std::map<std::string, std::unique_ptr<Source>>;
-
-// The collection as a whole cannot be read on. (A DataError while reading a sample is that sample's alone.)
+// The collection as a whole cannot be read on. (A DataError while fetching a sample is that sample's alone.)
 struct SourceError : Error {
   explicit SourceError(const std::string& message) : Error(ExitCode::bad_data, message) {}
 };
 
-// Whether `directory` looks like this format, and all splits found in it.
-bool is_idx(const std::filesystem::path& directory);
-Sources open_idx(const std::filesystem::path& directory);
-bool is_cifar(const std::filesystem::path& directory);
-Sources open_cifar(const std::filesystem::path& directory);
-bool is_folder(const std::filesystem::path& directory);
-Sources open_folder(const std::filesystem::path& directory, std::int64_t image_size);
+// Whether `path` looks like this format, and all splits found in it.
+bool is_brigade(const std::filesystem::path& path);
+Sources open_brigade(const std::filesystem::path& path);
+bool is_cifar(const std::filesystem::path& path);
+Sources open_cifar(const std::filesystem::path& path);
+bool is_folder(const std::filesystem::path& path);
+Sources open_folder(const std::filesystem::path& path);
+bool is_idx(const std::filesystem::path& path);
+Sources open_idx(const std::filesystem::path& path);
+bool is_list(const std::filesystem::path& path);
+Sources open_list(const std::filesystem::path& path);
+bool is_npz(const std::filesystem::path& path);
+Sources open_npz(const std::filesystem::path& path);
+bool is_tar(const std::filesystem::path& path);
+Sources open_tar(const std::filesystem::path& path);
+bool is_tfrecord(const std::filesystem::path& path);
+Sources open_tfrecord(const std::filesystem::path& path);
 
-// "0", "1", ... for collections that do not name their classes.
-std::vector<std::string> numbered_classes(std::int64_t count);
-// The lines of a small text file that are not empty, without trailing blanks.
-std::vector<std::string> read_lines(const std::filesystem::path& path);
+// Parts of a collection; the sources stay as they are. selection.cpp.
+Sources select_classes(const Sources& sources, const std::vector<std::string>& classes);
+Sources limit_per_class(const Sources& sources, std::int64_t most, std::uint64_t seed);
+Sources split_by_class(const Sources& sources, const std::map<std::string, double>& shares, std::uint64_t seed);
+
+// A sample that is larger than this is taken for damage.
+inline constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 30;
 
 }  // namespace brigade::dataset

@@ -4,6 +4,7 @@
 
 #include "../src/dataset/shard.hpp"
 #include "brigade/core/atomic_file.hpp"
+#include "brigade/core/checksum.hpp"
 #include "dataset/support.hpp"
 
 namespace brigade::dataset::testing {
@@ -32,7 +33,9 @@ struct Damage : ::testing::TestWithParam<ReaderMode> {
     const std::vector<std::string> names(labels.size(), "some name of a sample");
     const Bytes pixels(static_cast<std::size_t>(header.samples * header.image.size()));
     ShardWriter writer(shard, header, 32);
-    writer.append(pixels.data(), header.samples);
+    const auto bytes = std::as_bytes(std::span(pixels)).first(static_cast<std::size_t>(header.image.size()));
+    const StoredSample sample{.bytes = bytes.size(), .checksum = crc32c(bytes), .sums = {}};
+    writer.append(pixels, std::vector(static_cast<std::size_t>(header.samples), sample));
     writer.finish(labels, names, {});
     manifest.splits["train"].shards[1].bytes = static_cast<std::int64_t>(fs::file_size(shard));
   }

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "../src/dataset/decode_image.hpp"
+#include "../src/dataset/encode_image.hpp"
 #include "../src/dataset/resize.hpp"
 #include "dataset/support.hpp"
 
@@ -135,18 +136,107 @@ TEST(Resize, EqualsPillow) {
   EXPECT_EQ(resize(formula(5, 5), 5, 5).pixels, formula(5, 5).pixels);
 }
 
-TEST(Folder, ImagesAreScaledToTheSizeAskedFor) {
-  const TemporaryDirectory directory;
-  write_bytes(directory / "in/a/1.png", png(formula(9, 13).pixels, 9, 13, 3));
-  write_bytes(directory / "in/b/2.jpg", jpeg(Bytes(40 * 30 * 3, 77), 40, 30, 3));
-  const auto sources = open_sources({.path = directory / "in", .image_size = 2});
-  const Source& source = *sources.at("train");
-  EXPECT_EQ(source.image(), (ImageShape{2, 2, 3}));
-  Bytes pixels(12);
-  source.read(0, pixels.data());
-  EXPECT_EQ(pixels, (Bytes{120, 128, 124, 135, 128, 121, 124, 134, 133, 129, 121, 119}));
-  source.read(1, pixels.data());
-  expect_near(pixels, Bytes(12, 77), 1);
+// The scaled image itself is compared with Pillow's above.
+TEST(Fit, CropsAndPads) {
+  const auto image = formula(9, 13);
+  EXPECT_EQ(fit(image, 2, 2, Resize::squash).pixels, resize(image, 2, 2).pixels);
+  const auto scaled = resize(image, 6, 9);  // 13 * 6 / 9 = 8.67
+  const auto cropped = fit(image, 6, 6, Resize::shorter_crop);
+  for (std::int64_t y = 0; y < 6; ++y)
+    for (std::int64_t i = 0; i < 18; ++i)
+      ASSERT_EQ(cropped.pixels[static_cast<std::size_t>(y * 18 + i)],
+                scaled.pixels[static_cast<std::size_t>(y * 27 + 3 + i)]);
+  const auto small = resize(image, 4, 6);  // 9 * 6 / 13 = 4.15
+  const auto padded = fit(image, 6, 6, Resize::pad);
+  for (std::int64_t y = 0; y < 6; ++y)
+    for (std::int64_t i = 0; i < 18; ++i)
+      ASSERT_EQ(padded.pixels[static_cast<std::size_t>(y * 18 + i)],
+                y == 0 || y == 5 ? 0 : small.pixels[static_cast<std::size_t>((y - 1) * 18 + i)]);
+}
+
+TEST(Fit, RefusesAThreadTooLongToBeScaled) {
+  const RgbImage thread{.height = 1 << 20, .width = 1, .pixels = Bytes(3 << 20)};
+  EXPECT_HAS(message_of<DataError>([&] { fit(thread, 224, 224, Resize::shorter_crop); }), "too long and narrow");
+  EXPECT_EQ(fit(thread, 224, 224, Resize::pad).pixels.size(), 3U * 224 * 224);
+}
+
+// The EXIF marker that says so, little- or big-endian, put behind the JPEG's first two bytes.
+Bytes with_orientation(const Bytes& file, int orientation, bool big) {
+  const auto value = static_cast<std::uint8_t>(orientation);
+  Bytes exif{0xFF, 0xE1, 0, 34, 'E', 'x', 'i', 'f', 0, 0};
+  const Bytes little_tiff{'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, value, 0, 0, 0, 0, 0, 0, 0};
+  const Bytes big_tiff{'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0, 0, 0, 0, 0};
+  const auto& tiff = big ? big_tiff : little_tiff;
+  exif.insert(exif.end(), tiff.begin(), tiff.end());
+  Bytes result = file;
+  result.insert(result.begin() + 2, exif.begin(), exif.end());
+  return result;
+}
+
+TEST(Exif, EveryOrientationStandsUpright) {
+  // Darker to the lower right, so that every turn and mirror image differs.
+  const auto file = jpeg(slope(16, 24, 3), 16, 24, 3, 100);
+  const auto stored = decode(file);
+  const auto at = [](const RgbImage& image, std::int64_t y, std::int64_t x) {
+    return image.pixels[static_cast<std::size_t>(3 * (y * image.width + x))];
+  };
+  // The stored corner (y, x, as 0 or 1 for the far side) that becomes the upper left, the upper right.
+  struct Case {
+    int orientation, upper_left[2], upper_right[2];
+  };
+  for (const auto& [orientation, upper_left, upper_right] :
+       {Case{1, {0, 0}, {0, 1}}, Case{2, {0, 1}, {0, 0}}, Case{3, {1, 1}, {1, 0}}, Case{4, {1, 0}, {1, 1}},
+        Case{5, {0, 0}, {1, 0}}, Case{6, {1, 0}, {0, 0}}, Case{7, {1, 1}, {0, 1}}, Case{8, {0, 1}, {1, 1}}})
+    for (const bool big : {false, true}) {
+      const auto image = decode(with_orientation(file, orientation, big));
+      EXPECT_EQ(image.height, orientation >= 5 ? 24 : 16) << orientation;
+      EXPECT_EQ(image.width, orientation >= 5 ? 16 : 24) << orientation;
+      EXPECT_EQ(at(image, 0, 0), at(stored, 15 * upper_left[0], 23 * upper_left[1])) << orientation;
+      EXPECT_EQ(at(image, 0, image.width - 1), at(stored, 15 * upper_right[0], 23 * upper_right[1])) << orientation;
+    }
+  EXPECT_EQ(decode(with_orientation(file, 9, false)).pixels, stored.pixels);  // no such orientation
+}
+
+TEST(Exif, DamageIsNoOrientation) {
+  Bytes marker{'E', 'x', 'i', 'f', 0, 0, 'I', 'I', 42, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+  EXPECT_EQ(exif_orientation(marker), 1);
+  marker[10] = 8, marker[11] = marker[12] = marker[13] = 0;  // a directory of 65535 entries that are not there
+  for (std::size_t size = 0; size <= marker.size(); ++size)
+    EXPECT_EQ(exif_orientation(std::span(marker).first(size)), 1);
+}
+
+TEST(Encode, JpegIsNearAndPngIsExact) {
+  for (const std::int64_t channels : {1, 3}) {
+    const auto pixels = slope(16, 24, static_cast<int>(channels));
+    Bytes file, expected;
+    for (const auto value : pixels) expected.insert(expected.end(), channels == 1 ? 3 : 1, value);
+    encode_jpeg(pixels, {16, 24, channels}, 95, file);
+    expect_near(decode(file).pixels, expected, 6);
+    encode_png(pixels, {16, 24, channels}, file);
+    EXPECT_EQ(decode(file).pixels, expected);
+    Bytes grey(pixels.size());
+    decode_to_shape(std::as_bytes(std::span(file)), {16, 24, channels}, Resize::squash, grey.data());
+    EXPECT_EQ(grey, pixels);
+  }
+}
+
+// Fixtures and expected pixels were made by Pillow (make_fixtures.py says how).
+TEST(Fixtures, AreWithinAGreyLevelOfPillow) {
+  const fs::path directory = BRIGADE_SOURCE_DIR "/tests/dataset/fixtures";
+  constexpr ImageShape kShape{24, 24, 3};
+  const auto expected = file_bytes(directory / "expected.rgb");
+  const auto* next = expected.data();
+  for (const std::string name :
+       {"grey.jpg", "cmyk.jpg", "progressive.jpg", "exif6.jpg", "large.jpg", "rgb16.png", "grey16.png", "palette.png"})
+    for (const auto how : {Resize::squash, Resize::shorter_crop, Resize::pad}) {
+      ASSERT_LE(next + kShape.size(), expected.data() + expected.size());
+      const auto file = file_bytes(directory / name);
+      Bytes pixels(static_cast<std::size_t>(kShape.size()));
+      decode_to_shape(std::as_bytes(std::span(file)), kShape, how, pixels.data());
+      double difference = 0;
+      for (const auto pixel : pixels) difference += std::abs(pixel - *next++);
+      EXPECT_LE(difference / static_cast<double>(kShape.size()), 1.0) << name << ", way " << static_cast<int>(how);
+    }
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ TEST(Manifest, DistrustsWhatItReads) {
   const std::string good = read_file(directory / "manifest.json");
   for (const auto& [from, to, expected] : std::initializer_list<Change>{
            {"\"brigade_manifest_version\": 1", "\"brigade_manifest_version\": 2", "this program reads version 1"},
-           {"\"layout\": \"raw\"", "\"layout\": \"encoded\"", "\"layout\""},
+           {"\"layout\": \"raw\"", "\"layout\": \"folded\"", "\"layout\""},
            {"\"height\": 28", "\"height\": -28", "\"height\" is -28"},
            {"\"height\": 28", "\"height\": 28.5", "\"height\" is not a whole number"},
            {"\"width\": 30", "\"width\": 18446744073709551615", "\"width\""},

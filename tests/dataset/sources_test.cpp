@@ -1,6 +1,7 @@
 #include <array>
 #include <numeric>
 
+#include "../src/dataset/decode_image.hpp"
 #include "dataset/support.hpp"
 
 namespace brigade::dataset::testing {
@@ -15,14 +16,16 @@ Bytes items(std::int64_t count, const ImageShape& image) {
   return bytes;
 }
 
-Bytes read_sample(const Source& source, std::int64_t index) {
-  Bytes pixels(static_cast<std::size_t>(source.image().size()));
-  source.read(index, pixels.data());
-  return pixels;
+// Decoded as ingest would.
+Bytes pixels_of_file(const Source& source, std::int64_t index) {
+  const auto file = fetch(source, index);
+  return decode_image(std::as_bytes(std::span(file))).pixels;
 }
 
+Sources open_at(const fs::path& path) { return open_sources({.path = path, .classes = {}, .split = {}}); }
+
 std::string opening(const fs::path& path, const std::string& format = "auto") {
-  return message_of<DataError>([&] { open_sources({.path = path, .format = format}); });
+  return message_of<DataError>([&] { open_sources({.path = path, .format = format, .classes = {}, .split = {}}); });
 }
 
 constexpr ImageShape kSmall{5, 7, 1};
@@ -39,15 +42,15 @@ TEST(Idx, PlainAndGzip) {
       write(directory / fmt::format("{}-images-idx3-ubyte{}", prefix, suffix), idx(kExtents, items(4, kSmall)));
       write(directory / fmt::format("{}-labels-idx1-ubyte{}", prefix, suffix), idx(kCount, labels));
     }
-    const auto sources = open_sources({.path = directory.path()});
+    const auto sources = open_at(directory.path());
     ASSERT_EQ(sources.size(), 2U);
     for (const std::string split : {"train", "test"}) {
       const Source& source = *sources.at(split);
       EXPECT_EQ(source.samples(), 4);
-      EXPECT_EQ(source.image(), kSmall);
+      EXPECT_EQ(source.pixels(), kSmall);
       EXPECT_EQ(source.classes()[9], "9");
       for (std::int64_t i = 0; i < 4; ++i) {
-        EXPECT_EQ(read_sample(source, i), pixels_of(i, kSmall));
+        EXPECT_EQ(fetch(source, i), pixels_of(i, kSmall));
         EXPECT_EQ(source.label(i), labels[static_cast<std::size_t>(i)]);
       }
     }
@@ -62,8 +65,8 @@ TEST(Idx, FashionHasNamesAndOthersGrow) {
     write_bytes(directory / (name + "/train-images-idx3-ubyte"), idx(kExtents, items(4, kSmall)));
     write_bytes(directory / (name + "/train-labels-idx1-ubyte"), idx(kCount, labels));
   }
-  EXPECT_EQ(open_sources({.path = directory / "fashion-mnist"}).at("train")->classes()[9], "Ankle boot");
-  EXPECT_EQ(open_sources({.path = directory / "letters"}).at("train")->classes().size(), 26U);
+  EXPECT_EQ(open_at(directory / "fashion-mnist").at("train")->classes()[9], "Ankle boot");
+  EXPECT_EQ(open_at(directory / "letters").at("train")->classes().size(), 26U);
 }
 
 TEST(Idx, HeadersAreDistrusted) {
@@ -73,7 +76,7 @@ TEST(Idx, HeadersAreDistrusted) {
   write_bytes(images, good_images);
   EXPECT_HAS(opening(directory.path()), "has no labels");
   write_bytes(labels, good_labels);
-  EXPECT_EQ(open_sources({.path = directory.path()}).at("train")->samples(), 4);
+  EXPECT_EQ(open_at(directory.path()).at("train")->samples(), 4);
 
   write_bytes(images, std::span(good_images).first(good_images.size() - 1));
   EXPECT_HAS(opening(directory.path()), "does not hold the 4 items");
@@ -82,7 +85,7 @@ TEST(Idx, HeadersAreDistrusted) {
   write_bytes(images, idx(std::array{4U, 0U, 7U}, {}));
   EXPECT_HAS(opening(directory.path()), "0 pixels a side");
   write_bytes(images, Bytes{0, 0, 8});
-  EXPECT_THROW(open_sources({.path = directory.path()}), Error);
+  EXPECT_THROW(open_at(directory.path()), Error);
   write_bytes(images, good_labels);
   EXPECT_HAS(opening(directory.path()), "is not an IDX file");
   write_bytes(images, good_images);
@@ -100,7 +103,7 @@ TEST(Idx, AGzipBombOrADamagedFileEndsIngestInsteadOfFailingEverySample) {
   auto packed = idx(kExtents, items(4, kSmall));
   packed.pop_back();
   write_gzip(images, packed);
-  const auto sources = open_sources({.path = directory.path()});
+  const auto sources = open_at(directory.path());
   EXPECT_HAS(message_of<Error>([&] { ingest(sources, directory / "out", 2); }), "truncated or damaged");
 }
 
@@ -123,20 +126,20 @@ TEST(Cifar, TenAndHundred) {
   const std::string names = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
   write_bytes(directory / "10/batches.meta.txt", Bytes(names.begin(), names.end()));
   write_bytes(directory / "100/train.bin", cifar(3, 2, 97));
-  const auto ten = open_sources({.path = directory / "10"}), hundred = open_sources({.path = directory / "100"});
+  const auto ten = open_at(directory / "10"), hundred = open_at(directory / "100");
 
   EXPECT_EQ(ten.at("train")->samples(), 5);
   EXPECT_EQ(ten.at("test")->samples(), 1);
   EXPECT_EQ(ten.at("train")->classes()[9], "truck");
-  EXPECT_EQ(ten.at("train")->image(), (ImageShape{32, 32, 3}));
+  EXPECT_EQ(ten.at("train")->pixels(), (ImageShape{32, 32, 3}));
   EXPECT_EQ(ten.at("train")->label(2), 7);
   EXPECT_EQ(ten.at("train")->label(4), 1);
   EXPECT_EQ(ten.at("train")->name(4), "data_batch_2.bin#1");
-  EXPECT_EQ(read_sample(*ten.at("train"), 4), pixels_of(1, {32, 32, 3}));
+  EXPECT_EQ(fetch(*ten.at("train"), 4), pixels_of(1, {32, 32, 3}));
   EXPECT_EQ(hundred.size(), 1U);
   EXPECT_EQ(hundred.at("train")->classes().size(), 100U);
   EXPECT_EQ(hundred.at("train")->label(2), 99);
-  EXPECT_EQ(read_sample(*hundred.at("train"), 2), pixels_of(2, {32, 32, 3}));
+  EXPECT_EQ(fetch(*hundred.at("train"), 2), pixels_of(2, {32, 32, 3}));
 }
 
 TEST(Cifar, RejectsWhatIsNotWhole) {
@@ -158,15 +161,15 @@ TEST(Folder, AClassPerDirectory) {
   write_bytes(directory / "b/2.PNG", flat_png(20, 4, 6));
   write_bytes(directory / "a/deep/1.png", flat_png(10, 4, 6));
   write_bytes(directory / "a/readme.txt", Bytes{'x'});
-  const auto sources = open_sources({.path = directory.path()});
+  const auto sources = open_at(directory.path());
   const Source& source = *sources.at("train");
   EXPECT_EQ(sources.size(), 1U);
   EXPECT_EQ(source.classes(), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(source.samples(), 2);
-  EXPECT_EQ(source.image(), (ImageShape{4, 6, 3}));
+  EXPECT_EQ(source.pixels(), std::nullopt);
   EXPECT_EQ(source.name(0), "a/deep/1.png");
   EXPECT_EQ(source.label(1), 1);
-  EXPECT_EQ(read_sample(source, 1), Bytes(4 * 6 * 3, 20));
+  EXPECT_EQ(pixels_of_file(source, 1), Bytes(4 * 6 * 3, 20));
 }
 
 TEST(Folder, SplitsAboveClasses) {
@@ -175,7 +178,7 @@ TEST(Folder, SplitsAboveClasses) {
   write_bytes(directory / "train/b/1.png", flat_png(2, 4, 4));
   write_bytes(directory / "val/b/1.png", flat_png(3, 4, 4));
   write_bytes(directory / "test/images/1.png", flat_png(4, 4, 4));  // without labels: left out
-  const auto sources = open_sources({.path = directory.path()});
+  const auto sources = open_at(directory.path());
   ASSERT_EQ(sources.size(), 2U);
   EXPECT_EQ(sources.at("val")->label(0), 1);
   EXPECT_EQ(sources.at("val")->classes(), sources.at("train")->classes());
@@ -193,9 +196,9 @@ TEST(Folder, TinyImageNetAnnotations) {
     write_bytes(directory / "val/val_annotations.txt", Bytes(text.begin(), text.end()));
   };
   annotate("val_0.png\tn02\t0\t0\t62\t62\n");
-  const auto sources = open_sources({.path = directory.path()});
+  const auto sources = open_at(directory.path());
   EXPECT_EQ(sources.at("val")->label(0), 1);
-  EXPECT_EQ(read_sample(*sources.at("val"), 0), Bytes(48, 3));
+  EXPECT_EQ(pixels_of_file(*sources.at("val"), 0), Bytes(48, 3));
   annotate("../../secret n02\n");
   EXPECT_HAS(opening(directory.path()), "val_annotations.txt");
   annotate("val_0.png n03\n");
@@ -218,7 +221,7 @@ TEST(Folder, UndecodableAndOddSizedImagesAreListedByIngest) {
   write_bytes(directory / "in/a/5-empty.jpg", {});
   write_bytes(directory / "in/b/6-good.png", flat_png(9, 64, 64));
   IngestResult result;
-  const auto sources = open_sources({.path = directory / "in"});
+  const auto sources = open_at(directory / "in");
   const auto manifest = ingest(sources, directory / "out", 100, 1, &result);
   std::map<std::string, std::string> why;
   for (const auto& bad : result.bad) why[bad.name] = bad.why;
@@ -241,8 +244,11 @@ TEST(Sources, SaysWhatItLookedFor) {
   EXPECT_HAS(opening(directory.path(), "folder"), "no directories of images");
   fs::create_directories(directory / "empty");
   EXPECT_HAS(opening(directory.path()), "no JPEG or PNG images");
-  EXPECT_HAS(message_of<OptionError>([&] { open_sources({.path = directory.path(), .format = "zip"}); }), "zip");
-  EXPECT_THROW(open_sources({.path = directory.path(), .image_size = -1}), OptionError);
+  EXPECT_HAS(message_of<OptionError>(
+                 [&] { open_sources({.path = directory.path(), .format = "zip", .classes = {}, .split = {}}); }),
+             "zip");
+  EXPECT_THROW(open_sources({.path = directory.path(), .classes = {}, .limit_per_class = -1, .split = {}}),
+               OptionError);
 }
 
 }  // namespace

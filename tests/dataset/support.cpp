@@ -41,17 +41,25 @@ std::vector<std::string> SyntheticSource::classes() const {
   return names;
 }
 
-void SyntheticSource::read(std::int64_t index, std::uint8_t* pixels) const {
+void SyntheticSource::fetch(std::int64_t index, std::vector<std::byte>& bytes) const {
   ++reads;
   require(!bad.contains(index), "it is made to fail");
-  const auto bytes = pixels_of(index, image_);
-  std::copy(bytes.begin(), bytes.end(), pixels);
+  const auto pixels = pixels_of(index, image_);
+  bytes.assign(reinterpret_cast<const std::byte*>(pixels.data()),
+               reinterpret_cast<const std::byte*>(pixels.data() + pixels.size()));
+}
+
+Bytes fetch(const Source& source, std::int64_t index) {
+  std::vector<std::byte> bytes;
+  source.fetch(index, bytes);
+  const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  return {begin, begin + bytes.size()};
 }
 
 Sources synthetic(std::int64_t train, std::int64_t test, ImageShape image) {
   Sources sources;
-  sources["train"] = std::make_unique<SyntheticSource>(train, image);
-  if (test > 0) sources["test"] = std::make_unique<SyntheticSource>(test, image);
+  sources["train"] = std::make_shared<SyntheticSource>(train, image);
+  if (test > 0) sources["test"] = std::make_shared<SyntheticSource>(test, image);
   return sources;
 }
 

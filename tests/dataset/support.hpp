@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -20,7 +21,6 @@ namespace brigade::dataset::testing {
 
 namespace fs = std::filesystem;
 using Bytes = std::vector<std::uint8_t>;
-using Sources = std::map<std::string, std::unique_ptr<Source>>;
 
 // A directory of its own for each test, removed afterwards.
 class TemporaryDirectory {
@@ -45,14 +45,14 @@ class SyntheticSource final : public Source {
   SyntheticSource(std::int64_t samples, ImageShape image, std::int64_t classes = 5)
       : samples_(samples), image_(image), classes_(classes) {}
   std::int64_t samples() const override { return samples_; }
-  ImageShape image() const override { return image_; }
+  std::optional<ImageShape> pixels() const override { return image_; }
   std::vector<std::string> classes() const override;
   std::int32_t label(std::int64_t index) const override { return static_cast<std::int32_t>(index % classes_); }
   std::string name(std::int64_t index) const override { return "made#" + std::to_string(index); }
-  void read(std::int64_t index, std::uint8_t* pixels) const override;
+  void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override;
 
-  std::set<std::int64_t> bad;      // do not decode
-  mutable std::int64_t reads = 0;  // samples asked for
+  std::set<std::int64_t> bad;                   // do not decode
+  mutable std::atomic<std::int64_t> reads = 0;  // samples asked for
   std::int64_t original(const std::string& name) const { return std::stoll(name.substr(name.find('#') + 1)); }
 
  private:
@@ -66,6 +66,9 @@ Sources synthetic(std::int64_t train, std::int64_t test, ImageShape image = {3, 
 // Ingest by `ranks` ranks, one after the other, and the manifest.
 Manifest ingest(const Sources& sources, const fs::path& directory, std::int64_t samples_per_shard, int ranks = 1,
                 IngestResult* result = nullptr);
+
+// Sample `index` as the source has it: pixels, or an image file.
+Bytes fetch(const Source& source, std::int64_t index);
 
 Bytes file_bytes(const fs::path& path);
 void write_bytes(const fs::path& path, std::span<const std::uint8_t> bytes);

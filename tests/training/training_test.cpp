@@ -30,14 +30,16 @@ class Blocks final : public dataset::Source {
   Blocks(const dataset::ImageShape& image, std::int64_t samples, std::uint32_t stream)
       : image_(image), samples_(samples), stream_(stream) {}
   std::int64_t samples() const override { return samples_; }
-  dataset::ImageShape image() const override { return image_; }
+  std::optional<dataset::ImageShape> pixels() const override { return image_; }
   std::vector<std::string> classes() const override { return {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}; }
   std::int32_t label(std::int64_t i) const override {
     const RandomKey key{1, Purpose::synthetic_data, stream_, 1};
     return static_cast<std::int32_t>(random_u32(key, static_cast<std::uint64_t>(i)) % 10);
   }
   std::string name(std::int64_t i) const override { return fmt::format("block {}", i); }
-  void read(std::int64_t i, std::uint8_t* pixels) const override {
+  void fetch(std::int64_t i, std::vector<std::byte>& bytes) const override {
+    bytes.resize(static_cast<std::size_t>(image_.size()));
+    auto* pixels = reinterpret_cast<std::uint8_t*>(bytes.data());
     const RandomKey noise{1, Purpose::synthetic_data, stream_, 2};
     for (std::int64_t p = 0; p < image_.size(); ++p)
       pixels[p] = static_cast<std::uint8_t>(random_u32(noise, static_cast<std::uint64_t>(i * image_.size() + p)) % 100);
@@ -55,9 +57,9 @@ class Blocks final : public dataset::Source {
 fs::path make_dataset(const std::string& name, const dataset::ImageShape& image) {
   const fs::path path = scratch / name;
   if (world->rank() == 0) {
-    std::map<std::string, std::unique_ptr<dataset::Source>> sources;
-    sources.emplace("train", std::make_unique<Blocks>(image, 203, 1));
-    sources.emplace("test", std::make_unique<Blocks>(image, 101, 2));
+    dataset::Sources sources;
+    sources.emplace("train", std::make_shared<Blocks>(image, 203, 1));
+    sources.emplace("test", std::make_shared<Blocks>(image, 101, 2));
     const dataset::IngestOptions options{.directory = path, .samples_per_shard = 64, .progress = {}};
     dataset::ingest_shards(sources, options);
     dataset::finish_ingest(sources, options);

@@ -16,7 +16,18 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
-enum class Layout : std::uint8_t { raw };
+/// What the shards hold of an image.
+enum class Layout : std::uint8_t {
+  raw,      ///< pixels, all images of one shape
+  encoded,  ///< JPEG or PNG files, decoded and brought to Manifest::image when they are read
+};
+
+/// How an image gets another height and width: antialiased by a triangle filter, as Pillow's BILINEAR.
+enum class Resize : std::uint8_t {
+  squash,        ///< both sides are scaled, each as it needs
+  shorter_crop,  ///< scaled until it covers the new shape, and what sticks out on two sides is cut off
+  pad,           ///< scaled until it fits into the new shape, and black is put on two sides
+};
 
 struct ShardInfo {
   std::string file;  ///< name within the directory
@@ -34,6 +45,7 @@ struct Manifest {
   std::vector<std::string> classes;
   ImageShape image;
   Layout layout = Layout::raw;
+  Resize resize = Resize::squash;  ///< encoded only: how images are brought to `image`
   /// Per channel, of pixels scaled to [0, 1], over the split "train".
   std::array<float, 3> mean{}, stddev{1, 1, 1};
   std::map<std::string, SplitInfo> splits;
