@@ -54,12 +54,14 @@ Hdf5Dataset create_dataset(hid_t file, const char* name, hid_t type, std::span<c
       check_hdf5(H5Dcreate2(file, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT), "cannot create {}", name));
 }
 
-// A failed write of bytes: whatever HDF5 says, the usual reason is a full disk or a quota.
+// A failed write of bytes: whatever HDF5 says (its text goes on with time, file and addresses), the usual reason is a
+// full disk or a quota.
 void check_write(herr_t result, const std::filesystem::path& path) {
   const int why = errno;
-  if (result < 0)
-    throw WriteError(fmt::format("cannot write {} (HDF5: {}; {}). Is the disk full?", path.string(), hdf5_error_text(),
-                                 why == 0 ? "no details" : std::strerror(why)));
+  if (result >= 0) return;
+  const auto text = hdf5_error_text();
+  throw WriteError(fmt::format("cannot write {} (HDF5: {}; {}). Is the disk full?", path.string(),
+                               text.substr(0, text.find(": time")), why == 0 ? "no details" : std::strerror(why)));
 }
 
 template <class T>
