@@ -8,6 +8,7 @@
 
 #include "brigade/dataset/augment.hpp"
 #include "brigade/network/graph.hpp"
+#include "brigade/network/passes.hpp"
 #include "brigade/ops/backend.hpp"
 #include "brigade/training/optimizer.hpp"
 #include "ceilings.hpp"
@@ -68,6 +69,7 @@ struct StepOptions {
   std::int64_t image_size = 0, classes = 0;  // 0: the network's usual
   bool inference = false;                    // forward only, as in evaluation
   training::OptimizerKind optimizer = training::OptimizerKind::sgd;
+  network::Passes passes = {};
   Repetitions repetitions = {};
 };
 

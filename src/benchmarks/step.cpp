@@ -47,7 +47,8 @@ class Trainee {
   Trainee(const network::Graph& graph, TimingBackend& backend, const StepOptions& options)
       : options_(options),
         backend_(backend),
-        executor_(graph, backend, {.max_batch = options.batch, .training = !options.inference}) {
+        executor_(graph, backend,
+                  {.max_batch = options.batch, .training = !options.inference, .passes = options.passes}) {
     // A rate that keeps every network finite on noise.
     if (!options.inference)
       optimizer_.emplace(training::OptimizerOptions{.kind = options.optimizer, .learning_rate = kRate}, executor_,

@@ -74,6 +74,7 @@ ExitCode kernels(Call& call) {
 ExitCode step(Call& call) {
   Common common;
   benchmarks::StepOptions wanted;
+  std::vector<std::string> without;
   Options options("bench step",
                   "forward, backward and optimizer of a network on synthetic images; answers are checked");
   options.add("network", wanted.network, "see `brigade models`")
@@ -81,12 +82,16 @@ ExitCode step(Call& call) {
       .add("classes", wanted.classes, "0: as published")
       .flag("inference", wanted.inference, "forward only, as in evaluation")
       .choice("optimizer", wanted.optimizer, {{"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}},
-              "update rule");
+              "update rule")
+      .repeated("without-pass", without,
+                "may be repeated: leave a pass over the graph out (" + network::known_passes() + ")");
   common.declare(options, wanted.batch, wanted.repetitions);
   bool run = false;
   communication::collectively(call.communicator, "reading the options", [&] {
     run = options.parse(call.arguments, call.speaks());
-    if (run) common.check(call, wanted.batch, wanted.repetitions);
+    if (!run) return;
+    common.check(call, wanted.batch, wanted.repetitions);
+    for (const std::string& pass : without) network::disable(wanted.passes, pass);
   });
   if (!run) return ExitCode::done;
   const LiveBackend backend(common.backend, call.communicator);

@@ -1,5 +1,7 @@
 #include "options.hpp"
 
+#include <fmt/ranges.h>
+
 #include <boost/any.hpp>
 #include <fstream>
 #include <sstream>
@@ -15,6 +17,8 @@ std::string value_text(const boost::any& value) {
   if (const auto* number = boost::any_cast<float>(&value)) return fmt::format("{}", *number);
   if (const auto* number = boost::any_cast<double>(&value)) return fmt::format("{}", *number);
   if (const auto* flag = boost::any_cast<bool>(&value)) return *flag ? "yes" : "no";
+  if (const auto* list = boost::any_cast<std::vector<std::string>>(&value))
+    return fmt::format("{}", fmt::join(*list, " "));
   return "?";
 }
 
@@ -34,6 +38,11 @@ Options& Options::required(const char* name, std::string& variable, const std::s
 
 Options& Options::optional(const char* name, std::string& variable, const std::string& help) {
   description_.add_options()(name, po::value<std::string>(&variable), help.c_str());
+  return *this;
+}
+
+Options& Options::repeated(const char* name, std::vector<std::string>& variable, const std::string& help) {
+  description_.add_options()(name, po::value<std::vector<std::string>>(&variable)->composing(), help.c_str());
   return *this;
 }
 

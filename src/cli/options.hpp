@@ -29,6 +29,8 @@ class Options {
   // A path, or another option without a default.
   Options& required(const char* name, std::string& variable, const std::string& help);
   Options& optional(const char* name, std::string& variable, const std::string& help);
+  // May be given several times: --without-pass NAME.
+  Options& repeated(const char* name, std::vector<std::string>& variable, const std::string& help);
   // Present or not: --resume.
   Options& flag(const char* name, bool& variable, const std::string& help);
   // One word of a list.

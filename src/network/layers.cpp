@@ -14,20 +14,39 @@ void backward(Backend&, const Input&, const Layer&) {}
 void forward(Backend&, const Flatten&, const Layer&, Pass) {}  // the same bytes under another shape
 void backward(Backend&, const Flatten&, const Layer&) {}
 
-// Convolutions and dense layers have the same tensors.
-template <class Product>
-requires std::same_as<Product, ops::Conv2d> || std::same_as<Product, ops::DepthwiseConv2d> ||
-    std::same_as<Product, ops::Dense>
-void forward(Backend& backend, const Product& op, const Layer& l, Pass) {
+void forward(Backend& backend, const ops::Dense& op, const Layer& l, Pass) {
   backend.forward(op, {.x = l.x, .w = l.weights[0], .bias = l.weights[1], .y = l.y});
 }
-template <class Product>
-requires std::same_as<Product, ops::Conv2d> || std::same_as<Product, ops::DepthwiseConv2d> ||
-    std::same_as<Product, ops::Dense>
-void backward(Backend& backend, const Product& op, const Layer& l) {
+void backward(Backend& backend, const ops::Dense& op, const Layer& l) {
   backend.backward(
       op,
       {.x = l.x, .w = l.weights[0], .y = l.y, .dy = l.dy, .dx = l.dx, .dw = l.gradients[0], .dbias = l.gradients[1]});
+}
+
+// Both convolutions have the same tensors.
+template <class Op>
+concept Convolution = std::same_as<Op, ops::Conv2d> || std::same_as<Op, ops::DepthwiseConv2d>;
+
+template <Convolution Op>
+void forward(Backend& backend, const Op& op, const Layer& l, Pass) {
+  backend.forward(op, {.x = l.x,
+                       .w = l.weights[0],
+                       .bias = l.weights[1],
+                       .y = l.y,
+                       .of_x = l.of_inputs[0],
+                       .mean = l.batch[0],
+                       .variance = l.batch[1]});
+}
+template <Convolution Op>
+void backward(Backend& backend, const Op& op, const Layer& l) {
+  backend.backward(op, {.x = l.x,
+                        .w = l.weights[0],
+                        .y = l.y,
+                        .dy = l.dy,
+                        .dx = l.dx,
+                        .dw = l.gradients[0],
+                        .dbias = l.gradients[1],
+                        .of_x = l.of_inputs[0]});
 }
 
 void forward(Backend& backend, const ops::Relu& op, const Layer& l, Pass) { backend.forward(op, {.x = l.x, .y = l.y}); }
@@ -57,8 +76,9 @@ void backward(Backend& backend, const ops::GlobalAveragePool& op, const Layer& l
 }
 
 void forward(Backend& backend, const ops::Add& op, const Layer& l, Pass) {
-  backend.forward(op, {.a = l.inputs[0], .b = l.inputs[1], .y = l.y});
+  backend.forward(op, {.a = l.inputs[0], .b = l.inputs[1], .y = l.y, .of_a = l.of_inputs[0], .of_b = l.of_inputs[1]});
 }
+void recompute(Backend& backend, const ops::Add& op, const Layer& l) { forward(backend, op, l, Pass::training); }
 void backward(Backend& backend, const ops::Add& op, const Layer& l) {
   backend.backward(op, {.y = l.y, .dy = l.dy, .da = l.input_gradients[0], .db = l.input_gradients[1]});
 }
@@ -70,19 +90,32 @@ void backward(Backend& backend, const ops::Concat& op, const Layer& l) {
   backend.backward(op, {.dy = l.dy, .dx = l.input_gradients});
 }
 
+using Moments = std::array<TensorView, 2>;
+void normalise(Backend& backend, const ops::BatchNorm& op, const Layer& l, const Moments& by) {
+  backend.infer(op,
+                {.x = l.x, .gamma = l.weights[0], .beta = l.weights[1], .mean = by[0], .variance = by[1], .y = l.y});
+}
+void recompute(Backend& backend, const ops::BatchNorm& op, const Layer& l) { normalise(backend, op, l, l.batch); }
+
+// What is still to be measured, and the output if anybody wants it stored: in one call if that is all.
+void measure_and_normalise(Backend& backend, const ops::BatchNorm& op, const Layer& l) {
+  const bool only_x = l.measures.size() == 1 && l.measures[0].x.shape == l.x.shape;
+  if (only_x && l.y)
+    return backend.forward(
+        op,
+        {.x = l.x, .gamma = l.weights[0], .beta = l.weights[1], .y = l.y, .mean = l.batch[0], .variance = l.batch[1]});
+  for (const Measurement& m : l.measures)
+    backend.forward(ops::BatchNorm{.channels = m.x.shape.back()},
+                    {.x = m.x, .gamma = {}, .beta = {}, .y = {}, .mean = m.statistics[0], .variance = m.statistics[1]});
+  if (l.y) normalise(backend, op, l, l.batch);
+}
+
 void forward(Backend& backend, const ops::BatchNorm& op, const Layer& l, Pass pass) {
   if (pass == Pass::evaluation) {
-    backend.infer(op, {.x = l.x,
-                       .gamma = l.weights[0],
-                       .beta = l.weights[1],
-                       .mean = l.running[0],
-                       .variance = l.running[1],
-                       .y = l.y});
+    if (l.y) normalise(backend, op, l, l.running);
     return;
   }
-  backend.forward(
-      op,
-      {.x = l.x, .gamma = l.weights[0], .beta = l.weights[1], .y = l.y, .mean = l.batch[0], .variance = l.batch[1]});
+  measure_and_normalise(backend, op, l);
   const std::int64_t values = l.x.shape.size() / op.channels;
   const auto count = static_cast<float>(values);
   const float unbiased = count / std::max(count - 1, 1.0F);
@@ -123,6 +156,14 @@ void backward(Backend& backend, const ops::Dropout& op, const Layer& l) {
 
 void forward(Backend& backend, const Operation& operation, const Layer& layer, Pass pass) {
   std::visit([&](const auto& op) { forward(backend, op, layer, pass); }, operation);
+}
+
+void recompute(Backend& backend, const Operation& operation, const Layer& layer) {
+  std::visit(
+      [&](const auto& op) {
+        if constexpr (requires { recompute(backend, op, layer); }) recompute(backend, op, layer);
+      },
+      operation);
 }
 
 void backward(Backend& backend, const Operation& operation, const Layer& layer) {

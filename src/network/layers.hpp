@@ -8,12 +8,19 @@
 
 namespace brigade::network {
 
+// Whose mean and variance a batch norm takes, and where they go.
+struct Measurement {
+  ConstTensorView x;                     // [n, ..., C]
+  std::array<TensorView, 2> statistics;  // [C]
+};
+
 // A node's tensors during a pass of n images. Views a node does not have, or nobody needs, are empty.
 struct Layer {
   std::span<const ConstTensorView> inputs{};      // [n, ...] each
   std::span<const TensorView> input_gradients{};  // shaped as the inputs, even where they have no data
   ConstTensorView x{};                            // the first input
-  TensorView y{};                                 // [n, ...] output
+  std::array<ops::Normalisation, 2> of_inputs{};  // batch norms to be applied to the first two inputs on reading
+  TensorView y{};                                 // [n, ...] output; empty: normalised by its readers
   TensorView dy{}, dx{};                          // gradients of y and x
   TensorView winners{};                           // max pool in training: u8, shaped as y
 
@@ -22,8 +29,11 @@ struct Layer {
 
   // Batch norm only, each [C], first mean, then variance:
   std::array<TensorView, 2> running{};  // for evaluation
-  std::array<TensorView, 2> batch{};    // of the micro-batch as backward needs it (variance over the count)
-  std::array<TensorView, 2> reduced{};  // of the micro-batch as running averages want it (over the count - 1)
+  // ... of the micro-batch as backward needs it (variance over the count): of the input of a batch norm, and of the
+  // output of a convolution that is to measure it
+  std::array<TensorView, 2> batch{};
+  std::array<TensorView, 2> reduced{};      // of the micro-batch as running averages want it (over the count - 1)
+  std::span<const Measurement> measures{};  // to be taken first, in training
 
   ops::Dropout::Mask mask{};  // dropout only
 };
@@ -32,5 +42,7 @@ enum class Pass { training, evaluation };
 
 void forward(ops::Backend& backend, const Operation& operation, const Layer& layer, Pass pass);
 void backward(ops::Backend& backend, const Operation& operation, const Layer& layer);
+// Writes the y of a training pass again, to the bit (batch norms and sums).
+void recompute(ops::Backend& backend, const Operation& operation, const Layer& layer);
 
 }  // namespace brigade::network

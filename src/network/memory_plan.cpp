@@ -1,231 +1,342 @@
 // Lifetimes first, then places.
 //
-// What backward needs from forward, by the contracts in brigade/ops: convolutions and dense layers their x, and
-// their y if they apply an activation; batch norm its x and the statistics; ReLU its y; a sum its y if it applies an
-// activation; max pool the winners; the others nothing.
-//
 // An operation may compute in place if it is its input's only reader and backward does not want the input either. One
 // liberty more: the y of a layer with a ReLU may be overwritten by dropout or ReLU, for its backward only asks where
 // y > 0, and those keep that sign wherever the gradient they hand back is not zero. (The upper bound of a ReLU6 does
 // not survive dropout's scaling.)
 #include "memory_plan.hpp"
 
-#include <algorithm>
-#include <concepts>
+#include <array>
+#include <functional>
+#include <map>
 #include <numeric>
 #include <span>
 
 #include "brigade/core/error.hpp"
-#include "brigade/network/executor.hpp"
-#include "fuse_activation.hpp"
+#include "nodes.hpp"
 
 namespace brigade::network {
 namespace {
 
 std::int64_t padded(std::int64_t bytes) { return (bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment; }
 
-template <class Op>
-bool is(const Node& node) {
-  return std::holds_alternative<Op>(node.operation);
-}
-
-bool is_product(const Node& node) {
-  return is<ops::Conv2d>(node) || is<ops::DepthwiseConv2d>(node) || is<ops::Dense>(node);
-}
-
-bool has_parameters(const Node& node) { return is_product(node) || is<ops::BatchNorm>(node); }
-
 // The gradient of an input may overwrite the gradient of the output.
 bool shares_gradient(const Node& node) {
-  return is<Flatten>(node) || is<ops::Relu>(node) || is<ops::Dropout>(node) || is<ops::BatchNorm>(node) ||
-         is<ops::Add>(node);
+  return is<ops::Relu>(node) || is<ops::Dropout>(node) || is<ops::BatchNorm>(node) || is<ops::Add>(node);
 }
 
 // Backward spoils the gradient of the output (flatten: hands it on to one that may).
 bool spoils_gradient(const Node& node) { return is_product(node) || is<Flatten>(node); }
 
-bool backward_reads_input(const Node& node) { return is_product(node) || is<ops::BatchNorm>(node); }
-
-bool backward_reads_output(const Node& node) {
-  if (is<ops::BatchNorm>(node)) return false;  // its activation is found again from x
-  return std::visit(
-      [](const auto& op) {
-        if constexpr (requires { op.activation; }) return op.activation != ops::Activation::none;
-        return std::same_as<std::remove_cvref_t<decltype(op)>, ops::Relu>;
-      },
-      node.operation);
-}
-
 // The node stores values clamped from above.
 bool clamps(const Node& node) {
   if (const auto* relu = std::get_if<ops::Relu>(&node.operation)) return relu->max < ops::Relu{}.max;
-  return std::visit(
-      [](const auto& op) {
-        if constexpr (requires { op.activation; }) return op.activation == ops::Activation::relu6;
-        return false;
-      },
-      node.operation);
+  return activation_of(node) == ops::Activation::relu6;
 }
 
 // What the planner knows about the bytes of a node's value.
 struct ValueState {
-  bool exclusive = false;  // one reader in all
-  bool kept = false;       // the backward pass of who wrote them reads them
-  bool clamped = false;    // ... and asks for an upper bound
+  bool exclusive = true;  // one reader in all
+  bool kept = false;      // the backward pass of who wrote them reads them
+  bool clamped = false;   // ... and asks for an upper bound
+
+  void join(const ValueState& other) {
+    exclusive = exclusive && other.exclusive;
+    kept = kept || other.kept;
+    clamped = clamped || other.clamped;
+  }
 };
 
 class Planner {
  public:
-  Planner(const Graph& graph, std::int64_t batch, bool training)
-      : graph_(graph), batch_(batch), training_(training), time_{static_cast<int>(graph.nodes.size())} {
-    plan_.nodes.resize(graph.nodes.size());
-    states_.resize(graph.nodes.size());
-    readers_.resize(graph.nodes.size());
-    for (NodeId id = 0; id < time_.nodes; ++id)
-      for (const NodeId input : node(id).inputs) readers_[static_cast<std::size_t>(input)].push_back(id);
+  Planner(const Schedule& schedule, std::int64_t batch)
+      : schedule_(schedule), batch_(batch), time_{schedule.end()}, readers_(readers_of(schedule.graph)) {
+    plan_.nodes.resize(schedule.nodes.size());
+    states_.resize(schedule.nodes.size());
   }
 
   MemoryPlan run() && {
     plan_values();
     plan_results();
-    if (training_) plan_backward();
+    if (training()) plan_backward();
     plan_.bytes = place_blocks(plan_.blocks);
     return std::move(plan_);
   }
 
  private:
-  const Node& node(NodeId id) const { return graph_.nodes[static_cast<std::size_t>(id)]; }
+  bool training() const { return schedule_.training; }
+  const Node& node(NodeId id) const { return schedule_.node(id); }
+  const Treatment& treatment(NodeId id) const { return schedule_.at(id); }
   NodeBlocks& blocks(NodeId id) { return plan_.nodes[static_cast<std::size_t>(id)]; }
-  Block& block(int index) { return plan_.blocks[static_cast<std::size_t>(index)]; }
+  ValueState& state(NodeId id) { return states_[static_cast<std::size_t>(id)]; }
+  const std::vector<NodeId>& readers(NodeId id) const { return readers_[static_cast<std::size_t>(id)]; }
   NodeId last_node() const { return time_.nodes - 1; }
 
-  int add(std::string name, std::int64_t bytes, int first, int last) {
+  Place add(std::string name, std::int64_t bytes, int first, int last) {
     plan_.blocks.push_back({.name = std::move(name), .bytes = padded(bytes), .first = first, .last = last});
-    return static_cast<int>(plan_.blocks.size()) - 1;
+    return {.block = static_cast<int>(plan_.blocks.size()) - 1};
   }
   std::int64_t value_bytes(NodeId id) const { return batch_ * node(id).output.size() * std::int64_t{sizeof(float)}; }
-  void keep_until(int index, int moment) { block(index).last = std::max(block(index).last, moment); }
-
-  // The input whose bytes the node's value takes: as a view, or computed in place; -1: none.
-  NodeId shared_input(NodeId id) const {
-    const Node& n = node(id);
-    const auto spare = [&](NodeId input) { return state(input).exclusive && !(training_ && state(input).kept); };
-    if (is<ops::Add>(n)) return spare(n.inputs[1]) ? n.inputs[1] : spare(n.inputs[0]) ? n.inputs[0] : -1;
-    if (n.inputs.empty()) return -1;
-    const NodeId input = n.inputs.front();
-    const bool in_place = is<ops::Relu>(n) || (is<ops::Dropout>(n) && !(training_ && state(input).clamped)) ||
-                          (is<ops::BatchNorm>(n) && !training_);
-    return is<Flatten>(n) || (in_place && state(input).exclusive) ? input : -1;
+  void keep_until(const Place& place, int moment) {
+    if (!place) return;
+    int& last = plan_.blocks[static_cast<std::size_t>(place.block)].last;
+    last = std::max(last, moment);
   }
 
-  void plan_values() {
-    for (NodeId id = 0; id < time_.nodes; ++id) {
-      const int now = time_.forward(id);
-      for (const NodeId input : node(id).inputs) keep_until(blocks(input).value, now);
-      const NodeId shared = shared_input(id);
-      const ValueState before = shared < 0 ? ValueState{.exclusive = true} : state(shared);
-      const bool kept = backward_reads_output(node(id));
-      states_[static_cast<std::size_t>(id)] = {.exclusive = before.exclusive && readers(id).size() == 1,
-                                               .kept = before.kept || kept,
-                                               .clamped = before.clamped || (kept && clamps(node(id)))};
-      blocks(id).value = shared < 0 ? add(node(id).name, value_bytes(id), now, now) : blocks(shared).value;
-      keep_until(blocks(id).value, now);
-    }
-    keep_until(blocks(last_node()).value, time_.loss());
+  // Whoever reads the value of `id` at a moment of forward: a batch norm normalised on read is its input and the
+  // input's statistics.
+  void read_forward(NodeId id, int moment) {
+    keep_until(blocks(schedule_.stored(id)).value, moment);
+    if (treatment(id).normalised_on_read) keep_until(blocks(node(id).inputs.front()).statistics, moment);
   }
 
-  // Labels arrive first; loss and ranks are read by the caller when the step is over.
-  void plan_results() {
-    plan_.labels = add("labels", batch_ * std::int64_t{sizeof(std::int32_t)}, 0, time_.loss_gradient());
-    plan_.loss = add("loss", batch_ * std::int64_t{sizeof(float)}, time_.loss(), time_.end());
-    plan_.label_rank = add("label rank", batch_ * std::int64_t{sizeof(std::int32_t)}, time_.loss(), time_.end());
-    plan_.probabilities = add("probabilities", value_bytes(last_node()), time_.loss(), time_.loss());
+  // Where a range of channels of `whole` lies.
+  static Place range(const Place& whole, std::int64_t first, std::int64_t whole_channels) {
+    return {whole.block, whole.channel + first, whole.pitch > 0 ? whole.pitch : whole_channels};
   }
 
-  void plan_backward() {
-    std::vector<bool> wanted;  // gradient of the node's value: some parameter lies at it or upstream
-    for (NodeId id = 0; id < time_.nodes; ++id) {
-      bool upstream = false;
-      for (const NodeId input : node(id).inputs) upstream = upstream || wanted[static_cast<std::size_t>(input)];
-      wanted.push_back(upstream || has_parameters(node(id)));
-      if (wanted.back()) keep_for_backward(id, upstream);
-    }
-    keep_until(blocks(last_node()).value, time_.loss_gradient());
-    if (!wanted.back()) return;
-    plan_last_gradient();
-    for (NodeId id = last_node(); id > 0; --id)
-      if (wanted[static_cast<std::size_t>(id)]) plan_input_gradients(id, wanted);
-  }
+  void plan_values();
+  void plan_value(NodeId id);
+  void plan_statistics(NodeId id);
+  NodeId shared_input(NodeId id);
+  Place whole_value(NodeId concat);
+  Place statistics_of(NodeId x);
+  void plan_results();
+  void plan_backward();
+  void keep_for_backward(NodeId id, bool input_gradient);
+  void read_backward(NodeId value, NodeId reader);
+  void plan_recomputation();
+  void plan_last_gradient();
+  void plan_input_gradients(NodeId id);
+  void plan_part_gradients(NodeId concat);
+  bool may_hold_both(NodeId first, NodeId second, NodeId sum) const;
 
-  void keep_for_backward(NodeId id, bool input_gradient) {
-    const int now = time_.backward(id);
-    const std::string& name = node(id).name;
-    if (backward_reads_input(node(id))) keep_until(blocks(node(id).inputs.front()).value, now);
-    if (backward_reads_output(node(id))) keep_until(blocks(id).value, now);
-    if (is<ops::MaxPool>(node(id)) && input_gradient)
-      blocks(id).winners = add("winners of " + name, batch_ * node(id).output.size(), time_.forward(id), now);
-    if (const auto* bn = std::get_if<ops::BatchNorm>(&node(id).operation))
-      blocks(id).statistics =
-          add("statistics of " + name, 2 * bn->channels * std::int64_t{sizeof(float)}, time_.forward(id), now);
-  }
-
-  void plan_last_gradient() {
-    const int logits = blocks(last_node()).value;
-    const bool in_place = block(logits).last == time_.loss_gradient();  // nobody needs the logits afterwards
-    hold(last_node(), in_place ? logits : add_gradient(last_node(), time_.loss_gradient()));
-  }
-
-  // A block may hold the gradients of several nodes, as long as they are the same numbers.
-  void hold(NodeId id, int gradient) {
+  // A place may hold the gradients of several nodes, as long as they are the same numbers.
+  void hold(NodeId id, const Place& gradient) {
     blocks(id).gradient = gradient;
-    holders_.resize(std::max(holders_.size(), static_cast<std::size_t>(gradient) + 1));
-    ++holders_[static_cast<std::size_t>(gradient)];
+    ++holders_[gradient];
   }
-  int add_gradient(NodeId of, int now) { return add("gradient of " + node(of).name, value_bytes(of), now, now); }
+  Place add_gradient(NodeId of, int now) { return add("gradient of " + node(of).name, value_bytes(of), now, now); }
 
-  // Blocks for what the backward pass of node `id` writes. It is the last to read its own gradient; whether it may also
-  // overwrite it depends on who else still needs the same block.
-  void plan_input_gradients(NodeId id, const std::vector<bool>& wanted) {
-    const int now = time_.backward(id);
-    const int own = blocks(id).gradient;
-    keep_until(own, now);
-    const bool reusable = --holders_[static_cast<std::size_t>(own)] == 0 && shares_gradient(node(id));
-    const auto* sum = std::get_if<ops::Add>(&node(id).operation);
-    bool taken = false;  // by an earlier input of this node, as its gradient or to be added to it
-    NodeId holder = -1;  // the earlier input
-    for (const NodeId input : node(id).inputs) {
-      InputGradient& slot = blocks(id).input_gradients.emplace_back();
-      if (!wanted[static_cast<std::size_t>(input)]) continue;
-      slot.add = blocks(input).gradient >= 0;
-      // Two inputs of a sum have one gradient, if nothing happens to it in the meantime.
-      const bool free = !taken || (sum->scale == 1 && (slot.add || holder < 0 || may_hold_both(holder, input, id)));
-      const bool reused = reusable && free;
-      slot.block = reused ? own : add_gradient(input, now);
-      if (!slot.add) hold(input, slot.block);
-      if (reused && !slot.add) holder = input;
-      taken = taken || reused;
-    }
-  }
-
-  // Whether one block can be the gradient of both inputs of the sum `sum`: `second` must have read it, without spoiling
-  // it, before anybody adds to the gradient of `first` or `first` itself uses it.
-  bool may_hold_both(NodeId first, NodeId second, NodeId sum) const {
-    return first < second && readers(second).size() == 1 && !spoils_gradient(node(second)) &&
-           std::ranges::all_of(readers(first), [&](NodeId reader) { return reader == sum || reader < second; });
-  }
-
-  const ValueState& state(NodeId id) const { return states_[static_cast<std::size_t>(id)]; }
-  const std::vector<NodeId>& readers(NodeId id) const { return readers_[static_cast<std::size_t>(id)]; }
-
-  const Graph& graph_;
+  const Schedule& schedule_;
   const std::int64_t batch_;
-  const bool training_;
   const Timeline time_;
-  std::vector<ValueState> states_;            // by NodeId
-  std::vector<std::vector<NodeId>> readers_;  // by NodeId, in forward order, once for each input
-  std::vector<int> holders_;                  // by block: nodes whose gradient it is and that have not read it yet
+  const std::vector<std::vector<NodeId>> readers_;  // by NodeId, in forward order, once for each input
+  std::vector<ValueState> states_;                  // by NodeId
+  std::vector<bool> wanted_;                        // by NodeId, the gradient: some parameter lies at it or upstream
+  std::map<Place, int> holders_;                    // nodes whose gradient is there and that have not read it yet
   MemoryPlan plan_;
 };
+
+// ---- forward
+
+// The input whose bytes the node's value takes: as a view, or computed in place; -1: none.
+NodeId Planner::shared_input(NodeId id) {
+  const Node& n = node(id);
+  if (n.inputs.empty()) return -1;
+  const NodeId input = n.inputs.front();
+  if (is<Flatten>(n)) return input;
+  if (!schedule_.passes.in_place || treatment(id).part_of >= 0) return -1;
+  const auto exclusive = [&](NodeId i) { return !treatment(i).normalised_on_read && state(i).exclusive; };
+  const auto spare = [&](NodeId i) { return exclusive(i) && !(training() && state(i).kept); };
+  if (is<ops::Add>(n)) return spare(n.inputs[1]) ? n.inputs[1] : spare(n.inputs[0]) ? n.inputs[0] : -1;
+  const bool in_place = is<ops::Relu>(n) || (is<ops::Dropout>(n) && !(training() && state(input).clamped)) ||
+                        (is<ops::BatchNorm>(n) && !training());
+  return in_place && exclusive(input) ? input : -1;
+}
+
+// The first part to be computed begins the block of the outermost concatenation.
+Place Planner::whole_value(NodeId concat) {
+  Place& place = blocks(concat).value;
+  if (place) return place;
+  const Treatment& t = treatment(concat);
+  place = t.part_of >= 0 ? range(whole_value(t.part_of), t.first_channel, channels(node(t.part_of)))
+                         : add(node(concat).name, value_bytes(concat), time_.end(), 0);
+  return place;
+}
+
+void Planner::plan_value(NodeId id) {
+  const Treatment& t = treatment(id);
+  ValueState& own = state(id);
+  own.exclusive = readers(id).size() == 1;
+  own.kept = backward_reads_output(node(id));
+  own.clamped = own.kept && clamps(node(id));
+  const NodeId shared = shared_input(id);
+  if (shared >= 0) own.join(state(shared));
+  for (const NodeId input : node(id).inputs)
+    if (treatment(input).part_of == id) own.join(state(input));
+
+  NodeBlocks& b = blocks(id);
+  const int now = time_.forward(id);
+  if (shared >= 0)
+    b.value = blocks(shared).value;
+  else if (t.part_of >= 0)
+    b.value = range(whole_value(t.part_of), t.first_channel, channels(node(t.part_of)));
+  else if (!b.value)
+    b.value = add(node(id).name, value_bytes(id), now, now);
+  Block& block = plan_.blocks[static_cast<std::size_t>(b.value.block)];
+  block.first = std::min(block.first, now);
+  keep_until(b.value, now);
+}
+
+// Mean and variance of the value of x, a range of those of the concatenation that x is part of.
+Place Planner::statistics_of(NodeId x) {
+  Place& place = blocks(x).statistics;
+  const Treatment& t = treatment(x);
+  if (!place)
+    place = t.shares_statistics ? range(statistics_of(t.part_of), t.first_channel, channels(node(t.part_of)))
+                                : add("statistics of " + node(x).name,
+                                      2 * channels(node(x)) * std::int64_t{sizeof(float)}, time_.end(), 0);
+  return place;
+}
+
+void Planner::plan_statistics(NodeId id) {
+  const int now = time_.forward(id);
+  const auto begin = [&](NodeId x) {
+    Block& block = plan_.blocks[static_cast<std::size_t>(statistics_of(x).block)];
+    block.first = std::min(block.first, now);
+    block.last = std::max(block.last, now);
+  };
+  if (treatment(id).stores_statistics) begin(id);
+  for (const NodeId x : treatment(id).measures) begin(x);
+  if (is<ops::BatchNorm>(node(id))) keep_until(statistics_of(node(id).inputs.front()), now);
+}
+
+void Planner::plan_values() {
+  for (NodeId id = 0; id < time_.nodes; ++id) {
+    for (const NodeId input : node(id).inputs) read_forward(input, time_.forward(id));
+    if (training()) plan_statistics(id);
+    if (!treatment(id).normalised_on_read) plan_value(id);
+  }
+  read_forward(last_node(), time_.loss());
+}
+
+// Labels arrive first; loss and ranks are read by the caller when the step is over.
+void Planner::plan_results() {
+  plan_.labels = add("labels", batch_ * std::int64_t{sizeof(std::int32_t)}, 0, time_.loss_gradient());
+  plan_.loss = add("loss", batch_ * std::int64_t{sizeof(float)}, time_.loss(), time_.end());
+  plan_.label_rank = add("label rank", batch_ * std::int64_t{sizeof(std::int32_t)}, time_.loss(), time_.end());
+  if (training()) return;
+  plan_.probabilities = add("probabilities", value_bytes(last_node()), time_.loss(), time_.end());
+  if (schedule_.folded_count > 0)
+    plan_.folded_weights = add("folded weights", schedule_.folded_count * std::int64_t{sizeof(float)}, 0, time_.end());
+}
+
+// ---- backward
+
+void Planner::plan_backward() {
+  for (NodeId id = 0; id < time_.nodes; ++id) {
+    bool upstream = false;
+    for (const NodeId input : node(id).inputs) upstream = upstream || wanted_[static_cast<std::size_t>(input)];
+    wanted_.push_back(upstream || has_parameters(node(id)));
+    if (wanted_.back()) keep_for_backward(id, upstream);
+  }
+  plan_recomputation();
+  keep_until(blocks(last_node()).value, time_.loss_gradient());
+  if (!wanted_.back()) return;
+  plan_last_gradient();
+  for (NodeId id = last_node(); id > 0; --id) {
+    if (!wanted_[static_cast<std::size_t>(id)]) continue;
+    keep_until(blocks(id).gradient, time_.backward(id));
+    --holders_[blocks(id).gradient];
+    if (is<ops::Concat>(node(id)))
+      plan_part_gradients(id);
+    else
+      plan_input_gradients(id);
+  }
+}
+
+// The backward pass of `reader` reads the value (or computes its own again: reader == value).
+void Planner::read_backward(NodeId value, NodeId reader) {
+  const int now = time_.backward(reader);
+  if (treatment(value).normalised_on_read) keep_until(blocks(node(value).inputs.front()).statistics, now);
+  const NodeId stored = schedule_.stored(value);
+  if (!treatment(stored).recomputed) return keep_until(blocks(stored).value, now);
+  Place& again = blocks(stored).again;
+  if (!again) again = add(node(stored).name + " again", value_bytes(stored), now, now);
+  Block& block = plan_.blocks[static_cast<std::size_t>(again.block)];
+  block.first = std::min(block.first, now);
+  block.last = std::max(block.last, now);
+}
+
+void Planner::keep_for_backward(NodeId id, bool input_gradient) {
+  const int now = time_.backward(id);
+  const std::string& name = node(id).name;
+  if (backward_reads_input(node(id))) read_backward(node(id).inputs.front(), id);
+  if (backward_reads_output(node(id))) read_backward(id, id);
+  if (is<ops::BatchNorm>(node(id))) keep_until(blocks(node(id).inputs.front()).statistics, now);
+  if (is<ops::MaxPool>(node(id)) && input_gradient)
+    blocks(id).winners = add("winners of " + name, batch_ * node(id).output.size(), time_.forward(id), now);
+}
+
+// Before the first of those that read it in backward a value is computed again, from inputs that must be there still.
+void Planner::plan_recomputation() {
+  for (NodeId id = last_node(); id > 0; --id) {
+    const Place& again = blocks(id).again;
+    if (!again) continue;
+    const int first = plan_.blocks[static_cast<std::size_t>(again.block)].first;
+    const NodeId reader = time_.backward(0) - first;
+    blocks(reader).recomputes.push_back(id);
+    for (const NodeId input : node(id).inputs) read_backward(input, reader);
+  }
+}
+
+void Planner::plan_last_gradient() {
+  const Place& logits = blocks(last_node()).value;
+  const bool spare = plan_.blocks[static_cast<std::size_t>(logits.block)].last == time_.loss_gradient();
+  hold(last_node(), spare && schedule_.passes.in_place ? logits : add_gradient(last_node(), time_.loss_gradient()));
+}
+
+// Blocks for what the backward pass of node `id` writes. It is the last to read its own gradient; whether it may also
+// overwrite it depends on who else still needs the same block.
+void Planner::plan_input_gradients(NodeId id) {
+  const int now = time_.backward(id);
+  const Place own = blocks(id).gradient;
+  const bool shares = is<Flatten>(node(id)) || (schedule_.passes.in_place && shares_gradient(node(id)));
+  const bool reusable = holders_[own] == 0 && shares;
+  const auto* sum = std::get_if<ops::Add>(&node(id).operation);
+  bool taken = false;  // by an earlier input of this node, as its gradient or to be added to it
+  NodeId holder = -1;  // the earlier input
+  for (const NodeId input : node(id).inputs) {
+    InputGradient& slot = blocks(id).input_gradients.emplace_back();
+    if (!wanted_[static_cast<std::size_t>(input)]) continue;
+    slot.add = static_cast<bool>(blocks(input).gradient);
+    // Two inputs of a sum have one gradient, if nothing happens to it in the meantime.
+    const bool free = !taken || (sum->scale == 1 && (slot.add || holder < 0 || may_hold_both(holder, input, id)));
+    const bool reused = reusable && free;
+    slot.place = reused ? own : add_gradient(input, now);
+    if (!slot.add) hold(input, slot.place);
+    if (reused && !slot.add) holder = input;
+    taken = taken || reused;
+  }
+}
+
+// The gradients of parts are ranges of the whole's gradient, unless somebody else still needs that. (Those of matrices
+// are copied: a flatten among the parts could not hand on rows with gaps.)
+void Planner::plan_part_gradients(NodeId concat) {
+  const int now = time_.backward(concat);
+  const Place own = blocks(concat).gradient;
+  const bool in_place = schedule_.passes.concat_in_place && holders_[own] == 0 && node(concat).output.rank() == 4;
+  std::int64_t first = 0;
+  for (const NodeId input : node(concat).inputs) {
+    InputGradient& slot = blocks(concat).input_gradients.emplace_back();
+    if (wanted_[static_cast<std::size_t>(input)]) {
+      slot.add = static_cast<bool>(blocks(input).gradient);
+      slot.place = in_place ? range(own, first, channels(node(concat))) : add_gradient(input, now);
+      if (!slot.add) hold(input, slot.place);
+    }
+    first += channels(node(input));
+  }
+}
+
+// Whether one block can be the gradient of both inputs of the sum `sum`: `second` must have read it, without spoiling
+// it, before anybody adds to the gradient of `first` or `first` itself uses it.
+bool Planner::may_hold_both(NodeId first, NodeId second, NodeId sum) const {
+  return first < second && readers(second).size() == 1 && !spoils_gradient(node(second)) &&
+         std::ranges::all_of(readers(first), [&](NodeId reader) { return reader == sum || reader < second; });
+}
+
+// ---- places
 
 bool meet_in_time(const Block& a, const Block& b) { return a.first <= b.last && b.first <= a.last; }
 
@@ -243,37 +354,49 @@ std::int64_t best_gap(std::span<const Block* const> obstacles, std::int64_t byte
   return best >= 0 ? best : free_from;
 }
 
-}  // namespace
-
-// Greedy by size: the largest block first, each into the smallest gap that its contemporaries leave.
-// Pisarchyk, Lee, "Efficient memory management for deep neural net inference", arXiv:2001.03288, section 5.
-std::int64_t place_blocks(std::vector<Block>& blocks) {
-  std::vector<std::size_t> order(blocks.size());
-  std::iota(order.begin(), order.end(), 0U);
-  std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return blocks[i].bytes; });
-
+// One after the other in the given order, each block into the smallest gap that its contemporaries leave.
+std::int64_t place_in_order(std::span<Block> blocks, std::span<const std::size_t> order) {
   std::int64_t bytes = 0;
-  std::vector<const Block*> placed, obstacles;
+  std::vector<const Block*> placed, obstacles;  // placed: by offset
   for (const std::size_t i : order) {
     Block& block = blocks[i];
     obstacles.clear();
     std::ranges::copy_if(placed, std::back_inserter(obstacles),
                          [&](const Block* b) { return meet_in_time(*b, block); });
-    std::ranges::sort(obstacles, {}, &Block::offset);
     block.offset = best_gap(obstacles, block.bytes);
     bytes = std::max(bytes, block.offset + block.bytes);
-    placed.push_back(&block);
+    placed.insert(std::ranges::upper_bound(placed, block.offset, {}, &Block::offset), &block);
   }
   return bytes;
 }
 
-MemoryPlan plan_memory(const Graph& graph, std::int64_t batch, bool training) {
-  require<OptionError>(batch >= 1, "a batch of {} images cannot be computed. Ask for at least 1?", batch);
-  return Planner(graph, batch, training).run();
+}  // namespace
+
+// Greedy, the largest block first (Pisarchyk, Lee, "Efficient memory management for deep neural net inference",
+// arXiv:2001.03288, section 5), or the one that lives longest, or the largest product of both: whichever packs best.
+std::int64_t place_blocks(std::vector<Block>& blocks) {
+  const auto lifetime = [](const Block& b) { return static_cast<double>(b.last - b.first + 1); };
+  const std::array<std::function<double(const Block&)>, 3> priorities = {
+      [](const Block& b) { return static_cast<double>(b.bytes); }, lifetime,
+      [&](const Block& b) { return static_cast<double>(b.bytes) * lifetime(b); }};
+  std::vector<Block> best;
+  std::int64_t fewest = 0;
+  for (const auto& priority : priorities) {
+    std::vector<std::size_t> order(blocks.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return priority(blocks[i]); });
+    const std::int64_t bytes = place_in_order(blocks, order);
+    if (!best.empty() && bytes >= fewest) continue;
+    best = blocks;
+    fewest = bytes;
+  }
+  blocks = std::move(best);
+  return fewest;
 }
 
-std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training) {
-  return plan_memory(fuse_activation(graph), batch, training).bytes;
+MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch) {
+  require<OptionError>(batch >= 1, "a batch of {} images cannot be computed. Ask for at least 1?", batch);
+  return Planner(schedule, batch).run();
 }
 
 }  // namespace brigade::network

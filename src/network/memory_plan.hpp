@@ -4,14 +4,16 @@
 // loss, the backward pass of node n-1, ..., 1. A block is a range of bytes with the moments between which its
 // content matters; blocks whose moments do not meet may share bytes, so gradients live where activations died.
 // Tensors that may be the same bytes by the contracts of the operations (flatten, ReLU in place, the gradient
-// through batch norm, ...) are one block from the start, where nobody else wants what would be overwritten.
+// through batch norm, ...) are one block from the start, where nobody else wants what would be overwritten; the parts
+// of a concatenation are ranges of channels of its block.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "brigade/network/graph.hpp"
+#include "schedule.hpp"
 
 namespace brigade::network {
 
@@ -34,31 +36,42 @@ struct Timeline {
   int end() const { return 2 * nodes + 2; }
 };
 
+// A tensor in a block: all of it, or a range of channels of a wider tensor.
+struct Place {
+  int block = -1;  // -1: nowhere
+  std::int64_t channel = 0;
+  std::int64_t pitch = 0;  // channels of the wider tensor; 0: dense
+
+  explicit operator bool() const { return block >= 0; }
+  auto operator<=>(const Place&) const = default;
+};
+
 // Where a node's backward pass writes the gradient of one of its inputs. The last reader of a tensor, whose backward is
 // the first to run, writes the tensor's gradient itself; each other reader writes a block of its own, which is then
 // added. So the sum has one order, and one reader costs no addition.
 struct InputGradient {
-  int block = -1;    // -1: not wanted
+  Place place = {};  // nowhere: not wanted
   bool add = false;  // to the gradient of the input
 };
 
-// Indices of a node's blocks; -1: it has none.
 struct NodeBlocks {
-  int value = -1;
-  int gradient = -1;    // of the value; -1 where no parameter lies upstream
-  int winners = -1;     // max pool in training: u8, one an output element
-  int statistics = -1;  // batch norm in training: mean and (biased) variance of the micro-batch
+  Place value;       // nowhere: normalised on read
+  Place again;       // of a recomputed value, in backward
+  Place gradient;    // of the value; nowhere if no parameter lies upstream
+  Place winners;     // max pool in training: u8, one an output element
+  Place statistics;  // of the value, in training: all means of the (wider) tensor, then all (biased) variances
   std::vector<InputGradient> input_gradients = {};  // in training: by input
+  std::vector<NodeId> recomputes = {};              // values computed again before the node's backward pass
 };
 
 struct MemoryPlan {
   std::vector<Block> blocks;
   std::vector<NodeBlocks> nodes;  // by NodeId
-  int labels = -1, loss = -1, label_rank = -1, probabilities = -1;
+  Place labels, loss, label_rank, probabilities, folded_weights;
   std::int64_t bytes = 0;  // of the arena
 };
 
-MemoryPlan plan_memory(const Graph& graph, std::int64_t batch, bool training);
+MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch);
 
 // Gives each block its offset, so that blocks alive at the same moment do not overlap; returns the bytes needed.
 std::int64_t place_blocks(std::vector<Block>& blocks);

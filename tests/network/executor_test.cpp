@@ -66,11 +66,49 @@ Graph branches(bool joined = true, float rate = 0.3F) {
   return std::move(net).finish();
 }
 
+// A small DenseNet with a residual block at its end: batch norms over growing concatenations, one inside another, whose
+// parts have other readers; batch norms that can be normalised on read, and that cannot; sums in a chain.
+Graph dense_blocks() {
+  GraphBuilder net("dense-blocks", "", 8, 8, 3);
+  using Padding = GraphBuilder::Padding;
+  const auto norm_relu = [&](NodeId x, const std::string& name) {
+    return net.relu(net.batch_norm(x, name), name + "_relu");
+  };
+  NodeId x = net.conv2d(net.input(), "stem", 5, 3, {.padding = Padding::same, .bias = false});
+  x = net.max_pool(norm_relu(x, "stem_norm"), "stem_pool", 3, 1, Padding::same);
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "layer" + std::to_string(i);
+    NodeId y = net.conv2d(norm_relu(x, name + "_norm1"), name + "_conv1", 6, 1, {.bias = false});
+    y = net.conv2d(norm_relu(y, name + "_norm2"), name + "_conv2", 3, 3, {.padding = Padding::same, .bias = false});
+    x = net.concat({x, y}, name);
+  }
+  x = net.average_pool(net.conv2d(norm_relu(x, "narrow_norm"), "narrow", 6, 1, {.bias = false}), "pool");
+  const NodeId branch = norm_relu(net.depthwise_conv2d(x, "depthwise", 3, {.padding = Padding::same}), "branch_norm");
+  const NodeId inner = net.concat({branch, net.max_pool(x, "max", 3, 1, Padding::same)}, "inner");
+  x = net.concat({inner, branch, x}, "outer");
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "block" + std::to_string(i);
+    NodeId y = net.conv2d(x, name + "_conv1", 4, 1, {.bias = false});
+    y = net.conv2d(norm_relu(y, name + "_norm1"), name + "_conv2", 4, 3, {.padding = Padding::same, .bias = false});
+    y = net.conv2d(norm_relu(y, name + "_norm2"), name + "_conv3", 24, 1, {.bias = false});
+    x = net.relu(net.add(x, net.batch_norm(y, name + "_norm3"), name), name + "_relu");
+  }
+  net.dense(net.global_average_pool(norm_relu(x, "last_norm"), "mean"), "logits", 4);
+  return std::move(net).finish();
+}
+
 class ExecutorTest : public ::testing::TestWithParam<std::string> {
  protected:
   ops::Backend& backend() { return tests::backend_named(GetParam()); }
   std::vector<float> read(const ConstTensorView& view) { return tests::read(backend(), view); }
   void write(const TensorView& view, const std::vector<float>& values) { tests::write(backend(), view, values); }
+  // Everything on.
+  Passes all_passes() const {
+    Passes all;
+    for (const PassName& pass : pass_names()) all.*pass.enabled = true;
+    if (GetParam() == "host") all.producer_statistics = all.normalise_on_read = false;
+    return all;
+  }
   void check_gradient(const Graph& graph, double error);  // of the largest element of a tensor
 
   // The gradients (without header and statistics) of a micro-batch.
@@ -136,7 +174,7 @@ TEST_P(ExecutorTest, GradientIsTheDerivativeOfTheLoss) {
 void ExecutorTest::check_gradient(const Graph& graph, double error) {
   SCOPED_TRACE(graph.name);
   const SyntheticBatch data(0, 6, graph);
-  Executor executor(graph, backend(), {.max_batch = 6});
+  Executor executor(graph, backend(), {.max_batch = 6, .passes = all_passes()});
   const std::vector<float> gradient = gradients(executor, data.all(3), 1.0F / 6);
   const std::vector<float> weights = read(executor.weights());
   const auto loss_with = [&](std::size_t i, float change) {
@@ -224,6 +262,77 @@ TEST_P(ExecutorTest, SmallBatchInALargePlan) {
   EXPECT_THROW(small.evaluate(data.part(0, 0)), OptionError);
 }
 
+// Switching passes off, one by one and all together, changes neither training nor evaluation.
+TEST_P(ExecutorTest, PassesAgreeWithThemselvesOff) {
+  std::vector<std::pair<std::string, Passes>> variants;
+  Passes none;
+  for (const PassName& pass : pass_names()) {
+    Passes passes = all_passes();
+    disable(passes, pass.name);
+    variants.emplace_back(pass.name, passes);
+    none.*pass.enabled = false;
+  }
+  variants.emplace_back("all", none);
+  for (const Graph& graph : {every_operation(), branches(), dense_blocks()}) {
+    const SyntheticBatch data(2, 5, graph);
+    const auto run = [&](const Passes& passes) {
+      Executor executor(graph, backend(), {.max_batch = 6, .passes = passes});
+      std::vector<std::vector<float>> results;
+      for (std::int64_t step = 0; step < 2; ++step) {  // the second in an arena full of numbers
+        executor.forward(data.all(step));
+        executor.backward(0.2F, {});
+        results.push_back(read(executor.reduction()));
+      }
+      write(executor.statistics(),
+            std::vector<float>(static_cast<std::size_t>(executor.statistics().shape.size()), 0.7F));
+      executor.evaluate(data.all());
+      results.emplace_back(executor.probabilities().begin(), executor.probabilities().end());
+      Executor evaluation(graph, backend(), {.max_batch = 5, .training = false, .passes = passes});
+      write(evaluation.statistics(), read(executor.statistics()));
+      evaluation.evaluate(data.all());
+      EXPECT_EQ(results.back(),
+                std::vector<float>(evaluation.probabilities().begin(), evaluation.probabilities().end()));
+      return results;
+    };
+    const auto expected = run(all_passes());
+    for (const auto& [name, passes] : variants) {
+      SCOPED_TRACE(graph.name + " without " + name);
+      const auto actual = run(passes);
+      for (std::size_t i = 0; i < expected.size(); ++i) expect_near(actual[i], expected[i], 2e-5);
+    }
+  }
+}
+
+// Weights and statistics may change between evaluations: folded kernels follow.
+TEST_P(ExecutorTest, FoldedBatchNormFollowsTheWeights) {
+  const Graph graph = dense_blocks();
+  const SyntheticBatch data(3, 4, graph);
+  Passes apart = all_passes();
+  disable(apart, "fold-batch-norm");
+  Executor folded(graph, backend(), {.max_batch = 4, .passes = all_passes()});
+  Executor plain(graph, backend(), {.max_batch = 4, .training = false, .passes = apart});
+  const auto expect_equal = [&] {
+    folded.evaluate(data.all());
+    plain.evaluate(data.all());
+    for (std::size_t n = 0; n < 4; ++n) EXPECT_NEAR(folded.loss()[n], plain.loss()[n], 1e-4);
+    return tests::mean(folded.loss());
+  };
+  const double first = expect_equal();
+  std::vector<float> weights = read(folded.weights());
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] += 0.02F * static_cast<float>(i % 7) - 0.06F;
+  for (Executor* executor : {&folded, &plain}) write(executor->weights(), weights);
+  const double second = expect_equal();
+  EXPECT_GT(std::abs(first - second), 1e-3);
+  std::vector<float> statistics = read(folded.statistics());
+  for (std::size_t i = 0; i < statistics.size(); ++i) statistics[i] += 0.1F * static_cast<float>(i % 5);
+  for (Executor* executor : {&folded, &plain}) write(executor->statistics(), statistics);
+  const double third = expect_equal();
+  EXPECT_GT(std::abs(third - second), 1e-3);
+  folded.forward(data.all());  // spoils the arena
+  folded.backward(1, {});
+  EXPECT_EQ(expect_equal(), third);
+}
+
 // With dropout: the masks belong to the place in the global batch.
 TEST_P(ExecutorTest, MicroBatchesAddUp) {
   const Graph graph = every_operation(true, false);
@@ -238,7 +347,6 @@ TEST_P(ExecutorTest, MicroBatchesAddUp) {
   EXPECT_NE(other_step, whole) << "another step, another mask";
 }
 
-// Mean and unbiased variance straight from the images, and evaluation with them.
 // Loss and gradients are linear in the target: a mix of two labels gives the mix of their gradients, smoothing that of
 // all classes. Evaluation knows neither.
 TEST_P(ExecutorTest, TargetsMayBeSpread) {
@@ -273,6 +381,7 @@ TEST_P(ExecutorTest, TargetsMayBeSpread) {
   for (std::size_t n = 0; n < 5; ++n) EXPECT_EQ(smooth.loss()[n], sharp.loss()[n]);
 }
 
+// Mean and unbiased variance straight from the images, and evaluation with them.
 TEST_P(ExecutorTest, BatchStatistics) {
   GraphBuilder net("norm", "", 3, 5, 2);
   net.dense(net.flatten(net.batch_norm(net.input(), "bn")), "logits", 3);

@@ -1,7 +1,6 @@
-#include "../src/network/fuse_activation.hpp"
-
 #include <gtest/gtest.h>
 
+#include "../src/network/schedule.hpp"
 #include "brigade/network/zoo.hpp"
 
 namespace brigade::network {

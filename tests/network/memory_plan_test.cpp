@@ -4,13 +4,24 @@
 
 #include <algorithm>
 
-#include "../src/network/fuse_activation.hpp"
 #include "brigade/core/random.hpp"
 #include "brigade/network/executor.hpp"
 #include "brigade/network/zoo.hpp"
 
 namespace brigade::network {
 namespace {
+
+MemoryPlan plan_of(const Graph& graph, std::int64_t batch, bool training, const Passes& passes = {}) {
+  return plan_memory(make_schedule(graph, training, passes), batch);
+}
+
+// Nodes as they are written, each value stored once.
+constexpr Passes kPlain{.fuse_activation = false,
+                        .fold_batch_norm = false,
+                        .producer_statistics = false,
+                        .normalise_on_read = false,
+                        .concat_in_place = false,
+                        .recompute = false};
 
 // Most bytes alive at one moment: no plan can need less.
 std::int64_t lower_bound(const std::vector<Block>& blocks) {
@@ -43,18 +54,20 @@ TEST(MemoryPlan, NoTwoLiveTensorsOverlap) {
     for (const bool training : {false, true})
       for (const std::int64_t batch : {1, 7, 64}) {
         SCOPED_TRACE(fmt::format("{}, batch {}, training {}", entry.name, batch, training));
-        const Graph graph = fuse_activation(entry.make({}));
-        const MemoryPlan plan = plan_memory(graph, batch, training);
+        const Schedule schedule = make_schedule(entry.make({}), training, {});
+        const MemoryPlan plan = plan_memory(schedule, batch);
         expect_disjoint(plan.blocks, plan.bytes);
         EXPECT_LE(plan.bytes, lower_bound(plan.blocks) * (training ? 1.05 : 1.12));
-        EXPECT_EQ(plan.bytes, planned_bytes(entry.make({}), batch, training));
-        for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes.size()); ++id) {
-          const Node& node = graph.nodes[static_cast<std::size_t>(id)];
+        for (NodeId id = 0; id < schedule.end(); ++id) {
+          const Node& node = schedule.node(id);
           const NodeBlocks& blocks = plan.nodes[static_cast<std::size_t>(id)];
-          ASSERT_GE(blocks.value, 0) << node.name;
-          EXPECT_GE(plan.blocks[static_cast<std::size_t>(blocks.value)].bytes, 4 * batch * node.output.size())
-              << node.name;
-          EXPECT_EQ(blocks.gradient >= 0, training && id > 0) << node.name;
+          ASSERT_EQ(static_cast<bool>(blocks.value), !schedule.at(id).normalised_on_read) << node.name;
+          EXPECT_EQ(static_cast<bool>(blocks.gradient), training && id > 0) << node.name;
+          if (!blocks.value) continue;
+          const std::int64_t pixels = batch * node.output.size() / node.output.back();
+          const std::int64_t row = blocks.value.pitch > 0 ? blocks.value.pitch : node.output.back();
+          EXPECT_LE(blocks.value.channel + node.output.back(), row) << node.name;
+          EXPECT_GE(plan.blocks[static_cast<std::size_t>(blocks.value.block)].bytes, 4 * pixels * row) << node.name;
         }
       }
 }
@@ -87,10 +100,10 @@ TEST(MemoryPlan, SharesWhatTheContractsAllow) {
   const NodeId flat = net.flatten(pool);
   const NodeId dense = net.dense(flat, "dense", 5);
   const Graph graph = std::move(net).finish();
-  const MemoryPlan plan = plan_memory(graph, 2, true);
+  const MemoryPlan plan = plan_of(graph, 2, true);
   const Timeline time{7};
   const auto of = [&](NodeId id) { return plan.nodes[static_cast<std::size_t>(id)]; };
-  const auto block = [&](int index) { return plan.blocks[static_cast<std::size_t>(index)]; };
+  const auto block = [&](const Place& place) { return plan.blocks[static_cast<std::size_t>(place.block)]; };
 
   EXPECT_EQ(of(drop).value, of(norm).value) << "dropout runs in place";
   EXPECT_EQ(of(flat).value, of(pool).value) << "flatten is a view";
@@ -107,9 +120,9 @@ TEST(MemoryPlan, SharesWhatTheContractsAllow) {
   EXPECT_EQ(block(of(pool).winners).last, time.backward(pool));
   EXPECT_EQ(block(of(pool).winners).bytes, (2 * 3 * 3 * 4 + 63) / 64 * 64) << "one byte a winner";
   EXPECT_EQ(block(of(conv).gradient).last, time.backward(conv));
-  EXPECT_EQ(block(0).last, time.backward(conv)) << "the kernel's gradient needs the image";
+  EXPECT_EQ(block(of(0).value).last, time.backward(conv)) << "the kernel's gradient needs the image";
 
-  const MemoryPlan inference = plan_memory(graph, 2, false);
+  const MemoryPlan inference = plan_of(graph, 2, false);
   EXPECT_EQ(inference.nodes[static_cast<std::size_t>(norm)].value,
             inference.nodes[static_cast<std::size_t>(conv)].value);
   EXPECT_LT(inference.bytes, plan.bytes);
@@ -126,10 +139,10 @@ TEST(MemoryPlan, ResidualBlocks) {
   const NodeId both = net.concat({scaled, sum}, "both");
   net.dense(net.global_average_pool(both, "mean"), "logits", 3);
   const Graph graph = std::move(net).finish();
-  const MemoryPlan plan = plan_memory(graph, 2, true);
+  const MemoryPlan plan = plan_of(graph, 2, true, kPlain);
   const Timeline time{static_cast<int>(graph.nodes.size())};
   const auto of = [&](NodeId id) { return plan.nodes[static_cast<std::size_t>(id)]; };
-  const auto block = [&](int index) { return plan.blocks[static_cast<std::size_t>(index)]; };
+  const auto block = [&](const Place& place) { return plan.blocks[static_cast<std::size_t>(place.block)]; };
 
   EXPECT_EQ(of(sum).value, of(norm).value) << "the sum is written over the branch, which nobody else wants";
   EXPECT_NE(of(sum).value, of(stem).value);
@@ -141,13 +154,13 @@ TEST(MemoryPlan, ResidualBlocks) {
   EXPECT_NE(of(conv).gradient, of(norm).gradient) << "batch norm must not write over the shortcut's gradient";
   ASSERT_EQ(of(conv).input_gradients.size(), 1U);
   EXPECT_TRUE(of(conv).input_gradients[0].add) << "the second to write the gradient of the stem";
-  EXPECT_NE(of(conv).input_gradients[0].block, of(stem).gradient);
+  EXPECT_NE(of(conv).input_gradients[0].place, of(stem).gradient);
   EXPECT_EQ(block(of(stem).gradient).last, time.backward(stem));
 
   EXPECT_FALSE(of(both).input_gradients[1].add) << "the last reader of the sum writes";
   EXPECT_TRUE(of(scaled).input_gradients[0].add);
-  EXPECT_EQ(of(scaled).input_gradients[0].block, of(scaled).gradient) << "added from where it is";
-  EXPECT_NE(of(scaled).input_gradients[1].block, of(scaled).gradient) << "scaled: other numbers";
+  EXPECT_EQ(of(scaled).input_gradients[0].place, of(scaled).gradient) << "added from where it is";
+  EXPECT_NE(of(scaled).input_gradients[1].place, of(scaled).gradient) << "scaled: other numbers";
 }
 
 // What reads an image first need not be who reads it alone.
@@ -162,7 +175,7 @@ TEST(MemoryPlan, NothingInPlaceWhereOthersRead) {
   const Graph graph = std::move(net).finish();
   const auto of = [](const MemoryPlan& plan, NodeId id) { return plan.nodes[static_cast<std::size_t>(id)]; };
   for (const bool training : {false, true}) {
-    const MemoryPlan plan = plan_memory(graph, 2, training);
+    const MemoryPlan plan = plan_of(graph, 2, training, kPlain);
     EXPECT_EQ(of(plan, flat).value, of(plan, pool).value) << "a view";
     EXPECT_NE(of(plan, relu).value, of(plan, flat).value);
     EXPECT_EQ(of(plan, drop).value, of(plan, drop - 1).value);
@@ -172,10 +185,71 @@ TEST(MemoryPlan, NothingInPlaceWhereOthersRead) {
 
 TEST(MemoryPlan, KeepsTheOutputOfAFusedActivation) {
   const Graph graph = fuse_activation(make_network("lenet5"));
-  const MemoryPlan plan = plan_memory(graph, 1, true);
+  const MemoryPlan plan = plan_of(graph, 1, true);
   const Timeline time{static_cast<int>(graph.nodes.size())};
   ASSERT_EQ(graph.nodes[1].name, "conv1");
-  EXPECT_EQ(plan.blocks[static_cast<std::size_t>(plan.nodes[1].value)].last, time.backward(1));
+  EXPECT_EQ(plan.blocks[static_cast<std::size_t>(plan.nodes[1].value.block)].last, time.backward(1));
+}
+
+// A dense layer: its output and what it read are ranges of one block, and so are their gradients.
+TEST(MemoryPlan, PartsOfConcatenations) {
+  GraphBuilder net("net", "", 8, 8, 3);
+  const NodeId stem = net.conv2d(net.input(), "stem", 6, 1, {});
+  const NodeId norm = net.batch_norm(stem, "norm");
+  const NodeId first = net.conv2d(norm, "first", 2, 3, {.padding = Padding::same});
+  const NodeId wide = net.concat({stem, first}, "wide");
+  const NodeId pool = net.max_pool(wide, "pool", 3, 1, Padding::same);
+  const NodeId wider = net.concat({wide, pool, net.input()}, "wider");
+  net.dense(net.global_average_pool(wider, "mean"), "logits", 3);
+  const Graph graph = std::move(net).finish();
+  const MemoryPlan plan = plan_of(graph, 2, true, {.producer_statistics = true, .normalise_on_read = false});
+  const auto of = [&](NodeId id) { return plan.nodes[static_cast<std::size_t>(id)]; };
+  const auto block = [&](const Place& place) { return plan.blocks[static_cast<std::size_t>(place.block)]; };
+  const Timeline time{static_cast<int>(graph.nodes.size())};
+
+  const int whole = of(wider).value.block;
+  EXPECT_EQ(of(wider).value, (Place{whole}));
+  EXPECT_EQ(of(stem).value, (Place{whole, 0, 19}));
+  EXPECT_EQ(of(first).value, (Place{whole, 6, 19}));
+  EXPECT_EQ(of(wide).value, (Place{whole, 0, 19}));
+  EXPECT_EQ(of(pool).value, (Place{whole, 8, 19}));
+  EXPECT_NE(of(0).value.block, whole) << "images arrive dense";
+  EXPECT_EQ(block(of(wider).value).bytes, 4 * 2 * 8 * 8 * 19);
+  EXPECT_EQ(block(of(wider).value).first, time.forward(stem));
+
+  const int gradient = of(wider).gradient.block;
+  EXPECT_EQ(of(pool).gradient, (Place{gradient, 8, 19}));
+  EXPECT_EQ(of(wide).gradient, (Place{gradient, 0, 19}));
+  EXPECT_EQ(of(first).gradient, (Place{gradient, 6, 19}));
+  EXPECT_EQ(of(stem).gradient, (Place{gradient, 0, 19}));
+  EXPECT_TRUE(of(pool).input_gradients[0].add) << "to the front of the same tensor";
+  EXPECT_NE(of(pool).input_gradients[0].place.block, gradient);
+  EXPECT_EQ(block(of(wider).gradient).last, time.backward(stem));
+
+  const MemoryPlan copying = plan_of(graph, 2, true, {.concat_in_place = false});
+  EXPECT_NE(copying.nodes[static_cast<std::size_t>(stem)].value.block,
+            copying.nodes[static_cast<std::size_t>(wide)].value.block);
+}
+
+// conv -> norm -> conv 3x3: the norm's value lives twice, briefly.
+TEST(MemoryPlan, RecomputedValues) {
+  GraphBuilder net("net", "", 8, 8, 3);
+  const NodeId stem = net.conv2d(net.input(), "stem", 6, 1, {});
+  const NodeId norm = net.batch_norm(stem, "norm");
+  const NodeId conv = net.conv2d(norm, "conv", 2, 3, {});
+  const NodeId later = net.conv2d(conv, "later", 2, 3, {});
+  net.dense(net.global_average_pool(later, "mean"), "logits", 3);
+  const Graph graph = std::move(net).finish();
+  const MemoryPlan plan = plan_of(graph, 2, true, {.recompute = true});
+  const Timeline time{static_cast<int>(graph.nodes.size())};
+  const NodeBlocks& blocks = plan.nodes[static_cast<std::size_t>(norm)];
+  const Block value = plan.blocks[static_cast<std::size_t>(blocks.value.block)];
+  const Block again = plan.blocks[static_cast<std::size_t>(blocks.again.block)];
+  EXPECT_EQ(value.last, time.forward(conv));
+  EXPECT_EQ(again.first, time.backward(conv));
+  EXPECT_EQ(again.last, time.backward(conv));
+  EXPECT_EQ(plan.nodes[static_cast<std::size_t>(conv)].recomputes, (std::vector<NodeId>{norm}));
+  EXPECT_FALSE(plan.nodes[static_cast<std::size_t>(later)].again);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <vector>
 
@@ -80,18 +81,69 @@ void begin_backward(ops::Activation activation, const ConstTensorView& y, const 
   }
 }
 
-float normalised(const ops::BatchNorm& bn, float x, float mean, float variance) {
-  return (x - mean) / std::sqrt(variance + bn.epsilon);
+float normalised(float x, float mean, float variance, float epsilon) {
+  return (x - mean) / std::sqrt(variance + epsilon);
 }
 
-void normalise(const ops::BatchNorm& bn, const ops::BatchNorm::Inference& a) {
-  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) {
-    const std::int64_t c = i % bn.channels;
-    a.y.f32()[i] =
-        a.gamma.f32()[c] * normalised(bn, a.x.f32()[i], a.mean.f32()[c], a.variance.f32()[c]) + a.beta.f32()[c];
+// Of the whole of x; y may be x.
+void normalise(const ops::Normalisation& by, const ConstTensorView& x, const TensorView& y) {
+  for (std::int64_t i = 0; i < x.shape.size(); ++i) {
+    const std::int64_t c = i % x.shape.back();
+    y.f32()[i] = activated(
+        by.activation, by.gamma.f32()[c] * normalised(x.f32()[i], by.mean.f32()[c], by.variance.f32()[c], by.epsilon) +
+                           by.beta.f32()[c]);
   }
-  activate(bn.activation, a.y);
 }
+
+void measure(const ConstTensorView& x, const TensorView& mean, const TensorView& variance) {
+  const std::int64_t channels = x.shape.back(), count = x.shape.size() / channels;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < count; ++i) sum += x.f32()[i * channels + c];
+    const double middle = sum / static_cast<double>(count);
+    for (std::int64_t i = 0; i < count; ++i) squares += std::pow(x.f32()[i * channels + c] - middle, 2);
+    mean.f32()[c] = static_cast<float>(middle);
+    variance.f32()[c] = static_cast<float>(squares / static_cast<double>(count));
+  }
+}
+
+// Dense copies of tensors whose rows lie apart, or that are to be normalised; those written are copied back at the end.
+class Dense {
+ public:
+  Dense() = default;
+  Dense(const Dense&) = delete;
+  Dense& operator=(const Dense&) = delete;
+  ~Dense() {
+    for (const Copy& copy : copies_)
+      for (std::int64_t i = 0; copy.original && i < copy.original.shape.size(); ++i)
+        copy.original.f32()[place(i, copy.original.shape.back(), copy.original.pitch)] =
+            copy.values[static_cast<std::size_t>(i)];
+  }
+
+  ConstTensorView in(const ConstTensorView& view, const ops::Normalisation& by = {}) {
+    if (!view || (view.dense() && !by)) return view;
+    const TensorView copied = copy(view, {});
+    if (by) normalise(by, copied, copied);
+    return copied;
+  }
+  TensorView out(const TensorView& view) { return !view || view.dense() ? view : copy(view, view); }
+
+ private:
+  struct Copy {
+    TensorView original;  // empty: only read
+    std::vector<float> values;
+  };
+
+  TensorView copy(const ConstTensorView& from, const TensorView& original) {
+    copies_.push_back({original, std::vector<float>(static_cast<std::size_t>(from.shape.size()))});
+    std::vector<float>& values = copies_.back().values;
+    for (std::int64_t i = 0; i < from.shape.size(); ++i)
+      values[static_cast<std::size_t>(i)] = from.f32()[place(i, from.shape.back(), from.pitch)];
+    return {values.data(), from.shape};
+  }
+
+  std::deque<Copy> copies_;  // views point into them
+};
 
 }  // namespace
 
@@ -102,16 +154,27 @@ void ReferenceBackend::download(const void* backend, void* host, std::size_t byt
   std::copy_n(static_cast<const char*>(backend), bytes, static_cast<char*>(host));
 }
 
-void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward& a) {
+void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward& given) {
+  Dense dense;
+  ops::Conv2d::Forward a = given;
+  a.x = dense.in(a.x, a.of_x);
+  a.y = dense.out(a.y);
   const std::int64_t in = op.in_channels, out = op.out_channels;
   start_with_bias(a.bias, a.y);
   for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
     multiply_add(a.x.f32() + t.in * in, in, a.w.f32() + t.place * in * out, out, a.y.f32() + t.out * out);
   });
   activate(op.activation, a.y);
+  if (a.mean) measure(a.y, a.mean, a.variance);
 }
 
-void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backward& a) {
+void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backward& given) {
+  Dense dense;
+  ops::Conv2d::Backward a = given;
+  a.x = dense.in(a.x, a.of_x);
+  a.y = dense.in(a.y);
+  a.dy = dense.out(a.dy);
+  a.dx = dense.out(a.dx);
   const std::int64_t in = op.in_channels, out = op.out_channels;
   begin_backward(op.activation, a.y, a.dy, a.dbias);
   clear(a.dx);
@@ -122,7 +185,11 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
   });
 }
 
-void ReferenceBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& a) {
+void ReferenceBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& given) {
+  Dense dense;
+  ops::DepthwiseConv2d::Forward a = given;
+  a.x = dense.in(a.x, a.of_x);
+  a.y = dense.out(a.y);
   const std::int64_t channels = op.channels;
   start_with_bias(a.bias, a.y);
   for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
@@ -130,9 +197,16 @@ void ReferenceBackend::forward(const ops::DepthwiseConv2d& op, const ops::Depthw
       a.y.f32()[t.out * channels + c] += a.x.f32()[t.in * channels + c] * a.w.f32()[t.place * channels + c];
   });
   activate(op.activation, a.y);
+  if (a.mean) measure(a.y, a.mean, a.variance);
 }
 
-void ReferenceBackend::backward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& a) {
+void ReferenceBackend::backward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& given) {
+  Dense dense;
+  ops::DepthwiseConv2d::Backward a = given;
+  a.x = dense.in(a.x, a.of_x);
+  a.y = dense.in(a.y);
+  a.dy = dense.out(a.dy);
+  a.dx = dense.out(a.dx);
   const std::int64_t channels = op.channels;
   begin_backward(op.activation, a.y, a.dy, a.dbias);
   clear(a.dx);
@@ -147,7 +221,11 @@ void ReferenceBackend::backward(const ops::DepthwiseConv2d& op, const ops::Depth
   });
 }
 
-void ReferenceBackend::forward(const ops::Dense& op, const ops::Dense::Forward& a) {
+void ReferenceBackend::forward(const ops::Dense& op, const ops::Dense::Forward& given) {
+  Dense dense;
+  ops::Dense::Forward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
   start_with_bias(a.bias, a.y);
   for (std::int64_t n = 0; n < a.x.shape[0]; ++n)
     multiply_add(a.x.f32() + n * op.in_features, op.in_features, a.w.f32(), op.out_features,
@@ -155,7 +233,13 @@ void ReferenceBackend::forward(const ops::Dense& op, const ops::Dense::Forward& 
   activate(op.activation, a.y);
 }
 
-void ReferenceBackend::backward(const ops::Dense& op, const ops::Dense::Backward& a) {
+void ReferenceBackend::backward(const ops::Dense& op, const ops::Dense::Backward& given) {
+  Dense dense;
+  ops::Dense::Backward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.in(a.y);
+  a.dy = dense.out(a.dy);
+  a.dx = dense.out(a.dx);
   begin_backward(op.activation, a.y, a.dy, a.dbias);
   clear(a.dx);
   clear(a.dw);
@@ -165,16 +249,29 @@ void ReferenceBackend::backward(const ops::Dense& op, const ops::Dense::Backward
                           a.dw ? a.dw.f32() : nullptr);
 }
 
-void ReferenceBackend::forward(const ops::Relu& op, const ops::Relu::Forward& a) {
+void ReferenceBackend::forward(const ops::Relu& op, const ops::Relu::Forward& given) {
+  Dense dense;
+  ops::Relu::Forward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
   for (std::int64_t i = 0; i < a.x.shape.size(); ++i) a.y.f32()[i] = std::min(std::max(a.x.f32()[i], 0.0F), op.max);
 }
 
-void ReferenceBackend::backward(const ops::Relu& op, const ops::Relu::Backward& a) {
+void ReferenceBackend::backward(const ops::Relu& op, const ops::Relu::Backward& given) {
+  Dense dense;
+  ops::Relu::Backward a = given;
+  a.y = dense.in(a.y);
+  a.dy = dense.in(a.dy);
+  a.dx = dense.out(a.dx);
   for (std::int64_t i = 0; i < a.dy.shape.size(); ++i)
     a.dx.f32()[i] = a.y.f32()[i] > 0 && a.y.f32()[i] < op.max ? a.dy.f32()[i] : 0.0F;
 }
 
-void ReferenceBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forward& a) {
+void ReferenceBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forward& given) {
+  Dense dense;
+  ops::MaxPool::Forward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
   const std::int64_t channels = a.x.shape.back();
   std::fill_n(a.y.f32(), a.y.shape.size(), -std::numeric_limits<float>::infinity());
   for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
@@ -187,7 +284,11 @@ void ReferenceBackend::forward(const ops::MaxPool& op, const ops::MaxPool::Forwa
   });
 }
 
-void ReferenceBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward& a) {
+void ReferenceBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Backward& given) {
+  Dense dense;
+  ops::MaxPool::Backward a = given;
+  a.dy = dense.in(a.dy);
+  a.dx = dense.out(a.dx);
   const std::int64_t channels = a.dx.shape.back();
   clear(a.dx);
   for_each_tap(op, a.dx.shape, a.dy.shape, [&](const Tap& t) {
@@ -198,7 +299,11 @@ void ReferenceBackend::backward(const ops::MaxPool& op, const ops::MaxPool::Back
 }
 
 // Windows hang over no border here: the zoo pools without padding.
-void ReferenceBackend::forward(const ops::AveragePool& op, const ops::AveragePool::Forward& a) {
+void ReferenceBackend::forward(const ops::AveragePool& op, const ops::AveragePool::Forward& given) {
+  Dense dense;
+  ops::AveragePool::Forward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
   const std::int64_t channels = a.x.shape.back();
   const float share = 1.0F / static_cast<float>(op.kernel_h * op.kernel_w);
   clear(a.y);
@@ -208,7 +313,11 @@ void ReferenceBackend::forward(const ops::AveragePool& op, const ops::AveragePoo
   });
 }
 
-void ReferenceBackend::backward(const ops::AveragePool& op, const ops::AveragePool::Backward& a) {
+void ReferenceBackend::backward(const ops::AveragePool& op, const ops::AveragePool::Backward& given) {
+  Dense dense;
+  ops::AveragePool::Backward a = given;
+  a.dy = dense.in(a.dy);
+  a.dx = dense.out(a.dx);
   const std::int64_t channels = a.dx.shape.back();
   const float share = 1.0F / static_cast<float>(op.kernel_h * op.kernel_w);
   clear(a.dx);
@@ -218,7 +327,11 @@ void ReferenceBackend::backward(const ops::AveragePool& op, const ops::AveragePo
   });
 }
 
-void ReferenceBackend::forward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Forward& a) {
+void ReferenceBackend::forward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Forward& given) {
+  Dense dense;
+  ops::GlobalAveragePool::Forward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
   const std::int64_t pixels = a.x.shape[1] * a.x.shape[2], channels = a.x.shape[3];
   for (std::int64_t i = 0; i < a.y.shape.size(); ++i) {
     const float* x = a.x.f32() + i / channels * pixels * channels + i % channels;
@@ -228,18 +341,33 @@ void ReferenceBackend::forward(const ops::GlobalAveragePool&, const ops::GlobalA
   }
 }
 
-void ReferenceBackend::backward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Backward& a) {
+void ReferenceBackend::backward(const ops::GlobalAveragePool&, const ops::GlobalAveragePool::Backward& given) {
+  Dense dense;
+  ops::GlobalAveragePool::Backward a = given;
+  a.dy = dense.in(a.dy);
+  a.dx = dense.out(a.dx);
   const std::int64_t pixels = a.dx.shape[1] * a.dx.shape[2], channels = a.dx.shape[3];
   for (std::int64_t i = 0; i < a.dx.shape.size(); ++i)
     a.dx.f32()[i] = a.dy.f32()[i / (pixels * channels) * channels + i % channels] / static_cast<float>(pixels);
 }
 
-void ReferenceBackend::forward(const ops::Add& op, const ops::Add::Forward& a) {
+void ReferenceBackend::forward(const ops::Add& op, const ops::Add::Forward& given) {
+  Dense dense;
+  ops::Add::Forward a = given;
+  a.a = dense.in(a.a, a.of_a);
+  a.b = dense.in(a.b, a.of_b);
+  a.y = dense.out(a.y);
   for (std::int64_t i = 0; i < a.y.shape.size(); ++i)
     a.y.f32()[i] = activated(op.activation, a.a.f32()[i] + op.scale * a.b.f32()[i]);
 }
 
-void ReferenceBackend::backward(const ops::Add& op, const ops::Add::Backward& a) {
+void ReferenceBackend::backward(const ops::Add& op, const ops::Add::Backward& given) {
+  Dense dense;
+  ops::Add::Backward a = given;
+  a.y = dense.in(a.y);
+  a.dy = dense.in(a.dy);
+  a.da = dense.out(a.da);
+  a.db = dense.out(a.db);
   for (std::int64_t i = 0; i < a.dy.shape.size(); ++i) {
     const float dy = passes(op.activation, a.y ? a.y.f32()[i] : 0) ? a.dy.f32()[i] : 0;
     if (a.da) a.da.f32()[i] = dy;
@@ -266,26 +394,27 @@ void ReferenceBackend::backward(const ops::Concat&, const ops::Concat::Backward&
 }
 
 void ReferenceBackend::forward(const ops::BatchNorm& op, const ops::BatchNorm::Forward& a) {
-  const std::int64_t count = a.x.shape.size() / op.channels;
-  for (std::int64_t c = 0; c < op.channels; ++c) {
-    double sum = 0, squares = 0;
-    for (std::int64_t i = 0; i < count; ++i) sum += a.x.f32()[i * op.channels + c];
-    const double mean = sum / static_cast<double>(count);
-    for (std::int64_t i = 0; i < count; ++i) squares += std::pow(a.x.f32()[i * op.channels + c] - mean, 2);
-    a.mean.f32()[c] = static_cast<float>(mean);
-    a.variance.f32()[c] = static_cast<float>(squares / static_cast<double>(count));
-  }
-  normalise(op, {a.x, a.gamma, a.beta, a.mean, a.variance, a.y});
+  Dense dense;
+  measure(dense.in(a.x), a.mean, a.variance);
+  if (a.y) infer(op, {a.x, a.gamma, a.beta, a.mean, a.variance, a.y});
 }
 
-void ReferenceBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inference& a) { normalise(op, a); }
+void ReferenceBackend::infer(const ops::BatchNorm& op, const ops::BatchNorm::Inference& a) {
+  Dense dense;
+  normalise({a.gamma, a.beta, a.mean, a.variance, op.epsilon, op.activation}, dense.in(a.x), dense.out(a.y));
+}
 
 // dx = gamma / sigma * (dy - mean(dy) - xhat * mean(dy * xhat)): Ioffe and Szegedy's chain rule, collected.
-void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backward& a) {
+void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backward& given) {
+  Dense dense;
+  ops::BatchNorm::Backward a = given;
+  a.x = dense.in(a.x);
+  a.dy = dense.in(a.dy);
+  a.dx = dense.out(a.dx);
   const std::int64_t count = a.x.shape.size() / op.channels;
   for (std::int64_t c = 0; c < op.channels; ++c) {
     const auto xhat = [&](std::int64_t i) {
-      return normalised(op, a.x.f32()[i * op.channels + c], a.mean.f32()[c], a.variance.f32()[c]);
+      return normalised(a.x.f32()[i * op.channels + c], a.mean.f32()[c], a.variance.f32()[c], op.epsilon);
     };
     const auto dy = [&](std::int64_t i) {
       return passes(op.activation, a.gamma.f32()[c] * xhat(i) + a.beta.f32()[c]) ? a.dy.f32()[i * op.channels + c]
@@ -306,7 +435,11 @@ void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::
   }
 }
 
-void ReferenceBackend::apply(const ops::Dropout& op, const ops::Dropout::Apply& a) {
+void ReferenceBackend::apply(const ops::Dropout& op, const ops::Dropout::Apply& given) {
+  Dense dense;
+  ops::Dropout::Apply a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
   const std::int64_t first = a.mask.first_sample * a.x.shape.sample_size();
   for (std::int64_t i = 0; i < a.x.shape.size(); ++i) {
     const bool dropped = to_uniform(random_u32(a.mask.key, static_cast<std::uint64_t>(first + i))) < op.rate;

@@ -1,6 +1,5 @@
 // The door `ops::Backend` in naive loops: what the network room is tested with, and the proof that it needs nothing
-// but the door. One thread, no scratch memory, every view dense (those of Concat and
-// Blend may be slices of channels).
+// but the door. One thread; slices of channels, and inputs to be normalised, are copied first.
 #pragma once
 
 #include "brigade/ops/backend.hpp"

@@ -19,6 +19,7 @@
 
 #include "brigade/core/memory.hpp"
 #include "brigade/network/graph.hpp"
+#include "brigade/network/passes.hpp"
 #include "brigade/ops/backend.hpp"
 
 namespace brigade::network {
@@ -38,6 +39,7 @@ struct ExecutorOptions {
   std::int64_t reduction_header = 0;  ///< floats kept free for the caller at the front of `reduction`
   std::uint64_t seed = 1;             ///< of initial weights and dropout
   float label_smoothing = 0;          ///< of the loss in training (ops/softmax_cross_entropy.hpp)
+  Passes passes = {};
 };
 
 struct MicroBatch {
@@ -61,11 +63,13 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /// The graph as it is computed, after the passes.
+  /// The graph as it is computed, after the passes (of training, if that was prepared).
   const Graph& graph() const;
 
   const std::vector<FlatTensor>& parameters() const;         ///< ranges of weights()
   const std::vector<FlatTensor>& statistics_layout() const;  ///< ranges of statistics()
+  /// May be written until the next pass; ask again before writing after an evaluation, which may keep numbers derived
+  /// from both for the next.
   TensorView weights();
   TensorView statistics();
   TensorView reduction();
@@ -99,7 +103,7 @@ class Executor {
 
 /// The decisions of the memory planner for a graph, for `brigade models` and tests: bytes of
 /// activations (and gradients if `training`) at this batch size, after the passes.
-std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training);
+std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training, const Passes& passes = {});
 /// Number of learnt values (of all nodes, of one), and of batch-norm statistics.
 std::int64_t parameter_count(const Graph& graph);
 std::int64_t parameter_count(const Node& node);

@@ -1,0 +1,61 @@
+// A graph with what the passes decided about its nodes. The planner gives the values bytes accordingly, the executor
+// carries it out. Training and evaluation have a schedule each.
+//
+// The order of the passes: activations are fused and (in evaluation) batch norms folded, which changes the graph; then
+// it is decided which batch norms are never stored, whose statistics come from where, which values are parts of a
+// concatenation, and which are computed twice.
+#pragma once
+
+#include <vector>
+
+#include "brigade/network/graph.hpp"
+#include "brigade/network/passes.hpp"
+
+namespace brigade::network {
+
+struct Treatment {
+  NodeId part_of = -1;              // its value is a range of channels of this concatenation's; -1: has its own bytes
+  std::int64_t first_channel = 0;   // where that range begins
+  bool shares_statistics = false;   // its statistics are the same range of that concatenation's
+  bool normalised_on_read = false;  // batch norm: never stored, the readers normalise its input
+  bool recomputed = false;          // dies with its last reader in forward, is computed again for those in backward
+  bool stores_statistics = false;   // convolution: forward measures its output
+  std::vector<NodeId> measures{};   // batch norm in training: nodes whose values it measures
+  int fold = -1;                    // product: index of the batch norm that became part of it
+};
+
+// A batch norm that became kernel and bias of a product.
+struct Fold {
+  NodeId product = -1;
+  Node norm;                // as it was
+  std::int64_t kernel = 0;  // offsets, in elements, among all folded weights
+  std::int64_t bias = 0;
+};
+
+struct Schedule {
+  Graph graph;
+  bool training = true;
+  Passes passes;
+  std::vector<Treatment> nodes;  // by NodeId
+  std::vector<Fold> folds;
+  std::int64_t folded_count = 0;  // elements of all folded weights
+
+  const Node& node(NodeId id) const { return graph.nodes[static_cast<std::size_t>(id)]; }
+  Treatment& at(NodeId id) { return nodes[static_cast<std::size_t>(id)]; }
+  const Treatment& at(NodeId id) const { return nodes[static_cast<std::size_t>(id)]; }
+  NodeId end() const { return static_cast<NodeId>(graph.nodes.size()); }
+  // The node whose value is read in memory where `id` is read.
+  NodeId stored(NodeId id) const { return at(id).normalised_on_read ? node(id).inputs.front() : id; }
+};
+
+Schedule make_schedule(const Graph& given, bool training, const Passes& passes);
+
+// The passes, each in a file of its own. They expect those before them to be done.
+Graph fuse_activation(const Graph& graph);
+void fold_batch_norm(Schedule& schedule);
+void normalise_on_read(Schedule& schedule);
+void concat_in_place(Schedule& schedule);
+void producer_statistics(Schedule& schedule);
+void recompute(Schedule& schedule);
+
+}  // namespace brigade::network

@@ -1,0 +1,146 @@
+#include "../src/network/schedule.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "brigade/core/error.hpp"
+#include "brigade/network/zoo.hpp"
+
+namespace brigade::network {
+namespace {
+
+Passes only(const char* name) {
+  Passes passes;
+  for (const PassName& pass : pass_names()) passes.*pass.enabled = pass.name == name;
+  return passes;
+}
+
+// Names of the nodes of which `what` is true.
+template <class What>
+std::vector<std::string> names(const Schedule& schedule, const What& what) {
+  std::vector<std::string> all;
+  for (NodeId id = 0; id < schedule.end(); ++id)
+    if (what(schedule.at(id))) all.push_back(schedule.node(id).name);
+  return all;
+}
+
+using Names = std::vector<std::string>;
+
+// conv1 -> norm1 -> conv2 3x3 -> norm2 -> sum with conv1 -> conv3 1x1 -> norm3 -> logits
+Graph residual() {
+  GraphBuilder net("residual", "", 8, 8, 3);
+  const NodeId conv1 = net.conv2d(net.input(), "conv1", 4, 1, {});
+  const NodeId norm1 = net.relu(net.batch_norm(conv1, "norm1"), "relu1");
+  const NodeId conv2 = net.conv2d(norm1, "conv2", 4, 3, {.padding = Padding::same, .bias = false});
+  const NodeId sum = net.add(conv1, net.batch_norm(conv2, "norm2"), "sum");
+  const NodeId conv3 = net.depthwise_conv2d(net.batch_norm(sum, "norm3"), "conv3", 3, {.bias = false});
+  const NodeId norm4 = net.relu6(net.batch_norm(conv3, "norm4", {.scale = false}), "relu4");
+  net.dense(net.global_average_pool(norm4, "mean"), "logits", 2);
+  return std::move(net).finish();
+}
+
+TEST(Passes, AreKnownByName) {
+  Passes passes;
+  disable(passes, "concat-in-place");
+  EXPECT_FALSE(passes.concat_in_place);
+  EXPECT_TRUE(passes.in_place);
+  EXPECT_THROW(disable(passes, "concat"), OptionError);
+}
+
+TEST(FoldBatchNorm, WhereItAloneReadsAProduct) {
+  Passes passes = only("fold-batch-norm");
+  passes.fuse_activation = true;
+  const Schedule schedule = make_schedule(residual(), false, passes);
+  EXPECT_EQ(names(schedule, [](const Treatment&) { return true; }),
+            (Names{"input", "conv1", "norm1", "conv2", "sum", "norm3", "conv3", "mean", "logits"}))
+      << "conv1 has another reader, sum is no product";
+  ASSERT_EQ(schedule.folds.size(), 2U);
+  EXPECT_EQ(schedule.folds[0].norm.name, "norm2");
+  EXPECT_EQ(schedule.node(schedule.folds[0].product).name, "conv2");
+  EXPECT_EQ(schedule.folds[1].norm.name, "norm4");
+  EXPECT_EQ(std::get<ops::DepthwiseConv2d>(schedule.node(schedule.folds[1].product).operation).activation,
+            ops::Activation::relu6);
+  EXPECT_EQ(schedule.folds[0].bias, 3 * 3 * 4 * 4);
+  EXPECT_EQ(schedule.folds[1].kernel, schedule.folds[0].bias + 4);
+  EXPECT_EQ(schedule.folded_count, 3 * 3 * 4 * 4 + 4 + 3 * 3 * 4 + 4);
+  EXPECT_EQ(schedule.node(4).inputs, (std::vector<NodeId>{1, 3}));
+  EXPECT_TRUE(make_schedule(residual(), true, passes).folds.empty()) << "training needs the statistics of the batch";
+}
+
+TEST(NormaliseOnRead, WhereAllReadersCan) {
+  Passes passes = only("normalise-on-read");
+  passes.fuse_activation = true;
+  const Schedule schedule = make_schedule(residual(), true, passes);
+  EXPECT_EQ(names(schedule, [](const Treatment& t) { return t.normalised_on_read; }), (Names{"norm2", "norm3"}))
+      << "a convolution 3x3 and a mean cannot";
+  EXPECT_EQ(schedule.node(schedule.stored(5)).name, "conv2");
+  EXPECT_EQ(schedule.stored(3), 3);
+}
+
+TEST(ProducerStatistics, FromConvolutionsAndOncePerPart) {
+  const Schedule schedule = make_schedule(residual(), true, only("producer-statistics"));
+  EXPECT_EQ(names(schedule, [](const Treatment& t) { return t.stores_statistics; }),
+            (Names{"conv1", "conv2", "conv3"}));
+  EXPECT_EQ(names(schedule, [](const Treatment& t) { return !t.measures.empty(); }), (Names{"norm3"}));
+
+  // Four dense blocks: what is measured by batch norms is what pooling wrote in front of each.
+  Passes passes = only("producer-statistics");
+  passes.concat_in_place = passes.fuse_activation = true;
+  const Schedule dense = make_schedule(make_network("densenet121"), true, passes);
+  std::vector<std::string> measured;
+  for (const Treatment& t : dense.nodes)
+    for (const NodeId x : t.measures) measured.push_back(dense.node(x).name);
+  EXPECT_EQ(measured, (Names{"pool1", "pool2_pool", "pool3_pool", "pool4_pool"}));
+
+  for (NodeId id = 0; id < schedule.end(); ++id) {
+    const Schedule off = make_schedule(residual(), true, only("in-place"));
+    const bool norm = std::holds_alternative<ops::BatchNorm>(off.node(id).operation);
+    EXPECT_EQ(off.at(id).measures, norm ? off.node(id).inputs : std::vector<NodeId>{});
+  }
+}
+
+TEST(ConcatInPlace, DenseBlocksAreOneTensor) {
+  const Schedule schedule = make_schedule(make_network("densenet121"), true, only("concat-in-place"));
+  for (NodeId id = 0; id < schedule.end(); ++id) {
+    if (!std::holds_alternative<ops::Concat>(schedule.node(id).operation)) continue;
+    const std::vector<NodeId>& parts = schedule.node(id).inputs;
+    EXPECT_EQ(schedule.at(parts[0]).part_of, id);
+    EXPECT_EQ(schedule.at(parts[0]).first_channel, 0);
+    EXPECT_EQ(schedule.at(parts[1]).part_of, id);
+    EXPECT_EQ(schedule.at(parts[1]).first_channel, schedule.node(parts[0]).output.back());
+  }
+}
+
+TEST(ConcatInPlace, CopiesWhatCannotMove) {
+  GraphBuilder net("net", "", 4, 4, 2);
+  const NodeId conv = net.conv2d(net.input(), "conv", 3, 1, {});
+  const NodeId flat_too = net.conv2d(net.input(), "flat_too", 3, 1, {});
+  const NodeId first = net.concat({net.input(), conv, flat_too}, "first");
+  const NodeId second = net.concat({conv, first, first}, "second");
+  const NodeId matrix = net.concat({net.global_average_pool(second, "mean"), net.flatten(flat_too)}, "matrix");
+  net.dense(matrix, "logits", 2);
+  const Schedule schedule = make_schedule(std::move(net).finish(), true, only("concat-in-place"));
+  EXPECT_EQ(names(schedule, [](const Treatment& t) { return t.part_of >= 0; }), (Names{"conv", "first"}));
+  EXPECT_EQ(schedule.at(conv).part_of, first) << "its first place";
+  EXPECT_EQ(schedule.at(conv).first_channel, 2);
+  EXPECT_EQ(schedule.at(first).part_of, second);
+  EXPECT_EQ(schedule.at(first).first_channel, 3);
+}
+
+TEST(Recompute, NormsAndEverySecondSum) {
+  Passes passes = only("recompute");
+  passes.fuse_activation = passes.normalise_on_read = true;
+  const Schedule schedule = make_schedule(make_network("resnet50"), true, passes);
+  const Names again = names(schedule, [](const Treatment& t) { return t.recomputed; });
+  const auto recomputed = [&](const char* name) { return std::ranges::find(again, name) != again.end(); };
+  EXPECT_EQ(std::ranges::count_if(again, [](const std::string& name) { return name.ends_with("1_bn"); }), 16)
+      << "in front of each convolution 3x3";
+  EXPECT_EQ(std::ranges::count_if(again, [](const std::string& name) { return name.ends_with("2_bn"); }), 0);
+  EXPECT_TRUE(recomputed("conv2_block1_add")) << "both summands are normalised on read";
+  EXPECT_FALSE(recomputed("conv2_block2_add"));
+  EXPECT_TRUE(recomputed("conv2_block3_add"));
+}
+
+}  // namespace
+}  // namespace brigade::network
