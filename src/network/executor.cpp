@@ -140,7 +140,7 @@ struct Executor::Impl {
   std::vector<float> host_probabilities;
 
   // Of the last pass:
-  const Program* program = nullptr;
+  const Program* program = &evaluation;
   std::int64_t n = 0, first_sample = 0, step = 0;
   bool has_mixed = false;  // its images have two labels
   enum class State { fresh, forward_done, backward_done, evaluated } state = State::fresh;

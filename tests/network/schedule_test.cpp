@@ -74,7 +74,7 @@ TEST(NormaliseOnRead, WhereAllReadersCan) {
   const Schedule schedule = make_schedule(residual(), true, passes);
   EXPECT_EQ(names(schedule, [](const Treatment& t) { return t.normalised_on_read; }), (Names{"norm2", "norm3"}))
       << "a convolution 3x3 and a mean cannot";
-  EXPECT_EQ(schedule.node(schedule.stored(5)).name, "conv2");
+  EXPECT_EQ(schedule.node(schedule.stored(4)).name, "conv2");
   EXPECT_EQ(schedule.stored(3), 3);
 }
 
