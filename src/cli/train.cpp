@@ -61,7 +61,12 @@ bool parse(Call& call, TrainCommand& command) {
           "0: as stored")
       .add("prefetch", t.prefetch, "batches made ahead by threads; 0: none")
       .add("data-threads", t.data_threads, "threads that read and augment; 0: chosen, and printed by --dry-run")
-      .choice("allreduce", t.allreduce.algorithm, {{"ring", Algorithm::ring}, {"mpi", Algorithm::mpi}},
+      .choice("allreduce", t.allreduce.algorithm,
+              {{"automatic", Algorithm::automatic},
+               {"ring", Algorithm::ring},
+               {"halving-doubling", Algorithm::halving_doubling},
+               {"hierarchical", Algorithm::hierarchical},
+               {"mpi", Algorithm::mpi}},
               "how gradients are summed")
       .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
       .add("segment", segment, "bytes a ring message carries (K, M, G)")

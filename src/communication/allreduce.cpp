@@ -49,15 +49,45 @@ class MpiSum final : public Allreduce::State {
   bool done_ = false;
 };
 
+// Between ranks that see each other only through messages: measured in docs/allreduce.md.
+constexpr std::size_t kShortBytes = 64U << 10;
+
+StartSum by_messages(Algorithm algorithm, std::size_t bytes) {
+  const bool tree =
+      algorithm == Algorithm::halving_doubling ||
+      ((algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical) && bytes <= kShortBytes);
+  return tree ? start_halving_doubling : start_ring;
+}
+
+std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
+                                        const AllreduceOptions& options) {
+  if (options.algorithm == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
+  const bool shares_memory = impl.node_size > 1 && impl.nodes > 0;
+  if (shares_memory && (options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::hierarchical)) {
+    if (impl.nodes == 1) return start_node_sum(impl, data, options.segment_bytes);
+    const std::size_t slice_bytes = data.size_bytes() / static_cast<std::size_t>(impl.node_size);
+    return start_hierarchical(impl, data, options.segment_bytes, by_messages(options.algorithm, slice_bytes));
+  }
+  return by_messages(options.algorithm, data.size_bytes())(impl, data, options.segment_bytes, impl.next_tag());
+}
+
 }  // namespace
+
+std::string_view name_of(Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::automatic: return "automatic";
+    case Algorithm::ring: return "ring";
+    case Algorithm::halving_doubling: return "halving-doubling";
+    case Algorithm::hierarchical: return "hierarchical";
+    case Algorithm::mpi: return "mpi";
+  }
+  return "";
+}
 
 Allreduce::Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {
   Communicator::Impl* impl = communicator.impl();
   if (impl == nullptr) return;  // one rank: the sum is what is there
-  if (options.algorithm == Algorithm::mpi)
-    state_ = std::make_unique<MpiSum>(*impl, data);
-  else
-    state_ = start_ring(*impl, data, options.segment_bytes);
+  state_ = start(*impl, data, options);
   state_->advance();
 }
 

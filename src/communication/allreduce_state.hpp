@@ -23,7 +23,19 @@ struct Allreduce::State {
   std::size_t bytes_sent = 0;
 };
 
-std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data,
-                                             std::size_t segment_bytes);
+/// An algorithm over messages; `tag` keeps its messages apart, equal on all ranks.
+using StartSum = std::unique_ptr<Allreduce::State> (*)(Communicator::Impl& impl, std::span<float> data,
+                                                       std::size_t segment_bytes, int tag);
+std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data, std::size_t segment_bytes,
+                                             int tag);
+std::unique_ptr<Allreduce::State> start_halving_doubling(Communicator::Impl& impl, std::span<float> data,
+                                                         std::size_t segment_bytes, int tag);
+
+/// All ranks are on one node.
+std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::span<float> data,
+                                                 std::size_t segment_bytes);
+/// Several nodes of equally many ranks; `start_between` sums between them.
+std::unique_ptr<Allreduce::State> start_hierarchical(Communicator::Impl& impl, std::span<float> data,
+                                                     std::size_t segment_bytes, StartSum start_between);
 
 }  // namespace brigade::communication

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <numeric>
 
 #include "brigade/core/host_name.hpp"
@@ -62,24 +63,48 @@ Buffer SegmentPool::take(std::size_t bytes) {
   return buffer;
 }
 
-Communicator::Impl::Impl(double timeout_s) : hang_timeout_s(timeout_s) {
-  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+Communicator::Impl::Impl(MPI_Comm parent, double timeout_s) : hang_timeout_s(timeout_s) {
+  check_mpi(MPI_Comm_dup(parent, &comm), "MPI_Comm_dup");
   check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(comm, &size), "MPI_Comm_size");
+}
 
-  MPI_Comm node = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
-  check_mpi(MPI_Comm_rank(node, &node_rank), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(node, &node_size), "MPI_Comm_size");
-  check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+void Communicator::Impl::share_nodes(int max_node_size) {
+  check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_), "MPI_Comm_split_type");
+  check_mpi(MPI_Comm_rank(node_, &node_rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(node_, &node_size), "MPI_Comm_size");
   // A bound rank owns its cores; unbound ranks all see the node's.
   oversubscribed = node_size > 1 && usable_cores() < node_size && usable_cores() > 1;
+  if (max_node_size > 0) {
+    MPI_Comm whole = node_;
+    check_mpi(MPI_Comm_split(whole, node_rank / max_node_size, rank, &node_), "MPI_Comm_split");
+    check_mpi(MPI_Comm_free(&whole), "MPI_Comm_free");
+    check_mpi(MPI_Comm_rank(node_, &node_rank), "MPI_Comm_rank");
+    check_mpi(MPI_Comm_size(node_, &node_size), "MPI_Comm_size");
+  }
+  std::array<int, 2> extremes{node_size, -node_size};
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes.data(), 2, MPI_INT, MPI_MAX, comm), "MPI_Allreduce");
+  nodes = extremes[0] == -extremes[1] ? size / node_size : 0;
+  if (nodes == 0 || node_size == 1) return;
+  scatter_window_ = std::make_unique<NodeWindow>(node_);
+  gather_window_ = std::make_unique<NodeWindow>(node_);
+  int usable = *scatter_window_ && *gather_window_ ? 1 : 0;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &usable, 1, MPI_INT, MPI_LAND, comm), "MPI_Allreduce");
+  if (usable == 0) nodes = 0;  // by messages, then
+  if (nodes <= 1) return;
+  MPI_Comm split = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
+  peers_ = std::make_unique<Impl>(split, hang_timeout_s);
+  check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
 }
 
 Communicator::Impl::~Impl() {
   if (!mpi_is_live()) return;
   if (std::uncaught_exceptions() == 0 && all_abandoned_completed()) {
+    scatter_window_.reset();
+    gather_window_.reset();
+    if (node_ != MPI_COMM_NULL) MPI_Comm_free(&node_);
     MPI_Comm_free(&comm);
     return;
   }
@@ -90,6 +115,21 @@ Communicator::Impl::~Impl() {
 
 void Communicator::Impl::abandon(std::vector<MPI_Request> requests, Buffer buffer) {
   abandoned_.push_back({std::move(requests), std::move(buffer)});
+}
+
+void Communicator::Impl::close(std::span<MPI_Request> receives, std::span<MPI_Request> sends, Buffer staging) {
+  std::vector<MPI_Request> open;
+  for (MPI_Request& request : receives)
+    if (request != MPI_REQUEST_NULL) {
+      MPI_Cancel(&request);
+      open.push_back(request);
+    }
+  std::ranges::copy_if(sends, std::back_inserter(open),
+                       [](MPI_Request request) { return request != MPI_REQUEST_NULL; });
+  if (!open.empty())
+    abandon(std::move(open), std::move(staging));
+  else if (staging.data() != nullptr)
+    segments.give_back(std::move(staging));
 }
 
 bool Communicator::Impl::all_abandoned_completed() {
@@ -108,14 +148,15 @@ Communicator::~Communicator() = default;
 Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
 
-Communicator Communicator::world(double hang_timeout_s) {
+Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   EXPECT(mpi_is_live());
   require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
   int size = 1;
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   Communicator world;
   if (size == 1) return world;
-  world.impl_ = std::make_unique<Impl>(hang_timeout_s);
+  world.impl_ = std::make_unique<Impl>(MPI_COMM_WORLD, hang_timeout_s);
+  world.impl_->share_nodes(max_node_size);
   world.impl_->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the next line need to complain
   world.impl_->hosts = world.all_gather(host_name(), "exchange of host names");
   return world;

@@ -5,12 +5,15 @@
 
 #include <cstddef>
 #include <deque>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/core/memory.hpp"
+#include "node_window.hpp"
 
 namespace brigade::communication {
 
@@ -26,7 +29,10 @@ class SegmentPool {
 };
 
 struct Communicator::Impl {
-  explicit Impl(double timeout_s);
+  /// Of all ranks of `parent`, on a communicator of its own.
+  Impl(MPI_Comm parent, double timeout_s);
+  /// Finds out who shares memory, and prepares for sums through it. Collective, waits without a watch.
+  void share_nodes(int max_node_size);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -37,11 +43,21 @@ struct Communicator::Impl {
   double hang_timeout_s = 300;
   bool oversubscribed = false;     ///< more ranks than cores on this node: never spin
   std::vector<std::string> hosts;  ///< of each rank
+  int nodes = 1;                   ///< 0: they have different numbers of ranks, or one has no memory to share
 
   /// Tags keep the messages of sums in flight apart; equal on all ranks, as the order of sums is.
   int next_tag() { return tag_ = (tag_ + 1) % kSumTags; }
 
   SegmentPool segments;
+
+  /// With node_size > 1 and equal nodes only; the others with nodes > 1 only.
+  NodeWindow& scatter_window() { return *scatter_window_; }
+  NodeWindow& gather_window() { return *gather_window_; }
+  /// The ranks with my node_rank, one of each node.
+  Impl& peers() { return *peers_; }
+
+  /// Ends requests of a sum: memory goes back to the pool, or, if the sum was given up, stays with MPI.
+  void close(std::span<MPI_Request> receives, std::span<MPI_Request> sends, Buffer staging);
 
   /// Requests that somebody gave up waiting for. MPI may still touch `buffer`, so it lives on.
   void abandon(std::vector<MPI_Request> requests, Buffer buffer = {});
@@ -60,6 +76,9 @@ struct Communicator::Impl {
   };
   bool all_abandoned_completed();
 
+  MPI_Comm node_ = MPI_COMM_NULL;
+  std::unique_ptr<NodeWindow> scatter_window_, gather_window_;
+  std::unique_ptr<Impl> peers_;
   int tag_ = 0;
   std::deque<Abandoned> abandoned_;
 };

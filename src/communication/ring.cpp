@@ -82,7 +82,7 @@ class Walk {
 
 class Ring final : public Allreduce::State {
  public:
-  Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes);
+  Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes, int tag);
   ~Ring() override;
 
   bool advance() override {
@@ -114,12 +114,12 @@ class Ring final : public Allreduce::State {
   std::size_t stride_ = 0;  // floats of a staging buffer
 };
 
-Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes)
+Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes, int tag)
     : State(communicator),
       data_(data.data()),
       left_((impl.rank + impl.size - 1) % impl.size),
       right_((impl.rank + 1) % impl.size),
-      tag_(impl.next_tag()),
+      tag_(tag),
       cut_{.floats = data.size(),
            .ranks = static_cast<std::size_t>(impl.size),
            .segment = std::clamp<std::size_t>(segment_bytes / sizeof(float), 1, 1U << 28)},
@@ -143,21 +143,7 @@ Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t 
   }
 }
 
-// Gives the staging buffers back, or, if the sum was given up, leaves them to MPI.
-Ring::~Ring() {
-  std::vector<MPI_Request> open;
-  for (MPI_Request& request : receives_)
-    if (request != MPI_REQUEST_NULL) {
-      MPI_Cancel(&request);
-      open.push_back(request);
-    }
-  for (const MPI_Request request : sends_)
-    if (request != MPI_REQUEST_NULL) open.push_back(request);
-  if (!open.empty())
-    impl.abandon(std::move(open), std::move(staging_));
-  else if (staging_.data() != nullptr)
-    impl.segments.give_back(std::move(staging_));
-}
+Ring::~Ring() { impl.close(receives_, sends_, std::move(staging_)); }
 
 bool Ring::ask_for_segment() {
   if (asked_ == to_receive_ || asked_ - taken_ == kInFlight) return false;
@@ -206,9 +192,9 @@ bool Ring::complete_send() {
 
 }  // namespace
 
-std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data,
-                                             std::size_t segment_bytes) {
-  return std::make_unique<Ring>(impl, data, segment_bytes);
+std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data, std::size_t segment_bytes,
+                                             int tag) {
+  return std::make_unique<Ring>(impl, data, segment_bytes, tag);
 }
 
 }  // namespace brigade::communication

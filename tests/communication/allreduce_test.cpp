@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "brigade/core/random.hpp"
@@ -30,42 +33,58 @@ std::vector<float> expected_sum(int ranks, std::size_t count, int sum = 0) {
 
 struct Case {
   std::size_t floats, segment_bytes;
-  Algorithm algorithm = Algorithm::ring;
+  std::optional<Algorithm> algorithm = {};  // none: each of our own
 };
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.floats << " floats, segments of " << c.segment_bytes << " bytes, "
-       << (c.algorithm == Algorithm::ring ? "ring" : "mpi");
+       << (c.algorithm ? name_of(*c.algorithm) : "any algorithm");
 }
+
+// The ranks in pairs, as if each pair were a node.
+Communicator& pairs() {
+  static Communicator communicator = Communicator::world(60, 2);
+  return communicator;
+}
+
+constexpr Algorithm kOwn[] = {Algorithm::automatic, Algorithm::ring, Algorithm::halving_doubling,
+                              Algorithm::hierarchical};
 
 class AllreduceSums : public testing::TestWithParam<Case> {};
 
 TEST_P(AllreduceSums, ExactlyEveryRanksValues) {
-  const auto [floats, segment_bytes, algorithm] = GetParam();
-  auto data = values(world().rank(), floats);
-  allreduce(world(), data, {.algorithm = algorithm, .segment_bytes = segment_bytes});
-  EXPECT_EQ(data, expected_sum(world().size(), floats));
+  const auto [floats, segment_bytes, only] = GetParam();
+  for (Communicator* communicator : {&world(), &pairs()})
+    for (const Algorithm algorithm : only ? std::span(&*only, 1) : std::span(kOwn)) {
+      auto data = values(world().rank(), floats);
+      allreduce(*communicator, data, {.algorithm = algorithm, .segment_bytes = segment_bytes});
+      EXPECT_EQ(data, expected_sum(world().size(), floats)) << name_of(algorithm);
+    }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , AllreduceSums,
-    testing::Values(Case{0, 16},                                                      // nothing
-                    Case{1, 16},                                                      // fewer floats than ranks
-                    Case{2, 16}, Case{3, 16}, Case{4, 16}, Case{5, 16}, Case{12, 4},  // a segment is a float
-                    Case{12, 1},                                                      // never less than a float
-                    Case{37, 16},                                            // chunks differ, last segments are short
-                    Case{1021, 16},                                          // many segments
-                    Case{1021, 24},                                          //
-                    Case{1 << 10, 1 << 12},                                  // one segment a chunk, or half of one
-                    Case{100'003, 1 << 12},                                  // uneven and many
-                    Case{1'000'003, 256U << 10}, Case{1'000'003, 1U << 30},  // a segment larger than all
-                    Case{0, 16, Algorithm::mpi}, Case{1, 16, Algorithm::mpi}, Case{100'003, 16, Algorithm::mpi}));
+INSTANTIATE_TEST_SUITE_P(Mpi, AllreduceSums,
+                         testing::Values(Case{0, 16, Algorithm::mpi}, Case{1, 16, Algorithm::mpi},
+                                         Case{100'003, 16, Algorithm::mpi}));
+INSTANTIATE_TEST_SUITE_P(, AllreduceSums,
+                         testing::Values(Case{0, 16},  // nothing
+                                         Case{1, 16},  // fewer floats than ranks
+                                         Case{2, 16}, Case{3, 16}, Case{4, 16}, Case{5, 16},
+                                         Case{12, 4},             // a segment is a float
+                                         Case{12, 1},             // never less than a float
+                                         Case{37, 16},            // chunks differ, last segments are short
+                                         Case{1021, 16},          // many segments
+                                         Case{1021, 24},          //
+                                         Case{1 << 10, 1 << 12},  // one segment a chunk, or half of one
+                                         Case{100'003, 1 << 12},  // uneven and many
+                                         Case{1'000'003, 256U << 10},
+                                         Case{1'000'003, 1U << 30}));  // a segment larger than all
 
-TEST(Allreduce, SumsInFlightStayApart) {
+void sums_in_flight_stay_apart(Communicator& communicator, Algorithm algorithm) {
   constexpr int kSums = 12;
   std::vector<std::vector<float>> data;
   for (int s = 0; s < kSums; ++s) data.push_back(values(world().rank(), 100 + 333 * static_cast<std::size_t>(s), s));
   std::vector<Allreduce> sums;
-  for (auto& one : data) sums.emplace_back(world(), one, AllreduceOptions{.segment_bytes = 64});
+  for (auto& one : data)
+    sums.emplace_back(communicator, one, AllreduceOptions{.algorithm = algorithm, .segment_bytes = 64});
   for (int s = kSums - 1; s >= 0; --s) {  // waited for in the other order, which differs from rank to rank
     const int shifted = (s + world().rank()) % kSums;
     while (!sums[static_cast<std::size_t>(shifted)].progress())
@@ -73,29 +92,71 @@ TEST(Allreduce, SumsInFlightStayApart) {
   }
   for (int s = 0; s < kSums; ++s) {
     const auto& one = data[static_cast<std::size_t>(s)];
-    EXPECT_EQ(one, expected_sum(world().size(), one.size(), s)) << "sum " << s;
+    EXPECT_EQ(one, expected_sum(world().size(), one.size(), s)) << "sum " << s << ", " << name_of(algorithm);
+  }
+}
+
+TEST(Allreduce, SumsInFlightStayApart) {
+  for (const Algorithm algorithm : kOwn) {
+    sums_in_flight_stay_apart(world(), algorithm);
+    sums_in_flight_stay_apart(pairs(), algorithm);
+  }
+}
+
+// Of very different size, so that every rounding shows.
+std::vector<float> wild_values(int rank, std::size_t count) {
+  std::vector<float> data(count);
+  for (std::size_t i = 0; i < count; ++i)
+    data[i] = std::ldexp(to_uniform(random_u32({.seed = 1, .stream = static_cast<std::uint32_t>(rank)}, i)) - 0.5F,
+                         static_cast<int>(i % 40) - 20);
+  return data;
+}
+
+// The binary tree over the ranks [first, last), whose left side is the largest power of two.
+std::vector<float> tree_sum(int first, int last, std::size_t count) {
+  if (last - first == 1) return wild_values(first, count);
+  const int middle = first + static_cast<int>(std::bit_ceil(static_cast<unsigned>(last - first)) / 2);
+  std::vector<float> sum = tree_sum(first, middle, count);
+  const std::vector<float> right = tree_sum(middle, last, count);
+  for (std::size_t i = 0; i < count; ++i) sum[i] += right[i];
+  return sum;
+}
+
+// Bit for bit: through messages, through shared memory, and through both.
+TEST(Allreduce, SumsAlignedGroupsAsOneTree) {
+  if (!std::has_single_bit(static_cast<unsigned>(world().size()))) GTEST_SKIP() << "a tree over 2, 4, 8 ranks";
+  for (const std::size_t count : {5U, 1021U, 200'003U}) {
+    const std::vector<float> expected = tree_sum(0, world().size(), count);
+    for (Communicator* communicator : {&world(), &pairs()})
+      for (const Algorithm algorithm : {Algorithm::halving_doubling, Algorithm::hierarchical}) {
+        if (communicator == &pairs() && algorithm == Algorithm::hierarchical && count > 1021)
+          continue;  // a ring between
+        std::vector<float> data = wild_values(world().rank(), count);
+        allreduce(*communicator, data, {.algorithm = algorithm, .segment_bytes = 1000});
+        EXPECT_EQ(std::memcmp(data.data(), expected.data(), count * sizeof(float)), 0)
+            << count << " floats, " << name_of(algorithm);
+      }
   }
 }
 
 TEST(Allreduce, LeavesTheSameBitsOnEveryRank) {
-  for (const std::size_t count : {5U, 1021U, 65'537U}) {
-    std::vector<float> data(count);
-    for (std::size_t i = 0; i < count; ++i)  // of very different size, so that every rounding shows
-      data[i] = std::ldexp(
-          to_uniform(random_u32({.seed = 1, .stream = static_cast<std::uint32_t>(world().rank())}, i)) - 0.5F,
-          static_cast<int>(i % 40) - 20);
-    allreduce(world(), data, {.segment_bytes = 1000});
-    std::vector<float> of_rank_0 = data;
-    world().broadcast(std::as_writable_bytes(std::span(of_rank_0)), 0, "the sum of rank 0");
-    EXPECT_EQ(std::memcmp(data.data(), of_rank_0.data(), count * sizeof(float)), 0) << count << " floats";
-  }
+  for (const std::size_t count : {5U, 1021U, 65'537U})
+    for (Communicator* communicator : {&world(), &pairs()})
+      for (const Algorithm algorithm : kOwn) {
+        std::vector<float> data = wild_values(world().rank(), count);
+        allreduce(*communicator, data, {.algorithm = algorithm, .segment_bytes = 1000});
+        std::vector<float> of_rank_0 = data;
+        world().broadcast(std::as_writable_bytes(std::span(of_rank_0)), 0, "the sum of rank 0");
+        EXPECT_EQ(std::memcmp(data.data(), of_rank_0.data(), count * sizeof(float)), 0)
+            << count << " floats, " << name_of(algorithm);
+      }
 }
 
 // 2K(N-1)/N bytes: exactly, summed over the ranks, whatever the chunks and segments.
 TEST(Allreduce, SendsNoMoreThanItMust) {
   for (const std::size_t count : {1U, 37U, 10'000U}) {
     auto data = values(world().rank(), count);
-    Allreduce sum(world(), data, {.segment_bytes = 256});
+    Allreduce sum(world(), data, {.algorithm = Algorithm::ring, .segment_bytes = 256});
     sum.wait("a test");
     EXPECT_TRUE(sum.progress());
     std::int64_t bytes = static_cast<std::int64_t>(sum.bytes_sent());

@@ -11,18 +11,27 @@
 
 namespace brigade::communication {
 
-enum class Algorithm : std::uint8_t { ring, mpi };
+enum class Algorithm : std::uint8_t {
+  automatic,         ///< hierarchical where ranks share memory; else by size: halving_doubling, ring
+  ring,              ///< segmented and pipelined: long messages, any number of ranks
+  halving_doubling,  ///< 2 log2 N exchanges: short messages; summed as a binary tree over the ranks
+  hierarchical,      ///< through shared memory on each node (a binary tree over its ranks), by messages between nodes
+  mpi,               ///< MPI_Iallreduce
+};
+
+/// "automatic", "ring", "halving-doubling", "hierarchical", "mpi"
+std::string_view name_of(Algorithm algorithm);
 
 struct AllreduceOptions {
-  Algorithm algorithm = Algorithm::ring;
+  Algorithm algorithm = Algorithm::automatic;
   /// A chunk travels in pieces of this size, so that adding one overlaps with receiving the next.
   std::size_t segment_bytes = 256U << 10;
 };
 
 /// A sum in flight: a small state machine that moves on whenever somebody calls progress(). `data`
 /// is summed in place and must stay alive and untouched until done. Several may be in flight; all
-/// ranks start them in the same order. With Algorithm::ring all ranks end with the same bits (for a given
-/// number of ranks); MPI's own algorithm only promises to be close.
+/// ranks start them in the same order. All ranks end with the same bits (for a given number of ranks and of nodes);
+/// only MPI's own algorithm just promises to be close.
 class Allreduce {
  public:
   Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options = {});
@@ -34,7 +43,8 @@ class Allreduce {
   bool progress();
   /// Waits for completion; throws PeerError after the communicator's hang timeout.
   void wait(std::string_view what);
-  /// Bytes this rank has sent for this sum so far (Algorithm::mpi: what an optimal algorithm would send).
+  /// Bytes this rank has sent for this sum so far (Algorithm::mpi: what an optimal algorithm would send; hierarchical:
+  /// between nodes, on a single node what it has shown to the others).
   std::size_t bytes_sent() const;
 
   struct State;

@@ -32,8 +32,9 @@ class Environment {
 class Communicator {
  public:
   Communicator();  ///< rank 0 of 1
-  /// All ranks of the job, on a communicator of its own. Needs a live Environment.
-  static Communicator world(double hang_timeout_s = 300);
+  /// All ranks of the job, on a communicator of its own. Needs a live Environment. At most `max_node_size` ranks count
+  /// as one node, in rank order (0: all that share memory).
+  static Communicator world(double hang_timeout_s = 300, int max_node_size = 0);
   ~Communicator();
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;

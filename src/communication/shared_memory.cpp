@@ -1,0 +1,88 @@
+#include "shared_memory.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+
+#include "check_mpi.hpp"
+
+namespace brigade::communication {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::byte* map(int fd, std::size_t bytes) {
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  return address == MAP_FAILED ? nullptr : static_cast<std::byte*>(address);
+}
+
+// Null if there is no room: pages are allocated now, where they can be refused, and not by a fatal signal later.
+std::byte* create(const std::string& name, std::size_t bytes) {
+  const Descriptor file(shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
+  if (file.get() < 0 || posix_fallocate(file.get(), 0, static_cast<off_t>(bytes)) != 0) return nullptr;
+  std::byte* part = map(file.get(), bytes);
+  if (part != nullptr) std::memset(part, 0, bytes);
+  return part;
+}
+
+std::byte* open(const std::string& name, std::size_t bytes) {
+  const Descriptor file(shm_open(name.c_str(), O_RDWR, 0));
+  return file.get() < 0 ? nullptr : map(file.get(), bytes);
+}
+
+bool all_of(MPI_Comm node, bool mine) {
+  int all = mine ? 1 : 0;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_LAND, node), "MPI_Allreduce");
+  return all != 0;
+}
+
+}  // namespace
+
+SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
+  int rank = 0;
+  int size = 1;
+  check_mpi(MPI_Comm_rank(node, &rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(node, &size), "MPI_Comm_size");
+  unsigned long key = std::random_device()();  // drawn by one rank, so that all know the names
+  check_mpi(MPI_Bcast(&key, 1, MPI_UNSIGNED_LONG, 0, node), "MPI_Bcast");
+  const auto name = [&](int r) { return fmt::format("/brigade-{:08x}-{}", key, r); };
+
+  parts_.assign(static_cast<std::size_t>(size), nullptr);
+  std::byte* mine = parts_[static_cast<std::size_t>(rank)] = create(name(rank), bytes);
+  bool complete = all_of(node, mine != nullptr);
+  if (complete) {
+    for (int r = 0; r < size; ++r)
+      if (r != rank) parts_[static_cast<std::size_t>(r)] = open(name(r), bytes);
+    complete = true;
+    for (const std::byte* part : parts_) complete = complete && part != nullptr;
+    complete = all_of(node, complete);
+  }
+  shm_unlink(name(rank).c_str());
+  if (complete) return;
+  for (std::byte* part : parts_)
+    if (part != nullptr) munmap(part, bytes_);
+  parts_.clear();
+}
+
+SharedMemory::~SharedMemory() {
+  for (std::byte* part : parts_) munmap(part, bytes_);
+}
+
+}  // namespace brigade::communication

@@ -1,0 +1,32 @@
+// Memory of one rank that the other ranks of its node may write and read.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace brigade::communication {
+
+/// A part of `bytes` bytes for each rank, zeroed, on pages of its own that its rank has touched first (so they lie on
+/// that rank's memory controller). The names are gone from /dev/shm before the constructor returns: however the ranks
+/// end, the kernel frees the memory. Nothing has to be agreed on at the end.
+class SharedMemory {
+ public:
+  /// Collective over the ranks of `node`.
+  SharedMemory(MPI_Comm node, std::size_t bytes);
+  ~SharedMemory();
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+
+  /// False, on all ranks alike, if the node does not give that much shared memory.
+  explicit operator bool() const { return !parts_.empty(); }
+  std::byte* part(int rank) const { return parts_[static_cast<std::size_t>(rank)]; }
+
+ private:
+  std::size_t bytes_;
+  std::vector<std::byte*> parts_;  // by rank
+};
+
+}  // namespace brigade::communication
