@@ -133,9 +133,11 @@ ExitCode bench(Call& call) {
   if (what == "kernels") return kernels(call);
   if (what == "step") return step(call);
   if (what == "augment") return augment(call);
+  if (what == "allreduce") return bench_allreduce(call);
   if (what == "--help" || what == "-h") {
     if (call.speaks())
       fmt::print(
+          "brigade bench allreduce - speed of sums over ranks\n"
           "brigade bench kernels - speed of each convolution of a network\n"
           "brigade bench step    - speed of the whole training step\n"
           "brigade bench augment - speed of one data thread: decoding, augmenting, normalising\n\n"
@@ -143,7 +145,7 @@ ExitCode bench(Call& call) {
     return ExitCode::done;
   }
   OptionError error(
-      fmt::format("there is no benchmark '{}' (there are kernels, step and augment). See `brigade bench "
+      fmt::format("there is no benchmark '{}' (there are allreduce, augment, kernels and step). See `brigade bench "
                   "--help`?",
                   what));
   error.on_all_ranks = true;

@@ -23,5 +23,6 @@ ExitCode train(Call& call);
 ExitCode evaluate(Call& call);
 ExitCode models(Call& call);
 ExitCode bench(Call& call);
+ExitCode bench_allreduce(Call& call);  // a part of bench
 
 }  // namespace brigade::cli

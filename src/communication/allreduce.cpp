@@ -13,13 +13,14 @@
 namespace brigade::communication {
 namespace {
 
+constexpr std::size_t kMpiPiece = 1U << 30;  // MPI counts with int
+
 // MPI's own algorithm, whichever it picks.
 class MpiSum final : public Allreduce::State {
  public:
   MpiSum(Communicator::Impl& communicator, std::span<float> data) : State(communicator) {
-    constexpr std::size_t kPiece = 1U << 30;  // MPI counts with int
-    for (std::size_t begin = 0; begin < data.size(); begin += kPiece) {
-      const auto piece = data.subspan(begin, std::min(kPiece, data.size() - begin));
+    for (std::size_t begin = 0; begin < data.size(); begin += kMpiPiece) {
+      const auto piece = data.subspan(begin, std::min(kMpiPiece, data.size() - begin));
       MPI_Request& request = requests_.emplace_back(MPI_REQUEST_NULL);
       check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_FLOAT, MPI_SUM,
                                impl.comm, &request),
@@ -108,6 +109,16 @@ void Allreduce::wait(std::string_view what) {
 }
 
 std::size_t Allreduce::bytes_sent() const { return state_ ? state_->bytes_sent : 0; }
+
+void mpi_allreduce(Communicator& communicator, std::span<float> data) {
+  if (communicator.impl() == nullptr) return;
+  for (std::size_t begin = 0; begin < data.size(); begin += kMpiPiece) {
+    const auto piece = data.subspan(begin, std::min(kMpiPiece, data.size() - begin));
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_FLOAT, MPI_SUM,
+                            communicator.impl()->comm),
+              "MPI_Allreduce");
+  }
+}
 
 void allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {
   Allreduce(communicator, data, options).wait("allreduce");

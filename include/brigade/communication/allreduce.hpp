@@ -53,6 +53,9 @@ class Allreduce {
   std::unique_ptr<State> state_;
 };
 
+/// MPI's own blocking sum, whichever algorithm it picks; for comparison. Its wait is not watched.
+void mpi_allreduce(Communicator& communicator, std::span<float> data);
+
 /// Start and wait.
 void allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options = {});
 

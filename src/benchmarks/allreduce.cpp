@@ -1,0 +1,138 @@
+#include "allreduce.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "brigade/core/clock.hpp"
+#include "brigade/core/error.hpp"
+#include "brigade/core/host_name.hpp"
+
+namespace brigade::benchmarks {
+namespace {
+
+using communication::Algorithm;
+using communication::Communicator;
+
+constexpr double kGiga = 1e9;
+constexpr const char* kPeer = "MPI_Allreduce";
+
+struct Contender {
+  std::string name;
+  void (*sum)(Communicator&, std::span<float>, std::size_t segment_bytes);
+};
+
+template <Algorithm kBy>
+void sum_by(Communicator& communicator, std::span<float> data, std::size_t segment_bytes) {
+  communication::allreduce(communicator, data, {.algorithm = kBy, .segment_bytes = segment_bytes});
+}
+
+std::vector<Contender> contenders() {
+  return {{"automatic", sum_by<Algorithm::automatic>},
+          {"ring", sum_by<Algorithm::ring>},
+          {"halving-doubling", sum_by<Algorithm::halving_doubling>},
+          {"hierarchical", sum_by<Algorithm::hierarchical>},
+          {kPeer, [](Communicator& communicator, std::span<float> data, std::size_t) {
+             communication::mpi_allreduce(communicator, data);
+           }}};
+}
+
+// Whole numbers, so that every order of additions gives the same sum.
+float value(int rank, std::size_t i) { return static_cast<float>((rank + 1) * (1 + static_cast<int>(i % 997))); }
+
+void check(Communicator& communicator, const Contender& contender, std::vector<float>& data, std::size_t segment) {
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = value(communicator.rank(), i);
+  contender.sum(communicator, data, segment);
+  const int ranks = communicator.size(), all_ranks = ranks * (ranks + 1) / 2;
+  collectively(communicator, "checking a sum", [&] {
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      const auto expected = static_cast<float>(all_ranks * (1 + static_cast<int>(i % 997)));
+      if (data[i] != expected)
+        throw Error(ExitCode::diverged,
+                    fmt::format("{} of {} floats is wrong on rank {} (element {} is {}, not {})", contender.name,
+                                data.size(), communicator.rank(), i, data[i], expected));
+    }
+  });
+}
+
+int repetitions_of(std::size_t bytes) { return std::clamp(static_cast<int>((512U << 20) / bytes), 5, 200); }
+
+}  // namespace
+
+AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBenchmark& wanted) {
+  AllreduceReport report{
+      .ranks = communicator.size(), .ranks_per_node = communicator.node_size(), .segment_bytes = wanted.segment_bytes};
+  const std::vector<Contender> all = contenders();
+  for (std::size_t bytes = wanted.least_bytes; bytes <= wanted.most_bytes; bytes *= 4) {
+    std::vector<float> data(bytes / sizeof(float));
+    for (const Contender& contender : all) check(communicator, contender, data, wanted.segment_bytes);
+    std::ranges::fill(data, 0.0F);  // stays 0, however often it is summed
+    const int repetitions = wanted.repetitions > 0 ? wanted.repetitions : repetitions_of(bytes);
+    const auto samples = static_cast<std::size_t>(repetitions);
+    // By contender, repetition and rank; each rank fills in its own.
+    const auto ranks = static_cast<std::size_t>(report.ranks);
+    std::vector<double> seconds(all.size() * samples * ranks);
+    for (std::size_t r = 0; r < samples; ++r)
+      for (std::size_t c = 0; c < all.size(); ++c) {
+        communicator.barrier("the start of a sum");
+        const double start_s = now_s();
+        all[c].sum(communicator, data, wanted.segment_bytes);
+        seconds[(c * samples + r) * ranks + static_cast<std::size_t>(communicator.rank())] = now_s() - start_s;
+      }
+    communicator.sum(seconds, "times");
+    for (std::size_t c = 0; c < all.size(); ++c) {
+      std::vector<double> slowest;
+      for (std::size_t r = 0; r < samples; ++r) {
+        const auto first = seconds.begin() + static_cast<std::ptrdiff_t>((c * samples + r) * ranks);
+        slowest.push_back(*std::max_element(first, first + static_cast<std::ptrdiff_t>(ranks)));
+      }
+      report.rows.push_back({.algorithm = all[c].name,
+                             .bytes = bytes,
+                             .repetitions = repetitions,
+                             .seconds = quantiles(slowest),
+                             .slowest_seconds = std::ranges::max(slowest)});
+    }
+  }
+  return report;
+}
+
+void print(const AllreduceReport& report) {
+  fmt::print(
+      "allreduce over {} ranks, {} a node; segments of {} KiB; time of the slowest rank; every sum was checked\n",
+      report.ranks, report.ranks_per_node, report.segment_bytes >> 10);
+  fmt::print("algorithm GB/s = bytes / median time;  bus GB/s = algorithm GB/s x 2 (N-1) / N, N = {}\n\n",
+             report.ranks);
+  fmt::print("{:>11}  {:<18}{:>6}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}\n", "KiB", "algorithm", "times", "p10 us",
+             "median us", "p90 us", "alg GB/s", "bus GB/s", "vs MPI");
+  for (const AllreduceRow& row : report.rows) {
+    const auto peer = std::ranges::find_if(
+        report.rows, [&](const AllreduceRow& r) { return r.bytes == row.bytes && r.algorithm == kPeer; });
+    fmt::print("{:>11}  {:<18}{:>6}{:>12.1f}{:>12.1f}{:>12.1f}{:>10.2f}{:>10.2f}{:>9.2f}x\n", row.bytes >> 10,
+               row.algorithm, row.repetitions, row.seconds.p10 * 1e6, row.seconds.median * 1e6, row.seconds.p90 * 1e6,
+               row.algorithm_bytes_per_s() / kGiga, report.bus_bytes_per_s(row) / kGiga,
+               peer->seconds.median / row.seconds.median);
+  }
+}
+
+std::string to_json(const AllreduceReport& report) {
+  nlohmann::ordered_json json = {{"benchmark", "allreduce"},
+                                 {"host", host_name()},
+                                 {"ranks", report.ranks},
+                                 {"ranks_per_node", report.ranks_per_node},
+                                 {"segment_bytes", report.segment_bytes}};
+  for (const AllreduceRow& row : report.rows)
+    json["rows"].push_back({{"algorithm", row.algorithm},
+                            {"bytes", row.bytes},
+                            {"repetitions", row.repetitions},
+                            {"seconds",
+                             {{"p10", row.seconds.p10},
+                              {"median", row.seconds.median},
+                              {"p90", row.seconds.p90},
+                              {"max", row.slowest_seconds}}},
+                            {"algorithm_bytes_per_s", row.algorithm_bytes_per_s()},
+                            {"bus_bytes_per_s", report.bus_bytes_per_s(row)}});
+  return json.dump(2) + "\n";
+}
+
+}  // namespace brigade::benchmarks

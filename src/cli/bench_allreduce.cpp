@@ -1,0 +1,39 @@
+// brigade bench allreduce: the sums of the training step, alone.
+#include "allreduce.hpp"
+#include "brigade/core/atomic_file.hpp"
+#include "commands.hpp"
+#include "options.hpp"
+
+namespace brigade::cli {
+
+ExitCode bench_allreduce(Call& call) {
+  benchmarks::AllreduceBenchmark wanted;
+  std::string least = "4K", most = "256M", segment = fmt::format("{}K", wanted.segment_bytes >> 10), json;
+  Options options("bench allreduce", "sums of floats over all ranks by each algorithm, beside MPI_Allreduce");
+  options.add("min-bytes", least, "smallest array (K, M, G); each next is four times as large")
+      .add("max-bytes", most, "largest array (K, M, G)")
+      .add("segment", segment, "bytes of a message, and of what passes through shared memory at once (K, M, G)")
+      .add("repetitions", wanted.repetitions, "of each algorithm and size; 0: 5 to 200 by size")
+      .optional("json", json, "FILE: all numbers, for programs");
+  bool run = false;
+  collectively(call.communicator, "reading the options", [&] {
+    run = options.parse(call.arguments, call.speaks());
+    if (!run) return;
+    wanted.least_bytes = parse_bytes(least, "min-bytes");
+    wanted.most_bytes = parse_bytes(most, "max-bytes");
+    wanted.segment_bytes = parse_bytes(segment, "segment");
+    require<OptionError>(call.communicator.size() > 1, "one rank has nothing to sum. Start several with mpirun -n 2?");
+    require<OptionError>(wanted.least_bytes >= 4 && wanted.least_bytes <= wanted.most_bytes,
+                         "--min-bytes {} must be at least 4 and no more than --max-bytes {}", least, most);
+    require<OptionError>(wanted.segment_bytes >= 4, "--segment {} is shorter than a float", segment);
+    require<OptionError>(wanted.repetitions >= 0, "--repetitions {} is negative", wanted.repetitions);
+  });
+  if (!run) return ExitCode::done;
+  const auto report = benchmarks::measure_allreduce(call.communicator, wanted);
+  if (!call.speaks()) return ExitCode::done;
+  benchmarks::print(report);
+  if (!json.empty()) write_file(json, benchmarks::to_json(report));
+  return ExitCode::done;
+}
+
+}  // namespace brigade::cli
