@@ -30,7 +30,7 @@ struct AllreduceRow {
 struct AllreduceReport {
   int ranks = 1, ranks_per_node = 1;
   std::size_t segment_bytes = 0;
-  std::vector<AllreduceRow> rows;
+  std::vector<AllreduceRow> rows = {};
 
   // What a link carries if each rank sends 2 K (N-1) / N bytes, as no algorithm over messages can undercut.
   double bus_bytes_per_s(const AllreduceRow& row) const {

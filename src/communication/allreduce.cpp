@@ -50,7 +50,7 @@ class MpiSum final : public Allreduce::State {
   bool done_ = false;
 };
 
-// Between ranks that see each other only through messages: measured in docs/allreduce.md.
+// Between ranks that see each other only through messages.
 constexpr std::size_t kShortBytes = 64U << 10;
 
 StartSum by_messages(Algorithm algorithm, std::size_t bytes) {
