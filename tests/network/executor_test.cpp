@@ -106,7 +106,6 @@ class ExecutorTest : public ::testing::TestWithParam<std::string> {
   Passes all_passes() const {
     Passes all;
     for (const PassName& pass : pass_names()) all.*pass.enabled = true;
-    if (GetParam() == "host") all.producer_statistics = all.normalise_on_read = false;
     return all;
   }
   void check_gradient(const Graph& graph, double error);  // of the largest element of a tensor

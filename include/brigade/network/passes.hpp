@@ -15,14 +15,14 @@ struct Passes {
   bool fold_batch_norm = true;
   /// Training: a convolution measures mean and variance of what it stores, for the batch norm that follows; parts of a
   /// concatenation are measured once for all batch norms over it.
-  bool producer_statistics = false;
+  bool producer_statistics = true;
   /// A batch norm whose readers can all normalise what they read is never stored.
-  bool normalise_on_read = false;
+  bool normalise_on_read = true;
   /// Parts of a concatenation are computed in their place, and so are their gradients: nothing is copied.
   bool concat_in_place = true;
   /// Training: values that cost no product to be computed again live twice, for the readers in forward and for those
   /// in backward.
-  bool recompute = false;
+  bool recompute = true;
   /// Activations, dropout and sums overwrite an input that nobody else needs, and so do gradients.
   bool in_place = true;
 };
