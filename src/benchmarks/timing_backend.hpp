@@ -52,6 +52,8 @@ class TimingBackend final : public ops::Backend {
   void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
   void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
   void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;
+  void forward(const ops::LocalResponseNorm&, const ops::LocalResponseNorm::Forward&) override;
+  void backward(const ops::LocalResponseNorm&, const ops::LocalResponseNorm::Backward&) override;
   void apply(const ops::Dropout&, const ops::Dropout::Apply&) override;
   void forward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Forward&) override;
   void backward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Backward&) override;

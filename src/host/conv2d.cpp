@@ -5,6 +5,7 @@
 //   the
 //                    same taps, which step through dy one pixel at a time
 //   gradient by w    weight_gradient.hpp
+//   several groups   grouped_conv2d.hpp: each by itself
 //
 // In bf16 the sums run over pairs of channels (pairs.hpp). x and dy are read where they lie, if every pixel begins at a
 // whole pair and ends with one; else, and for first layers, a copy has a zero for the partner. Weights are rounded as
@@ -19,6 +20,7 @@
 
 #include "bias.hpp"
 #include "conv_product.hpp"
+#include "grouped_conv2d.hpp"
 #include "host_backend.hpp"
 #include "lanes.hpp"
 #include "parallel.hpp"
@@ -194,6 +196,7 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   EXPECT(a.y.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.mean || (a.variance && conv.activation == ops::Activation::none && a.y.shape.size() > 0));
+  if (conv.groups > 1) return forward_by_groups(*this, conv, a);
   const bool bf16 = a.x.dtype == DType::bf16;
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
@@ -231,6 +234,7 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
 
 void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
   EXPECT(a.dy.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
+  if (conv.groups > 1) return backward_by_groups(*this, conv, a);
   mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));

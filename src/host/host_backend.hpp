@@ -21,6 +21,7 @@ enum class Scratch : int {
   wide_dy,
   wide_result,
   normal_scale,
+  group_weights,
   zeros,
   count
 };
@@ -55,6 +56,8 @@ class HostBackend final : public ops::Backend {
   void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
   void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
   void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;
+  void forward(const ops::LocalResponseNorm&, const ops::LocalResponseNorm::Forward&) override;
+  void backward(const ops::LocalResponseNorm&, const ops::LocalResponseNorm::Backward&) override;
   void apply(const ops::Dropout&, const ops::Dropout::Apply&) override;
   void forward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Forward&) override;
   void backward(const ops::SoftmaxCrossEntropy&, const ops::SoftmaxCrossEntropy::Backward&) override;

@@ -62,15 +62,16 @@ void set_window(Operation& op, const std::string& layer, const Window& kernel, i
 
 std::string operation_name(const Node& node) {
   return std::visit(
-      Overloaded{[](const Input&) { return "input"; }, [](const Flatten&) { return "flatten"; },
-                 [](const ops::Conv2d&) { return "conv2d"; },
-                 [](const ops::DepthwiseConv2d&) { return "depthwise_conv2d"; },
-                 [](const ops::Dense&) { return "dense"; },
-                 [](const ops::Relu& relu) { return relu.max == 6 ? "relu6" : "relu"; },
-                 [](const ops::MaxPool&) { return "max_pool"; }, [](const ops::AveragePool&) { return "average_pool"; },
-                 [](const ops::GlobalAveragePool&) { return "global_average_pool"; },
-                 [](const ops::Add&) { return "add"; }, [](const ops::Concat&) { return "concat"; },
-                 [](const ops::BatchNorm&) { return "batch_norm"; }, [](const ops::Dropout&) { return "dropout"; }},
+      Overloaded{
+          [](const Input&) { return "input"; }, [](const Flatten&) { return "flatten"; },
+          [](const Scale&) { return "scale"; }, [](const ops::Conv2d&) { return "conv2d"; },
+          [](const ops::DepthwiseConv2d&) { return "depthwise_conv2d"; }, [](const ops::Dense&) { return "dense"; },
+          [](const ops::Relu& relu) { return relu.max == 6 ? "relu6" : "relu"; },
+          [](const ops::MaxPool&) { return "max_pool"; }, [](const ops::AveragePool&) { return "average_pool"; },
+          [](const ops::GlobalAveragePool&) { return "global_average_pool"; }, [](const ops::Add&) { return "add"; },
+          [](const ops::Concat&) { return "concat"; }, [](const ops::BatchNorm&) { return "batch_norm"; },
+          [](const ops::LocalResponseNorm&) { return "local_response_norm"; },
+          [](const ops::Dropout&) { return "dropout"; }},
       node.operation);
 }
 
@@ -114,7 +115,7 @@ NodeId GraphBuilder::append(std::string name, const Operation& operation, std::v
 NodeId GraphBuilder::conv2d(NodeId x, std::string name, std::int64_t filters, Window kernel,
                             const ConvOptions& options) {
   require_extent("the number of filters", name, filters);
-  ops::Conv2d conv{.in_channels = output(x).back(), .out_channels = filters};
+  ops::Conv2d conv{.in_channels = output(x).back(), .out_channels = filters, .groups = options.groups};
   set_window(conv, name, kernel, options.stride, options.padding, output(x));
   const Shape out = infer_shape(graph_, name, [&] { return conv.output_shape(output(x)); });
   const NodeId node = append(std::move(name), conv, {x}, out);
@@ -155,8 +156,10 @@ NodeId GraphBuilder::max_pool(NodeId x, std::string name, int kernel, int stride
   return append(std::move(name), pool, {x}, out);
 }
 
-NodeId GraphBuilder::average_pool(NodeId x, std::string name, int kernel, int stride, const Padding& padding) {
+NodeId GraphBuilder::average_pool(NodeId x, std::string name, int kernel, int stride, const Padding& padding,
+                                  Mean mean) {
   ops::AveragePool pool;
+  pool.count_padding = mean == Mean::of_window;
   set_window(pool, name, kernel, stride, padding, output(x));
   const Shape out = infer_shape(graph_, name, [&] { return pool.output_shape(output(x)); });
   return append(std::move(name), pool, {x}, out);
@@ -189,6 +192,15 @@ NodeId GraphBuilder::batch_norm(NodeId x, std::string name, const BatchNormOptio
       append(std::move(name), ops::BatchNorm{.channels = out.back(), .epsilon = options.epsilon}, {x}, out);
   graph_.nodes.back().scale = options.scale;
   return node;
+}
+
+NodeId GraphBuilder::local_response_norm(NodeId x, std::string name, const ops::LocalResponseNorm& norm) {
+  const Shape out = infer_shape(graph_, name, [&] { return norm.output_shape(output(x)); });
+  return append(std::move(name), norm, {x}, out);
+}
+
+NodeId GraphBuilder::scale(NodeId x, std::string name, float factor) {
+  return append(std::move(name), Scale{.factor = factor}, {x}, output(x));
 }
 
 NodeId GraphBuilder::dropout(NodeId x, std::string name, float rate) {

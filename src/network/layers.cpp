@@ -134,6 +134,20 @@ void backward(Backend& backend, const ops::BatchNorm& op, const Layer& l) {
                         .dbeta = l.gradients[1]});
 }
 
+void forward(Backend& backend, const ops::LocalResponseNorm& op, const Layer& l, Pass) {
+  backend.forward(op, {.x = l.x, .y = l.y});
+}
+void backward(Backend& backend, const ops::LocalResponseNorm& op, const Layer& l) {
+  if (l.dx) backend.backward(op, {.x = l.x, .dy = l.dy, .dx = l.dx});
+}
+
+void forward(Backend& backend, const Scale& op, const Layer& l, Pass) {
+  backend.update(ops::Blend{.keep = 0, .add = op.factor}, {.x = l.x, .y = l.y});
+}
+void backward(Backend& backend, const Scale& op, const Layer& l) {
+  if (l.dx) backend.update(ops::Blend{.keep = 0, .add = op.factor}, {.x = l.dy, .y = l.dx});
+}
+
 // In evaluation, and at rate 0, the output is the input: mostly in place, and then there is nothing to do.
 void copy(Backend& backend, const ConstTensorView& from, const TensorView& to) {
   if (from.data != to.data) backend.forward(ops::Concat{}, {.x = {&from, 1}, .y = to});

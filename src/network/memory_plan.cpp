@@ -22,7 +22,8 @@ std::int64_t padded(std::int64_t bytes) { return (bytes + kBlockAlignment - 1) /
 
 // The gradient of an input may overwrite the gradient of the output.
 bool shares_gradient(const Node& node) {
-  return is<ops::Relu>(node) || is<ops::Dropout>(node) || is<ops::BatchNorm>(node) || is<ops::Add>(node);
+  return is<ops::Relu>(node) || is<ops::Dropout>(node) || is<ops::BatchNorm>(node) || is<ops::Add>(node) ||
+         is<ops::LocalResponseNorm>(node) || is<Scale>(node);
 }
 
 // Backward spoils the gradient of the output (flatten: hands it on to one that may).

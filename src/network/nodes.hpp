@@ -43,7 +43,9 @@ inline ops::Activation activation_of(const Node& node) {
   return activation == nullptr ? ops::Activation::none : *activation;
 }
 
-inline bool backward_reads_input(const Node& node) { return is_product(node) || is<ops::BatchNorm>(node); }
+inline bool backward_reads_input(const Node& node) {
+  return is_product(node) || is<ops::BatchNorm>(node) || is<ops::LocalResponseNorm>(node);
+}
 
 inline bool backward_reads_output(const Node& node) {
   if (is<ops::BatchNorm>(node)) return false;  // its activation is found again from x

@@ -8,6 +8,7 @@
 #include "brigade/ops/dense.hpp"
 #include "brigade/ops/depthwise_conv2d.hpp"
 #include "brigade/ops/global_average_pool.hpp"
+#include "brigade/ops/local_response_norm.hpp"
 #include "brigade/ops/pool.hpp"
 
 namespace brigade::ops {
@@ -42,12 +43,16 @@ Convolution pad_same(Convolution conv, std::int64_t height, std::int64_t width) 
 Shape Conv2d::output_shape(const Shape& x) const {
   require<OptionError>(x.rank() == 4 && x[3] == in_channels,
                        "a convolution of {} input channels cannot read a tensor {}", in_channels, to_string(x));
+  require<OptionError>(groups >= 1 && in_channels % groups == 0 && out_channels % groups == 0,
+                       "{} input and {} output channels cannot be cut into {} equal groups", in_channels, out_channels,
+                       groups);
   return {x[0], positions("convolution", x[1], pad_top + pad_bottom, kernel_h, stride_h),
           positions("convolution", x[2], pad_left + pad_right, kernel_w, stride_w), out_channels};
 }
 
 double Conv2d::flops(const Shape& x) const {
-  return 2.0 * static_cast<double>(output_shape(x).size()) * static_cast<double>(kernel_h * kernel_w * in_channels);
+  return 2.0 * static_cast<double>(output_shape(x).size()) *
+         static_cast<double>(kernel_h * kernel_w * (in_channels / groups));
 }
 
 Shape DepthwiseConv2d::output_shape(const Shape& x) const {
@@ -85,6 +90,15 @@ Shape GlobalAveragePool::output_shape(const Shape& x) const {
   require<OptionError>(x.rank() == 4 && x[1] * x[2] > 0, "global pooling needs a tensor [N, H, W, C], not {}",
                        to_string(x));
   return {x[0], x[3]};
+}
+
+Shape LocalResponseNorm::output_shape(const Shape& x) const {
+  require<OptionError>(x.rank() == 4, "local response normalisation needs a tensor [N, H, W, C], not {}", to_string(x));
+  require<OptionError>(size >= 1 && size % 2 == 1 && bias > 0,
+                       "local response normalisation over {} channels with bias {} is not defined (an odd number of "
+                       "channels and a positive bias are needed)",
+                       size, bias);
+  return x;
 }
 
 Shape Add::output_shape(const Shape& a, const Shape& b) const {

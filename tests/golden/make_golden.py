@@ -85,10 +85,11 @@ def synthetic_batch(number, image, classes, batch):
 
 def tensors(network):
     """Its parameters in Brigade's order as (kind, fan-in and fan-out, tensor in Brigade's layout, a view): kernels are
-    [kh, kw, cin, cout] (one cin if depthwise) or [in, out]."""
+    [kh, kw, cin of a group, cout] (one cin if depthwise) or [in, out]."""
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
-            fans = math.prod(module.kernel_size) * (2 if module.groups > 1 else module.in_channels + module.out_channels)
+            depthwise = module.groups == module.in_channels > 1
+            fans = math.prod(module.kernel_size) * (2 if depthwise else module.weight.shape[1] + module.out_channels)
             yield "kernel", fans, module.weight, (2, 3, 1, 0)
         elif isinstance(module, torch.nn.Linear):
             yield "kernel", module.in_features + module.out_features, module.weight, (1, 0)

@@ -97,6 +97,18 @@ Graph dense_blocks() {
   return std::move(net).finish();
 }
 
+// Operations of few networks: groups of channels, local response normalisation, scores times a factor.
+Graph towers() {
+  GraphBuilder net("towers", "", 9, 8, 4);
+  using Padding = GraphBuilder::Padding;
+  NodeId x = net.relu(net.conv2d(net.input(), "conv1", 6, 3, {.padding = Padding::same, .groups = 2}), "relu1");
+  x = net.local_response_norm(x, "norm", {.size = 3, .bias = 1, .alpha = 0.5F});
+  x = net.conv2d(x, "conv2", 9, 3, {.stride = 2, .padding = Padding::same, .groups = 3});
+  x = net.average_pool(x, "pool", 3, 2, Padding::same, GraphBuilder::Mean::of_window);
+  x = net.scale(net.dense(net.flatten(x), "dense", 4), "scale", 1.5F);
+  return std::move(net).finish();
+}
+
 class ExecutorTest : public ::testing::TestWithParam<std::string> {
  protected:
   ops::Backend& backend() { return tests::backend_named(GetParam()); }
@@ -168,6 +180,7 @@ TEST_P(ExecutorTest, FlatLayoutAndInitialValues) {
 TEST_P(ExecutorTest, GradientIsTheDerivativeOfTheLoss) {
   check_gradient(every_operation(), 0.02);
   check_gradient(branches(), 0.04);  // a step crosses the kinks of more activations
+  check_gradient(towers(), 0.02);
 }
 
 void ExecutorTest::check_gradient(const Graph& graph, double error) {

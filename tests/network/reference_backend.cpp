@@ -29,19 +29,22 @@ void for_each_tap(const Window& w, const Shape& in, const Shape& out, const Visi
           }
 }
 
-// y[out] += x[in] w;   w is [in, out].
-void multiply_add(const float* x, std::int64_t in, const float* w, std::int64_t out, float* y) {
-  for (std::int64_t c = 0; c < in; ++c)
-    for (std::int64_t k = 0; k < out; ++k) y[k] += x[c] * w[c * out + k];
+// y[out] += x[in] w;   w is [in / groups, out]: output k meets the inputs of its own group.
+void multiply_add(const float* x, std::int64_t in, const float* w, std::int64_t out, float* y,
+                  std::int64_t groups = 1) {
+  for (std::int64_t c = 0; c < in / groups; ++c)
+    for (std::int64_t k = 0; k < out; ++k) y[k] += x[k * groups / out * (in / groups) + c] * w[c * out + k];
 }
 
 // The gradients of multiply_add, each added to what is there.
 void multiply_add_backward(const float* x, std::int64_t in, const float* w, std::int64_t out, const float* dy,
-                           float* dx, float* dw) {
-  for (std::int64_t c = 0; c < in; ++c) {
-    for (std::int64_t k = 0; dw != nullptr && k < out; ++k) dw[c * out + k] += x[c] * dy[k];
-    for (std::int64_t k = 0; dx != nullptr && k < out; ++k) dx[c] += w[c * out + k] * dy[k];
-  }
+                           float* dx, float* dw, std::int64_t groups = 1) {
+  for (std::int64_t c = 0; c < in / groups; ++c)
+    for (std::int64_t k = 0; k < out; ++k) {
+      const std::int64_t input = k * groups / out * (in / groups) + c;
+      if (dw != nullptr) dw[c * out + k] += x[input] * dy[k];
+      if (dx != nullptr) dx[input] += w[c * out + k] * dy[k];
+    }
 }
 
 // Where element i of a tensor lies whose rows of `width` elements are `pitch` apart.
@@ -159,10 +162,10 @@ void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward
   ops::Conv2d::Forward a = given;
   a.x = dense.in(a.x, a.of_x);
   a.y = dense.out(a.y);
-  const std::int64_t in = op.in_channels, out = op.out_channels;
+  const std::int64_t in = op.in_channels, out = op.out_channels, weights = in / op.groups * out;
   start_with_bias(a.bias, a.y);
   for_each_tap(op, a.x.shape, a.y.shape, [&](const Tap& t) {
-    multiply_add(a.x.f32() + t.in * in, in, a.w.f32() + t.place * in * out, out, a.y.f32() + t.out * out);
+    multiply_add(a.x.f32() + t.in * in, in, a.w.f32() + t.place * weights, out, a.y.f32() + t.out * out, op.groups);
   });
   activate(op.activation, a.y);
   if (a.mean) measure(a.y, a.mean, a.variance);
@@ -175,13 +178,14 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
   a.y = dense.in(a.y);
   a.dy = dense.out(a.dy);
   a.dx = dense.out(a.dx);
-  const std::int64_t in = op.in_channels, out = op.out_channels;
+  const std::int64_t in = op.in_channels, out = op.out_channels, weights = in / op.groups * out;
   begin_backward(op.activation, a.y, a.dy, a.dbias);
   clear(a.dx);
   clear(a.dw);
   for_each_tap(op, a.x.shape, a.dy.shape, [&](const Tap& t) {
-    multiply_add_backward(a.x.f32() + t.in * in, in, a.w.f32() + t.place * in * out, out, a.dy.f32() + t.out * out,
-                          a.dx ? a.dx.f32() + t.in * in : nullptr, a.dw ? a.dw.f32() + t.place * in * out : nullptr);
+    multiply_add_backward(a.x.f32() + t.in * in, in, a.w.f32() + t.place * weights, out, a.dy.f32() + t.out * out,
+                          a.dx ? a.dx.f32() + t.in * in : nullptr, a.dw ? a.dw.f32() + t.place * weights : nullptr,
+                          op.groups);
   });
 }
 
@@ -432,6 +436,52 @@ void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::
     for (std::int64_t i = 0; i < count; ++i)
       a.dx.f32()[i * op.channels + c] =
           static_cast<float>(scale * (dy(i) - (dbeta + xhat(i) * dgamma) / static_cast<double>(count)));
+  }
+}
+
+namespace {
+
+// bias + alpha * the sum of squares around channel c of a pixel.
+double energy(const ops::LocalResponseNorm& op, const float* pixel, std::int64_t channels, std::int64_t c) {
+  double sum = 0;
+  for (std::int64_t j = std::max<std::int64_t>(0, c - op.size / 2); j <= std::min(channels - 1, c + op.size / 2); ++j)
+    sum += static_cast<double>(pixel[j]) * pixel[j];
+  return op.bias + op.alpha * sum;
+}
+
+}  // namespace
+
+void ReferenceBackend::forward(const ops::LocalResponseNorm& op, const ops::LocalResponseNorm::Forward& given) {
+  Dense dense;
+  ops::LocalResponseNorm::Forward a = given;
+  a.x = dense.in(a.x);
+  a.y = dense.out(a.y);
+  const std::int64_t channels = a.x.shape.back();
+  for (std::int64_t i = 0; i < a.x.shape.size(); ++i) {
+    const double s = energy(op, a.x.f32() + i / channels * channels, channels, i % channels);
+    a.y.f32()[i] = static_cast<float>(a.x.f32()[i] * std::pow(s, -op.beta));
+  }
+}
+
+void ReferenceBackend::backward(const ops::LocalResponseNorm& op, const ops::LocalResponseNorm::Backward& given) {
+  Dense dense;
+  ops::LocalResponseNorm::Backward a = given;
+  a.x = dense.in(a.x);
+  a.dy = dense.in(a.dy);
+  a.dx = dense.out(a.dx);
+  const std::int64_t channels = a.x.shape.back();
+  std::vector<double> dx(static_cast<std::size_t>(channels));
+  for (std::int64_t first = 0; first < a.x.shape.size(); first += channels) {
+    const float* x = a.x.f32() + first;
+    std::ranges::fill(dx, 0);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double s = energy(op, x, channels, c), dy = a.dy.f32()[first + c];
+      dx[static_cast<std::size_t>(c)] += dy * std::pow(s, -op.beta);
+      for (std::int64_t j = std::max<std::int64_t>(0, c - op.size / 2); j <= std::min(channels - 1, c + op.size / 2);
+           ++j)
+        dx[static_cast<std::size_t>(j)] -= dy * x[c] * op.beta * std::pow(s, -op.beta - 1) * 2 * op.alpha * x[j];
+    }
+    std::ranges::transform(dx, a.dx.f32() + first, [](double v) { return static_cast<float>(v); });
   }
 }
 

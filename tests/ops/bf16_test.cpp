@@ -18,6 +18,7 @@
 #include "oracle/depthwise_conv2d.hpp"
 #include "oracle/dropout.hpp"
 #include "oracle/global_average_pool.hpp"
+#include "oracle/local_response_norm.hpp"
 #include "oracle/pool.hpp"
 #include "oracle/relu.hpp"
 
@@ -96,6 +97,18 @@ TEST(Bf16, Add) {
       expect_near(da.wide(), expected.da, kExact, "da");
       expect_near(db.wide(), expected.db, kExact, "db");
     }
+}
+
+TEST(Bf16, LocalResponseNorm) {
+  for (const auto& [shape, pitch] : kCases) {
+    const ops::LocalResponseNorm op{.bias = 1, .alpha = 0.1F};
+    const Half x = random_half(shape, 1, -5, 5, pitch), dy = random_half(shape, 2, -1, 1, pitch);
+    Half y(shape, pitch), dx(shape);
+    backend().forward(op, {.x = x.view(), .y = y.view()});
+    expect_near(y.wide(), oracle::forward(op, x.array()), kStored, "y");
+    backend().backward(op, {.x = x.view(), .dy = dy.view(), .dx = dx.view()});
+    expect_near(dx.wide(), oracle::backward(op, x.array(), dy.array()), kStored, "dx");
+  }
 }
 
 TEST(Bf16, Concat) {

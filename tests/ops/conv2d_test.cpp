@@ -7,6 +7,7 @@
 #include <ostream>
 #include <string>
 
+#include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
 #include "brigade/ops/batch_norm.hpp"
 #include "ops/support.hpp"
@@ -32,6 +33,11 @@ constexpr auto kRelu = ops::Activation::relu, kRelu6 = ops::Activation::relu6;
 ops::Conv2d conv(std::int64_t in, std::int64_t out, int kh, int kw, int stride = 1, int top = 0, int left = 0,
                  int bottom = 0, int right = 0, ops::Activation activation = ops::Activation::none) {
   return {in, out, kh, kw, stride, stride, top, left, bottom, right, activation};
+}
+
+ops::Conv2d grouped(std::int64_t groups, ops::Conv2d conv) {
+  conv.groups = groups;
+  return conv;
 }
 
 // Sums several times as large as 6, their largest element once ReLU6 cut them.
@@ -65,6 +71,11 @@ const Case kCases[] = {
     {"ColumnKernel", {2, 12, 9, 3}, conv(3, 5, 4, 1, 1, 1, 0, 2, 0)},
     {"ManySlices", {13, 24, 24, 3}, conv(3, 16, 3, 3, 1, 1, 1, 1, 1)},
     {"ManyPixels", {5, 30, 29, 7}, conv(7, 5, 3, 3, 1, 1, 1, 1, 1)},
+    {"TwoGroups5x5", {3, 13, 11, 18}, grouped(2, conv(18, 34, 5, 5, 1, 2, 2, 2, 2, kRelu))},
+    {"ThreeGroupsSlices", {2, 8, 7, 15}, grouped(3, conv(15, 6, 3, 3, 2, 1, 0, 0, 1, kRelu)), true, 5},
+    {"GroupsOfFewChannels", {2, 9, 8, 4}, grouped(2, conv(4, 64, 3, 3)), false},
+    {"GroupsOfOneChannel", {3, 6, 5, 17}, grouped(17, conv(17, 17, 3, 3, 1, 1, 1, 1, 1))},
+    {"GroupedPointwise", {2, 7, 6, 40}, grouped(4, conv(40, 100, 1, 1, 1, 0, 0, 0, 0, kRelu6)), true, 0, kCutError},
     {"EmptyBatch", {0, 5, 5, 3}, conv(3, 4, 3, 3)},
 };
 
@@ -87,7 +98,8 @@ INSTANTIATE_TEST_SUITE_P(All, OracleConv2d,
                          ::testing::Values(Case{"Same3x3", {2, 5, 4, 2}, conv(2, 3, 3, 3, 1, 1, 1, 1, 1)},
                                            Case{"Relu", {2, 4, 4, 2}, conv(2, 3, 2, 3, 1, 0, 1, 1, 1, kRelu)},
                                            Case{"Relu6", {1, 4, 5, 100}, conv(100, 2, 2, 3, 1, 0, 1, 1, 1, kRelu6)},
-                                           Case{"Stride2", {1, 6, 5, 3}, conv(3, 2, 3, 2, 2, 1, 0, 0, 2)}),
+                                           Case{"Stride2", {1, 6, 5, 3}, conv(3, 2, 3, 2, 2, 1, 0, 0, 2)},
+                                           Case{"Groups", {2, 4, 3, 6}, grouped(3, conv(6, 3, 2, 3, 1, 1, 0, 0, 1))}),
                          name_of);
 
 class Conv2d : public ::testing::TestWithParam<Case> {};
@@ -214,6 +226,18 @@ TEST_P(Conv2dAndBatchNorm, NormalisingOnReadIsNormalisingFirst) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conv2dAndBatchNorm, ::testing::ValuesIn(kNormCases), name_of);
+
+TEST(OracleConv2d, GroupsMeetOnlyTheirOwnChannels) {
+  // One pixel, 4 channels to 4 in 2 groups: w[c, k] = 10 c + k, c counted within the group.
+  const auto c = grouped(2, conv(4, 4, 1, 1));
+  EXPECT_EQ(to_string(c.weight_shape()), to_string(Shape{1, 1, 2, 4}));
+  oracle::Array x({1, 1, 1, 4}), w(c.weight_shape());
+  x.values = {1, 2, 3, 4};
+  w.values = {0, 1, 2, 3, 10, 11, 12, 13};
+  EXPECT_EQ(oracle::forward(c, x, w, {}).values, (std::vector<double>{20, 23, 54, 61}));
+  EXPECT_EQ(c.flops(x.shape), 2 * 2 * 4);
+  EXPECT_THROW(static_cast<void>(grouped(3, c).output_shape(x.shape)), OptionError);
+}
 
 TEST(Conv2d, WritesOnlyTheGradientsAskedFor) {
   const auto c = conv(3, 5, 3, 3, 1, 1, 1, 1, 1);

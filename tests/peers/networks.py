@@ -37,6 +37,17 @@ class SamePad(nn.Module):
         return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
+class Scale(nn.Module):
+    """factor * x"""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
 class Branches(nn.ModuleList):
     """The outputs of all branches, concatenated along the channels."""
 
@@ -144,14 +155,18 @@ def tiny_model2(image, classes, dropout=0.5, **_):
 # ---- Large networks
 
 def alexnet(image, classes, dropout=0.5, **_):
-    """Krizhevsky 2014, the sizes of torchvision."""
+    """Krizhevsky, Sutskever, Hinton 2012: two towers (groups), zeros that make 55x55 of 224x224."""
+    def response_norm():
+        return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)  # PyTorch divides alpha by the size
+
     parts = [
-        nn.Conv2d(image[0], 64, 11, 4, 2), relu(), nn.MaxPool2d(3, 2), nn.Conv2d(64, 192, 5, 1, 2), relu(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(192, 384, 3, 1, 1), relu(), nn.Conv2d(384, 256, 3, 1, 1), relu(), nn.Conv2d(256, 256, 3, 1, 1), relu(),
-        nn.MaxPool2d(3, 2)]
+        nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(image[0], 96, 11, 4), relu(), response_norm(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, 1, 2, groups=2), relu(), response_norm(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, 1, 1), relu(), nn.Conv2d(384, 384, 3, 1, 1, groups=2), relu(),
+        nn.Conv2d(384, 256, 3, 1, 1, groups=2), relu(), nn.MaxPool2d(3, 2)]
     inputs = flattened(parts, image)
-    return nn.Sequential(*parts, Flatten(), nn.Dropout(dropout), nn.Linear(inputs, 4096), relu(), nn.Dropout(dropout),
-                         nn.Linear(4096, 4096), relu(), nn.Linear(4096, classes))
+    return nn.Sequential(*parts, Flatten(), nn.Linear(inputs, 4096), relu(), nn.Dropout(dropout), nn.Linear(4096, 4096),
+                         relu(), nn.Dropout(dropout), nn.Linear(4096, classes))
 
 
 def vgg16(image, classes, dropout=0.5, **_):
@@ -203,7 +218,7 @@ def resnet9(image, classes, **_):
     parts = [conv(image[0], 64), conv(64, 128), nn.MaxPool2d(2), residual(128), conv(128, 256), nn.MaxPool2d(2),
              conv(256, 512), nn.MaxPool2d(2), residual(512), nn.MaxPool2d(4)]
     inputs = flattened(parts, image)
-    return nn.Sequential(*parts, Flatten(), nn.Linear(inputs, classes, bias=False))
+    return nn.Sequential(*parts, Flatten(), nn.Linear(inputs, classes, bias=False), Scale(0.125))
 
 
 class WideBlock(nn.Module):
@@ -363,7 +378,7 @@ def inception_resnet_v2(image, classes, **_):
 
 # Name: maker, usual image (channels, height, width), classes, and learnt values as `brigade models` prints them.
 NETWORKS = {
-    "alexnet": (alexnet, (3, 224, 224), 1000, 61100840),
+    "alexnet": (alexnet, (3, 224, 224), 1000, 60965224),
     "densenet121": (densenet((6, 12, 24, 16)), (3, 224, 224), 1000, 7978856),
     "densenet169": (densenet((6, 12, 32, 32)), (3, 224, 224), 1000, 14149480),
     "densenet201": (densenet((6, 12, 48, 32)), (3, 224, 224), 1000, 20013928),

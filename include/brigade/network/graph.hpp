@@ -16,10 +16,14 @@ namespace brigade::network {
 struct Input {};
 /// [N, H, W, C] -> [N, H*W*C]; costs nothing.
 struct Flatten {};
+/// factor * x.
+struct Scale {
+  float factor = 1;
+};
 
-using Operation =
-    std::variant<Input, Flatten, ops::Conv2d, ops::DepthwiseConv2d, ops::Dense, ops::Relu, ops::MaxPool,
-                 ops::AveragePool, ops::GlobalAveragePool, ops::Add, ops::Concat, ops::BatchNorm, ops::Dropout>;
+using Operation = std::variant<Input, Flatten, Scale, ops::Conv2d, ops::DepthwiseConv2d, ops::Dense, ops::Relu,
+                               ops::MaxPool, ops::AveragePool, ops::GlobalAveragePool, ops::Add, ops::Concat,
+                               ops::BatchNorm, ops::LocalResponseNorm, ops::Dropout>;
 
 /// Index of a node, and so of the tensor it computes.
 using NodeId = int;
@@ -78,6 +82,7 @@ class GraphBuilder {
     int stride = 1;
     Padding padding = Padding::valid;
     bool bias = true;
+    int groups = 1;  ///< of Conv2d: runs of channels that do not meet
   };
   struct DenseOptions {
     bool bias = true;
@@ -98,15 +103,18 @@ class GraphBuilder {
   NodeId relu(NodeId x, std::string name);
   NodeId relu6(NodeId x, std::string name);  ///< clamped to 0 ... 6
   NodeId max_pool(NodeId x, std::string name, int kernel = 2, int stride = 2, const Padding& padding = Padding::valid);
-  /// Zeros of the padding are not counted.
+  /// What the mean divides by where a window hangs over the border.
+  enum class Mean : std::uint8_t { of_pixels, of_window };
   NodeId average_pool(NodeId x, std::string name, int kernel = 2, int stride = 2,
-                      const Padding& padding = Padding::valid);
+                      const Padding& padding = Padding::valid, Mean mean = Mean::of_pixels);
   NodeId global_average_pool(NodeId x, std::string name);
   NodeId add(NodeId a, NodeId b, std::string name, float scale = 1);  ///< a + scale * b
   NodeId concat(const std::vector<NodeId>& parts, std::string name);  ///< along the channels
   NodeId batch_norm(NodeId x, std::string name, const BatchNormOptions& options);
   NodeId batch_norm(NodeId x, std::string name) { return batch_norm(x, std::move(name), {}); }
+  NodeId local_response_norm(NodeId x, std::string name, const ops::LocalResponseNorm& norm = {});
   NodeId dropout(NodeId x, std::string name, float rate);
+  NodeId scale(NodeId x, std::string name, float factor);
   NodeId flatten(NodeId x, std::string name = "flatten");
 
   /// Throws OptionError unless each node but the last feeds another and the last is [N, classes].

@@ -19,7 +19,7 @@ struct Add {
 
   struct Forward {
     ConstTensorView a, b;
-    TensorView y;  ///< may be a or b
+    TensorView y;                        ///< may be a or b
     Normalisation of_a = {}, of_b = {};  ///< the summand is read through it (y may still be the memory of a or b)
   };
   /// da = dy, db = scale * dy, both where the activation let y through, else 0. An empty view is a gradient nobody

@@ -17,6 +17,7 @@
 #include "brigade/ops/depthwise_conv2d.hpp"
 #include "brigade/ops/dropout.hpp"
 #include "brigade/ops/global_average_pool.hpp"
+#include "brigade/ops/local_response_norm.hpp"
 #include "brigade/ops/optimizer.hpp"
 #include "brigade/ops/pool.hpp"
 #include "brigade/ops/relu.hpp"
@@ -59,6 +60,8 @@ class Backend {
   virtual void forward(const BatchNorm&, const BatchNorm::Forward&) = 0;
   virtual void infer(const BatchNorm&, const BatchNorm::Inference&) = 0;
   virtual void backward(const BatchNorm&, const BatchNorm::Backward&) = 0;
+  virtual void forward(const LocalResponseNorm&, const LocalResponseNorm::Forward&) = 0;
+  virtual void backward(const LocalResponseNorm&, const LocalResponseNorm::Backward&) = 0;
   virtual void apply(const Dropout&, const Dropout::Apply&) = 0;
   virtual void forward(const SoftmaxCrossEntropy&, const SoftmaxCrossEntropy::Forward&) = 0;
   virtual void backward(const SoftmaxCrossEntropy&, const SoftmaxCrossEntropy::Backward&) = 0;

@@ -4,6 +4,9 @@
 ///                           x[n, oy*stride - pad_top + ky, ox*stride - pad_left + kx, c] * w[ky, kx, c, k])
 ///
 /// with zero outside of x. Goodfellow, Bengio, Courville, "Deep Learning" (2016), eq. 9.6.
+///
+/// With groups > 1 the channels of x and of y are cut into as many equal runs, and run g of y is the convolution of
+/// run g of x alone (Krizhevsky, Sutskever, Hinton, NeurIPS 2012, section 3.2).
 #pragma once
 
 #include "brigade/core/tensor.hpp"
@@ -19,21 +22,22 @@ struct Conv2d {
   int stride_h = 1, stride_w = 1;
   int pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
   Activation activation = Activation::none;
+  std::int64_t groups = 1;  ///< divides in_channels and out_channels
 
-  /// [N, H, W, C] -> [N, OH, OW, K]. Throws OptionError if the kernel does not fit into x.
+  /// [N, H, W, C] -> [N, OH, OW, K]. Throws OptionError if the kernel does not fit into x, or groups not the channels.
   Shape output_shape(const Shape& x) const;
   /// Every pixel of x is read once, so that normalising it on the way costs no more than its reading.
   bool normalises_input() const {
     return kernel_h == 1 && kernel_w == 1 && pad_top == 0 && pad_left == 0 && pad_bottom == 0 && pad_right == 0;
   }
-  /// [kernel_h, kernel_w, in_channels, out_channels]
-  Shape weight_shape() const { return {kernel_h, kernel_w, in_channels, out_channels}; }
+  /// [kernel_h, kernel_w, in_channels / groups, out_channels]; a group's filters lie side by side.
+  Shape weight_shape() const { return {kernel_h, kernel_w, in_channels / groups, out_channels}; }
   /// Multiplications and additions of one forward pass.
   double flops(const Shape& x) const;
 
   struct Forward {
     ConstTensorView x;        ///< [N, H, W, C]
-    ConstTensorView w;        ///< [kh, kw, C, K]
+    ConstTensorView w;        ///< [kh, kw, C / groups, K]
     ConstTensorView bias;     ///< [K], or empty
     TensorView y;             ///< [N, OH, OW, K], written
     Normalisation of_x = {};  ///< only if normalises_input()

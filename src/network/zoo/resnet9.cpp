@@ -1,12 +1,12 @@
 // resnet9, the fast network for CIFAR-10: Page, "How to train your ResNet", 2018-2019 (winner of Stanford DAWNBench,
 // Coleman et al., NeurIPS ML Systems workshop 2017). Each convolution is 3x3 same without bias, followed by batch norm
-// and ReLU. Page multiplies the class scores by 0.125, which a smaller initial learning rate of that layer replaces.
+// and ReLU.
 //
 //     32x32x3      conv 64
 //     32x32x64     conv 128, max-pool 2x2, x + (conv 128, conv 128)
 //     16x16x128    conv 256, max-pool 2x2
 //     8x8x256      conv 512, max-pool 2x2, x + (conv 512, conv 512)
-//     4x4x512      max-pool 4x4, flatten, dense 10 without bias
+//     4x4x512      max-pool 4x4, flatten, dense 10 without bias, times 0.125
 #include "networks.hpp"
 
 namespace brigade::network {
@@ -30,7 +30,8 @@ Graph resnet9(const NetworkOptions& options) {
   x = net.max_pool(conv(x, "layer3", 512), "pool3");
   x = residual(x, "layer3", 512);
   x = net.flatten(net.max_pool(x, "pool4", 4, 4));
-  net.dense(x, "logits", or_usual(options.classes, 10), {.bias = false});
+  x = net.dense(x, "logits", or_usual(options.classes, 10), {.bias = false});
+  net.scale(x, "scale", 0.125F);
   return std::move(net).finish();
 }
 

@@ -13,7 +13,7 @@ namespace brigade::network {
 namespace {
 
 constexpr std::array kZoo = {
-    ZooEntry{"alexnet", "5 convolutions, dense 4096 twice; images 224x224x3", alexnet},
+    ZooEntry{"alexnet", "5 convolutions in two towers, response norm, dense 4096 twice; images 224x224x3", alexnet},
     ZooEntry{"densenet121", "dense blocks of 6, 12, 24, 16 layers; images 224x224x3", densenet121},
     ZooEntry{"densenet169", "dense blocks of 6, 12, 32, 32 layers; images 224x224x3", densenet169},
     ZooEntry{"densenet201", "dense blocks of 6, 12, 48, 32 layers; images 224x224x3", densenet201},
