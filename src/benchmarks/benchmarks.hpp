@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,30 +36,33 @@ struct KernelOptions {
 struct KernelRow {
   ConvCase shape;
   ConvPass pass = ConvPass::forward;
-  Quantiles seconds;  // of one call
+  Quantiles seconds;       // of one call
+  Ceilings ceilings = {};  // measured next to it
 
   double flops_per_s() const { return shape.conv.flops(shape.x) / seconds.median; }
   double bytes_per_s() const { return least_bytes(shape) / seconds.median; }
+  double share_of_peak() const { return flops_per_s() / ceilings.flops_per_s; }
+  double share_of_bandwidth() const { return bytes_per_s() / ceilings.bandwidth.best_bytes_per_s(); }
 };
 
-// All rows of one pass.
+// All rows of one pass of one kind: geometric means over shapes.
 struct PassSummary {
+  ConvKind kind = ConvKind::convolution;
   ConvPass pass = ConvPass::forward;
-  double flops_per_s = 0;  // geometric mean over shapes
-  double seconds = 0;      // of all layers, each shape counted as often as the network has it
+  double flops_per_s = 0, share_of_peak = 0, share_of_bandwidth = 0;
+  double seconds = 0;  // of all layers, each shape counted as often as the network has it
 };
 
 struct KernelReport {
   KernelOptions options;
   std::string network, backend;
   int threads = 1;
-  double peak_flops_per_s = 0;
-  Bandwidth bandwidth = {};
+  std::vector<Ceilings> ceilings = {};  // in the order of time
   std::vector<KernelRow> rows = {};
   std::vector<PassSummary> passes = {};
 };
 
-// The three passes of each convolution (the gradient of the image is left out).
+// The three passes of each convolution, depthwise one and dense layer (the gradient of the image is left out).
 KernelReport measure_kernels(ops::Backend& backend, const KernelOptions& options);
 
 // ---- the whole step of one rank
@@ -81,10 +85,12 @@ struct StepReport {
   std::int64_t classes = 0, parameters = 0;
   double flops = 0;  // of convolutions and dense layers in one step
   double peak_flops_per_s = 0;
-  std::int64_t arena_bytes = 0, peak_rss_bytes = 0;
-  float loss = 0;               // of the last step
-  Quantiles step_seconds = {};  // p90 is the slow end
-  OperationTimes times = {};    // seconds of the mean step, by kind of operation and phase
+  std::int64_t arena_bytes = 0;
+  std::int64_t peak_rss_bytes = 0;   // of the process while it ran the steps
+  std::int64_t added_rss_bytes = 0;  // by how much that exceeds what was resident before the network was built
+  float loss = 0;                    // of the last step
+  Quantiles step_seconds = {};       // p90 is the slow end
+  OperationTimes times = {};         // seconds of the mean step, by kind of operation and phase
   double mean_seconds = 0;
 
   double images_per_second(double seconds) const { return static_cast<double>(images[0]) / seconds; }
@@ -98,6 +104,10 @@ double step_flops(const network::Graph& graph, std::int64_t batch, bool training
 
 // Forward, backward and optimizer on synthetic images that are in memory already.
 StepReport measure_step(ops::Backend& backend, const StepOptions& options);
+
+// Peak and present resident memory of this process, in bytes, from /proc/self/status; 0 where there is none.
+std::int64_t peak_rss_bytes();
+std::int64_t resident_bytes();
 
 // ---- augmentation
 
@@ -123,9 +133,12 @@ AugmentReport measure_augmentation(const AugmentOptions& options);
 void print(const KernelReport& report);
 void print(const StepReport& report);
 void print(const AugmentReport& report);
-// JSON, indented; the units are in the names of the fields.
+// A line a network, after their own reports.
+void print_table(std::span<const StepReport> reports);
+// JSON, indented; the units are in the names of the fields. Of several steps: a list.
 std::string to_json(const KernelReport& report);
 std::string to_json(const StepReport& report);
+std::string to_json(std::span<const StepReport> reports);
 std::string to_json(const AugmentReport& report);
 
 }  // namespace brigade::benchmarks

@@ -87,12 +87,12 @@ std::size_t array_floats(int threads) {
 
 }  // namespace
 
-double measure_fma_flops_per_s(int threads) {
+double measure_fma_flops_per_s(int threads, Probe probe) {
   constexpr std::int64_t kRounds = 1 << 20;  // some 10 ms
-  constexpr int kPieces = 25;
+  const int pieces = probe == Probe::thorough ? 25 : 4;
   std::atomic<bool> right = true;
   volatile float one = 1;  // the compiler must not know
-  const double seconds = fastest_piece_s(threads, kPieces, [&] {
+  const double seconds = fastest_piece_s(threads, pieces, [&] {
     return [&] {
       if (!chains_reach(kRounds, one, one)) right = false;
     };
@@ -102,8 +102,8 @@ double measure_fma_flops_per_s(int threads) {
   return 2.0 * kLanes * kChains * static_cast<double>(kRounds) * threads / seconds;
 }
 
-Bandwidth measure_bandwidth(int threads) {
-  constexpr int kPieces = 9;
+Bandwidth measure_bandwidth(int threads, Probe probe) {
+  const int pieces = probe == Probe::thorough ? 9 : 3;
   constexpr float kFactor = 3;
   const std::size_t n = array_floats(threads);
   std::atomic<bool> right = true;
@@ -116,13 +116,13 @@ Bandwidth measure_bandwidth(int threads) {
     }
     return arrays;
   };
-  const double copy_s = fastest_piece_s(threads, kPieces, [&] {
+  const double copy_s = fastest_piece_s(threads, pieces, [&] {
     return [&right, n, arrays = make_arrays(5, 0)] {
       std::memcpy(arrays[0].data(), arrays[1].data(), n * sizeof(float));
       if (arrays[0].as<float>()[n - 1] != 5) right = false;
     };
   });
-  const double triad_s = fastest_piece_s(threads, kPieces, [&] {
+  const double triad_s = fastest_piece_s(threads, pieces, [&] {
     return [&right, n, arrays = make_arrays(1, 2)] {
       float* const a = arrays[0].as<float>();
       const float* const b = arrays[1].as<float>();
@@ -135,6 +135,18 @@ Bandwidth measure_bandwidth(int threads) {
   require<std::runtime_error>(right, "the probe of memory read back what it had not written. Is the memory faulty?");
   const auto moved = static_cast<double>(n * sizeof(float)) * threads;
   return {.copy_bytes_per_s = 2 * moved / copy_s, .triad_bytes_per_s = 3 * moved / triad_s};
+}
+
+Ceilings measure_ceilings(int threads, Probe probe) {
+  return {.flops_per_s = measure_fma_flops_per_s(threads, probe), .bandwidth = measure_bandwidth(threads, probe)};
+}
+
+Ceilings better_of(const Ceilings& before, const Ceilings& after) {
+  const auto& a = before.bandwidth;
+  const auto& b = after.bandwidth;
+  return {.flops_per_s = std::max(before.flops_per_s, after.flops_per_s),
+          .bandwidth = {.copy_bytes_per_s = std::max(a.copy_bytes_per_s, b.copy_bytes_per_s),
+                        .triad_bytes_per_s = std::max(a.triad_bytes_per_s, b.triad_bytes_per_s)}};
 }
 
 }  // namespace brigade::benchmarks

@@ -2,11 +2,17 @@
 // tenants, power limits and virtual machines make data sheets useless.
 #pragma once
 
+#include <cstdint>
+
 namespace brigade::benchmarks {
+
+// How many pieces a probe tries: enough for one of them to be undisturbed, or few, to be repeated between other
+// measurements.
+enum class Probe : std::uint8_t { thorough, quick };
 
 // Multiplications and additions per second of `threads` threads that do nothing but fused
 // multiply-adds on full vectors held in registers.
-double measure_fma_flops_per_s(int threads);
+double measure_fma_flops_per_s(int threads, Probe probe = Probe::thorough);
 
 // Bytes per second from and to memory, counted as STREAM does: what the program reads and writes, not the lines
 // a cache fetches before it overwrites them (McCalpin, "Memory bandwidth and machine balance", 1995).
@@ -17,6 +23,15 @@ struct Bandwidth {
     return copy_bytes_per_s > triad_bytes_per_s ? copy_bytes_per_s : triad_bytes_per_s;
   }
 };
-Bandwidth measure_bandwidth(int threads);
+Bandwidth measure_bandwidth(int threads, Probe probe = Probe::thorough);
+
+// Both at one moment.
+struct Ceilings {
+  double flops_per_s = 0;
+  Bandwidth bandwidth = {};
+};
+Ceilings measure_ceilings(int threads, Probe probe);
+// What was possible between two moments: whatever disturbs a probe only makes it slower, so the better one counts.
+Ceilings better_of(const Ceilings& before, const Ceilings& after);
 
 }  // namespace brigade::benchmarks

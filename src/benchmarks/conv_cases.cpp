@@ -13,7 +13,7 @@ bool same_shape(const ConvCase& a, const ConvCase& b) {
   const auto key = [](const ConvCase& c) {
     const auto& o = c.conv;
     return std::tuple(o.in_channels, o.out_channels, o.kernel_h, o.kernel_w, o.stride_h, o.stride_w, o.pad_top,
-                      o.pad_left, o.pad_bottom, o.pad_right, c.data_gradient);
+                      o.pad_left, o.pad_bottom, o.pad_right, o.groups, c.data_gradient, c.kind);
   };
   return a.x == b.x && key(a) == key(b);
 }
@@ -30,10 +30,18 @@ void add(std::vector<ConvCase>& cases, const ConvCase& one) {
 
 std::string describe(const ConvCase& c) {
   const auto& o = c.conv;
-  const std::string stride =
-      o.stride_h == o.stride_w ? fmt::format("{}", o.stride_h) : fmt::format("{}x{}", o.stride_h, o.stride_w);
-  return fmt::format("{}x{}x{} -> {}, {}x{}/{}", c.x[1], c.x[2], c.x[3], o.out_channels, o.kernel_h, o.kernel_w,
-                     stride);
+  if (c.kind == ConvKind::dense) return fmt::format("{} -> {}", o.in_channels, o.out_channels);
+  const std::string window = fmt::format(
+      "{}x{}/{}", o.kernel_h, o.kernel_w,
+      o.stride_h == o.stride_w ? fmt::format("{}", o.stride_h) : fmt::format("{}x{}", o.stride_h, o.stride_w));
+  const std::string image = fmt::format("{}x{}x{}", c.x[1], c.x[2], c.x[3]);
+  if (c.kind == ConvKind::depthwise) return fmt::format("{}, {} depthwise", image, window);
+  return fmt::format("{} -> {}, {}{}", image, o.out_channels, window,
+                     o.groups > 1 ? fmt::format(" in {} groups", o.groups) : "");
+}
+
+std::string_view name_of(ConvKind kind) {
+  return std::array{"convolution", "depthwise", "dense"}[static_cast<std::size_t>(kind)];
 }
 
 std::string_view name_of(ConvPass pass) {
@@ -85,14 +93,36 @@ std::vector<ConvCase> resnet50_convolutions(std::int64_t batch) {
 
 std::vector<ConvCase> convolutions_of(const network::Graph& graph, std::int64_t batch) {
   std::vector<ConvCase> cases;
-  for (const auto& node : graph.nodes)
+  for (const auto& node : graph.nodes) {
+    if (node.inputs.empty()) continue;
+    ConvCase one{.conv = {},
+                 .x = graph.nodes[static_cast<std::size_t>(node.inputs.front())].output.with_batch(batch),
+                 .data_gradient = node.inputs.front() != 0};
     if (const auto* conv = std::get_if<ops::Conv2d>(&node.operation)) {
-      ConvCase one{.conv = *conv,
-                   .x = graph.nodes[static_cast<std::size_t>(node.inputs.front())].output.with_batch(batch),
-                   .data_gradient = node.inputs.front() != 0};
-      one.conv.activation = ops::Activation::none;
-      add(cases, one);
+      one.conv = *conv;
+    } else if (const auto* depthwise = std::get_if<ops::DepthwiseConv2d>(&node.operation)) {
+      one.kind = ConvKind::depthwise;
+      one.conv = {.in_channels = depthwise->channels,
+                  .out_channels = depthwise->channels,
+                  .kernel_h = depthwise->kernel_h,
+                  .kernel_w = depthwise->kernel_w,
+                  .stride_h = depthwise->stride_h,
+                  .stride_w = depthwise->stride_w,
+                  .pad_top = depthwise->pad_top,
+                  .pad_left = depthwise->pad_left,
+                  .pad_bottom = depthwise->pad_bottom,
+                  .pad_right = depthwise->pad_right,
+                  .groups = depthwise->channels};
+    } else if (const auto* dense = std::get_if<ops::Dense>(&node.operation)) {
+      one.kind = ConvKind::dense;
+      one.conv = {.in_channels = dense->in_features, .out_channels = dense->out_features};
+      one.x = {batch, 1, 1, dense->in_features};
+    } else {
+      continue;
     }
+    one.conv.activation = ops::Activation::none;
+    add(cases, one);
+  }
   require<OptionError>(!cases.empty(), "{} has no convolution to measure. Choose another --network?", graph.name);
   return cases;
 }

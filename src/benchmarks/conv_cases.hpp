@@ -1,4 +1,5 @@
-// Which convolutions are measured: those of a network, each shape once.
+// Which convolutions are measured: those of a network, each shape once. Depthwise ones are convolutions with a group
+// for each channel, dense layers convolutions of one pixel; their weights lie in memory all the same.
 #pragma once
 
 #include <string>
@@ -10,14 +11,19 @@
 
 namespace brigade::benchmarks {
 
+// The operation of the backend that computes it.
+enum class ConvKind : std::uint8_t { convolution, depthwise, dense };
+std::string_view name_of(ConvKind kind);
+
 struct ConvCase {
   ops::Conv2d conv;
   Shape x;                    // [N, H, W, C]
   int count = 1;              // layers of this shape in the network
   bool data_gradient = true;  // false: x is the image, whose gradient nobody needs
+  ConvKind kind = ConvKind::convolution;
 };
 
-// "56x56x64 -> 64, 3x3/1"
+// "56x56x64 -> 64, 3x3/1", "27x27x96 -> 256, 5x5/1 in 2 groups", "112x112x32, 3x3/1 depthwise", "2048 -> 1000"
 std::string describe(const ConvCase& c);
 
 enum class ConvPass : std::uint8_t { forward, backward_data, backward_weights };
@@ -30,7 +36,7 @@ double least_bytes(const ConvCase& c);
 // for image recognition", CVPR 2016, table 1, with the stride in the 3x3 convolution (Goyal et al. 2017).
 std::vector<ConvCase> resnet50_convolutions(std::int64_t batch);
 
-// Those of a graph, but depthwise ones. Activations that follow are left out: this is the bare convolution.
+// Those of a graph, with its dense layers. Activations that follow are left out: this is the bare convolution.
 std::vector<ConvCase> convolutions_of(const network::Graph& graph, std::int64_t batch);
 
 }  // namespace brigade::benchmarks

@@ -39,8 +39,10 @@ Element y_element(const ConvCase& c, std::span<const float> x, std::span<const f
       const std::int64_t iy = oy * o.stride_h - o.pad_top + ky;
       const std::int64_t ix = ox * o.stride_w - o.pad_left + kx;
       if (iy < 0 || iy >= c.x[1] || ix < 0 || ix >= c.x[2]) continue;
-      for (std::int64_t i = 0; i < o.in_channels; ++i)
-        sum.add(x[static_cast<std::size_t>(place(c.x, n, iy, ix, i))],
+      const std::int64_t inputs = o.in_channels / o.groups;  // of a group
+      const std::int64_t first = k / (o.out_channels / o.groups) * inputs;
+      for (std::int64_t i = 0; i < inputs; ++i)
+        sum.add(x[static_cast<std::size_t>(place(c.x, n, iy, ix, first + i))],
                 w[static_cast<std::size_t>(place(o.weight_shape(), ky, kx, i, k))]);
     }
   return sum.element;
@@ -58,9 +60,10 @@ Element dx_element(const ConvCase& c, std::span<const float> dy, std::span<const
       const std::int64_t left = ix + o.pad_left - kx;
       if (top < 0 || left < 0 || top % o.stride_h != 0 || left % o.stride_w != 0) continue;
       if (top / o.stride_h >= y[1] || left / o.stride_w >= y[2]) continue;
-      for (std::int64_t k = 0; k < o.out_channels; ++k)
+      const std::int64_t inputs = o.in_channels / o.groups, outputs = o.out_channels / o.groups;
+      for (std::int64_t k = i / inputs * outputs; k < (i / inputs + 1) * outputs; ++k)
         sum.add(dy[static_cast<std::size_t>(place(y, n, top / o.stride_h, left / o.stride_w, k))],
-                w[static_cast<std::size_t>(place(o.weight_shape(), ky, kx, i, k))]);
+                w[static_cast<std::size_t>(place(o.weight_shape(), ky, kx, i % inputs, k))]);
     }
   return sum.element;
 }
@@ -70,6 +73,7 @@ Element dw_element(const ConvCase& c, std::span<const float> x, std::span<const 
                    std::int64_t kx, std::int64_t i, std::int64_t k) {
   const auto& o = c.conv;
   const Shape y = o.output_shape(c.x);
+  const std::int64_t channel = k / (o.out_channels / o.groups) * (o.in_channels / o.groups) + i;
   Sum sum;
   for (std::int64_t n = 0; n < y[0]; ++n)
     for (std::int64_t oy = 0; oy < y[1]; ++oy)
@@ -77,7 +81,7 @@ Element dw_element(const ConvCase& c, std::span<const float> x, std::span<const 
         const std::int64_t iy = oy * o.stride_h - o.pad_top + ky;
         const std::int64_t ix = ox * o.stride_w - o.pad_left + kx;
         if (iy < 0 || iy >= c.x[1] || ix < 0 || ix >= c.x[2]) continue;
-        sum.add(x[static_cast<std::size_t>(place(c.x, n, iy, ix, i))],
+        sum.add(x[static_cast<std::size_t>(place(c.x, n, iy, ix, channel))],
                 dy[static_cast<std::size_t>(place(y, n, oy, ox, k))]);
       }
   return sum.element;

@@ -1,5 +1,6 @@
-// Convolutions one at a time, on noise. A repetition is as many calls as fill some milliseconds, and
-// between shapes nothing is kept, so small shapes are measured with warm caches and large ones without.
+// Convolutions one at a time, on noise, and between them what the machine can do. A repetition is as many calls as fill
+// some milliseconds, and between shapes nothing is kept, so small shapes are measured with warm caches and large ones
+// without.
 #include <algorithm>
 #include <cmath>
 
@@ -79,19 +80,50 @@ class ConvBenchmark {
   }
 
   void call(ConvPass pass) {
-    if (pass == ConvPass::forward) {
-      backend_.forward(case_.conv, {.x = x_.view, .w = w_.view, .bias = {}, .y = result(pass)});
-    } else {
-      const bool data = pass == ConvPass::backward_data;
-      backend_.backward(case_.conv, {.x = x_.view,
-                                     .w = w_.view,
-                                     .y = {},  // not read without an activation
-                                     .dy = dy_.view,
-                                     .dx = data ? result(pass) : TensorView{},
-                                     .dw = data ? TensorView{} : result(pass),
-                                     .dbias = {}});
+    const auto& c = case_.conv;
+    switch (case_.kind) {
+      case ConvKind::convolution: call(c, pass, x_.view, w_.view, dy_.view, result(pass)); break;
+      case ConvKind::depthwise: {
+        const ops::DepthwiseConv2d op{.channels = c.in_channels,
+                                      .kernel_h = c.kernel_h,
+                                      .kernel_w = c.kernel_w,
+                                      .stride_h = c.stride_h,
+                                      .stride_w = c.stride_w,
+                                      .pad_top = c.pad_top,
+                                      .pad_left = c.pad_left,
+                                      .pad_bottom = c.pad_bottom,
+                                      .pad_right = c.pad_right};
+        const bool weights = pass == ConvPass::backward_weights;
+        call(op, pass, x_.view, {w_.view.data, op.weight_shape()}, dy_.view,
+             {result_.data(), weights ? op.weight_shape() : result(pass).shape});
+        break;
+      }
+      case ConvKind::dense: {
+        const ops::Dense op{.in_features = c.in_channels, .out_features = c.out_channels};
+        const auto matrix = [](const TensorView& view) {
+          return TensorView(view.data, {view.shape.size() / view.shape.back(), view.shape.back()});
+        };
+        call(op, pass, matrix(x_.view), matrix(w_.view), matrix(dy_.view), matrix(result(pass)));
+      }
     }
     backend_.synchronize();
+  }
+
+  template <class Operation>
+  void call(const Operation& op, ConvPass pass, const TensorView& x, const TensorView& w, const TensorView& dy,
+            const TensorView& out) {
+    if (pass == ConvPass::forward) {
+      backend_.forward(op, {.x = x, .w = w, .bias = {}, .y = out});
+      return;
+    }
+    const bool data = pass == ConvPass::backward_data;
+    backend_.backward(op, {.x = x,
+                           .w = w,
+                           .y = {},  // not read without an activation
+                           .dy = dy,
+                           .dx = data ? out : TensorView{},
+                           .dw = data ? TensorView{} : out,
+                           .dbias = {}});
   }
 
   void check(ConvPass pass) {
@@ -109,15 +141,19 @@ class ConvBenchmark {
   Buffer result_;
 };
 
-PassSummary summarise(ConvPass pass, const std::vector<KernelRow>& rows) {
-  PassSummary summary{.pass = pass};
-  std::vector<double> rates;
+PassSummary summarise(ConvKind kind, ConvPass pass, const std::vector<KernelRow>& rows) {
+  PassSummary summary{.kind = kind, .pass = pass};
+  std::vector<double> rates, shares_of_peak, shares_of_bandwidth;
   for (const auto& row : rows)
-    if (row.pass == pass) {
+    if (row.shape.kind == kind && row.pass == pass) {
       rates.push_back(row.flops_per_s());
+      shares_of_peak.push_back(row.share_of_peak());
+      shares_of_bandwidth.push_back(row.share_of_bandwidth());
       summary.seconds += row.shape.count * row.seconds.median;
     }
   summary.flops_per_s = geometric_mean(rates);
+  summary.share_of_peak = geometric_mean(shares_of_peak);
+  summary.share_of_bandwidth = geometric_mean(shares_of_bandwidth);
   return summary;
 }
 
@@ -136,16 +172,24 @@ KernelReport measure_kernels(ops::Backend& backend, const KernelOptions& options
         network::make_network(options.network, {.height = options.image_size, .width = options.image_size}),
         options.batch);
 
-  report.peak_flops_per_s = measure_fma_flops_per_s(report.threads);
-  report.bandwidth = measure_bandwidth(report.threads);
+  constexpr ConvKind kKinds[] = {ConvKind::convolution, ConvKind::depthwise, ConvKind::dense};
   constexpr ConvPass kPassesOfConv[] = {ConvPass::forward, ConvPass::backward_data, ConvPass::backward_weights};
+  report.ceilings.push_back(measure_ceilings(report.threads, Probe::thorough));
   for (const ConvCase& shape : cases) {
     ConvBenchmark benchmark(backend, shape);
+    const std::size_t first = report.rows.size();
     for (const ConvPass pass : kPassesOfConv)
       if (pass != ConvPass::backward_data || shape.data_gradient)
         report.rows.push_back(benchmark.measure(pass, options.repetitions));
+    const Ceilings before = report.ceilings.back();
+    report.ceilings.push_back(measure_ceilings(report.threads, Probe::quick));
+    for (std::size_t row = first; row < report.rows.size(); ++row)
+      report.rows[row].ceilings = better_of(before, report.ceilings.back());
   }
-  for (const ConvPass pass : kPassesOfConv) report.passes.push_back(summarise(pass, report.rows));
+  for (const ConvKind kind : kKinds)
+    for (const ConvPass pass : kPassesOfConv)
+      if (const PassSummary summary = summarise(kind, pass, report.rows); summary.seconds > 0)
+        report.passes.push_back(summary);
   return report;
 }
 

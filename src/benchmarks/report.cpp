@@ -18,7 +18,11 @@ std::string size_text(const Shape& images) { return fmt::format("{}x{}x{}", imag
 
 std::string_view name_of(training::OptimizerKind kind) { return kind == training::OptimizerKind::sgd ? "sgd" : "adam"; }
 
-Json to_json(const Quantiles& q) { return {{"p10", q.p10}, {"median", q.median}, {"p90", q.p90}}; }
+Json to_json(const Quantiles& q) {
+  return {{"min", q.min}, {"p10", q.p10}, {"median", q.median}, {"p90", q.p90}, {"p99", q.p99}};
+}
+
+double megabytes(std::int64_t bytes) { return static_cast<double>(bytes) * 1e-6; }
 
 double sum(const std::array<double, kPhases>& phases) { return std::accumulate(phases.begin(), phases.end(), 0.0); }
 
@@ -45,28 +49,30 @@ Json common_fields(const char* benchmark, const std::string& network, const std:
 }  // namespace
 
 void print(const KernelReport& report) {
-  fmt::print("convolutions of {}, {} images; {}; median of {} repetitions\n", report.network, report.options.batch,
-             report.backend, report.options.repetitions.measured);
+  fmt::print("convolutions and dense layers of {}, {} images; {}; median of {} repetitions\n", report.network,
+             report.options.batch, report.backend, report.options.repetitions.measured);
+  const auto [slow, fast] = std::ranges::minmax(report.ceilings, {}, &Ceilings::flops_per_s);
+  const auto best = [](const Ceilings& c) { return c.bandwidth.best_bytes_per_s(); };
+  const auto [narrow, wide] = std::ranges::minmax(report.ceilings, {}, best);
   fmt::print(
-      "ceilings, measured now on {} threads: {:.1f} GFLOP/s (fused multiply-adds), {:.1f} GB/s (copy {:.1f}, triad "
-      "{:.1f})\n",
-      report.threads, report.peak_flops_per_s / kGiga, report.bandwidth.best_bytes_per_s() / kGiga,
-      report.bandwidth.copy_bytes_per_s / kGiga, report.bandwidth.triad_bytes_per_s / kGiga);
-  fmt::print("GFLOP/s = 2 N OH OW K kh kw C / time;  GB/s = 4 bytes x (size of x + w + y) / time\n\n");
-  fmt::print("{:<34}{:>6}  {:<18}{:>10}{:>10}{:>8}{:>9}{:>13}\n", "shape", "count", "pass", "ms", "GFLOP/s", "% peak",
+      "ceilings on {} threads, measured before and after each shape: {:.1f} ... {:.1f} GFLOP/s (fused multiply-adds), "
+      "{:.1f} ... {:.1f} GB/s (the better of copy and triad); % of the better neighbour\n",
+      report.threads, slow.flops_per_s / kGiga, fast.flops_per_s / kGiga, best(narrow) / kGiga, best(wide) / kGiga);
+  fmt::print("GFLOP/s = 2 N OH OW K kh kw C / groups / time;  GB/s = 4 bytes x (size of x + w + y) / time\n\n");
+  fmt::print("{:<40}{:>6}  {:<18}{:>10}{:>10}{:>8}{:>9}{:>13}\n", "shape", "count", "pass", "ms", "GFLOP/s", "% peak",
              "GB/s", "% bandwidth");
   for (const auto& row : report.rows) {
     const bool first_of_shape = row.pass == ConvPass::forward;
-    fmt::print("{:<34}{:>6}  {:<18}{:>10.3f}{:>10.1f}{:>8.1f}{:>9.1f}{:>13.1f}\n",
+    fmt::print("{:<40}{:>6}  {:<18}{:>10.3f}{:>10.1f}{:>8.1f}{:>9.1f}{:>13.1f}\n",
                first_of_shape ? describe(row.shape) : "", first_of_shape ? std::to_string(row.shape.count) : "",
-               name_of(row.pass), 1e3 * row.seconds.median, row.flops_per_s() / kGiga,
-               100 * row.flops_per_s() / report.peak_flops_per_s, row.bytes_per_s() / kGiga,
-               100 * row.bytes_per_s() / report.bandwidth.best_bytes_per_s());
+               name_of(row.pass), 1e3 * row.seconds.median, row.flops_per_s() / kGiga, 100 * row.share_of_peak(),
+               row.bytes_per_s() / kGiga, 100 * row.share_of_bandwidth());
   }
-  fmt::print("\n{:<18}{:>22}{:>8}{:>22}\n", "pass", "geometric mean GFLOP/s", "% peak", "ms of all layers");
+  fmt::print("\n{:<32}{:>22}{:>8}{:>13}{:>20}\n", "geometric means", "GFLOP/s", "% peak", "% bandwidth",
+             "ms of all layers");
   for (const auto& pass : report.passes)
-    fmt::print("{:<18}{:>22.1f}{:>8.1f}{:>22.1f}\n", name_of(pass.pass), pass.flops_per_s / kGiga,
-               100 * pass.flops_per_s / report.peak_flops_per_s, 1e3 * pass.seconds);
+    fmt::print("{:<14}{:<18}{:>22.1f}{:>8.1f}{:>13.1f}{:>20.1f}\n", name_of(pass.kind), name_of(pass.pass),
+               pass.flops_per_s / kGiga, 100 * pass.share_of_peak, 100 * pass.share_of_bandwidth, 1e3 * pass.seconds);
 }
 
 void print(const StepReport& report) {
@@ -83,8 +89,10 @@ void print(const StepReport& report) {
       "in convolutions and dense layers\n",
       report.flops_per_s() / kGiga, 100 * report.flops_per_s() / report.peak_flops_per_s,
       report.peak_flops_per_s / kGiga, report.threads, report.flops / kGiga);
-  fmt::print("arena {:.1f} MB, peak resident {:.1f} MB\n\n", static_cast<double>(report.arena_bytes) * 1e-6,
-             static_cast<double>(report.peak_rss_bytes) * 1e-6);
+  if (o.inference)
+    fmt::print("latency {:.3f} ms (p50), {:.3f} (p90), {:.3f} (p99)\n", 1e3 * s.median, 1e3 * s.p90, 1e3 * s.p99);
+  fmt::print("arena {:.1f} MB; peak resident {:.1f} MB, {:.1f} more than before the network was built\n\n",
+             megabytes(report.arena_bytes), megabytes(report.peak_rss_bytes), megabytes(report.added_rss_bytes));
 
   fmt::print("{:<24}{:>12}{:>12}{:>12}{:>12}{:>9}\n", "ms of the mean step", "forward", "backward", "update", "sum",
              "%");
@@ -95,39 +103,59 @@ void print(const StepReport& report) {
              100 * other_seconds(report) / report.mean_seconds);
 }
 
+void print_table(std::span<const StepReport> reports) {
+  fmt::print("\n{:<22}{:>8}{:>12}{:>12}{:>12}{:>12}{:>8}{:>12}\n", "network", "images", "images/s", "ms (p50)",
+             "ms (p90)", "ms (p99)", "% peak", "added MB");
+  for (const auto& report : reports) {
+    const auto& s = report.step_seconds;
+    fmt::print("{:<22}{:>8}{:>12.2f}{:>12.3f}{:>12.3f}{:>12.3f}{:>8.1f}{:>12.1f}\n", report.options.network,
+               report.images[0], report.images_per_second(s.median), 1e3 * s.median, 1e3 * s.p90, 1e3 * s.p99,
+               100 * report.flops_per_s() / report.peak_flops_per_s, megabytes(report.added_rss_bytes));
+  }
+}
+
 std::string to_json(const KernelReport& report) {
   Json json = common_fields("kernels", report.network, report.backend, report.threads, report.options.repetitions);
   json["batch_size"] = report.options.batch;
-  json["peak_flops_per_s"] = report.peak_flops_per_s;
-  json["copy_bytes_per_s"] = report.bandwidth.copy_bytes_per_s;
-  json["triad_bytes_per_s"] = report.bandwidth.triad_bytes_per_s;
+  json["ceilings"] = Json::array();
+  for (const Ceilings& c : report.ceilings)
+    json["ceilings"].push_back({{"peak_flops_per_s", c.flops_per_s},
+                                {"copy_bytes_per_s", c.bandwidth.copy_bytes_per_s},
+                                {"triad_bytes_per_s", c.bandwidth.triad_bytes_per_s}});
   json["rows"] = Json::array();
   for (const auto& row : report.rows) {
     const auto& c = row.shape.conv;
     json["rows"].push_back({{"shape", describe(row.shape)},
+                            {"kind", name_of(row.shape.kind)},
                             {"count", row.shape.count},
                             {"pass", name_of(row.pass)},
                             {"x", {row.shape.x[0], row.shape.x[1], row.shape.x[2], row.shape.x[3]}},
-                            {"w", {c.kernel_h, c.kernel_w, c.in_channels, c.out_channels}},
+                            {"w", {c.kernel_h, c.kernel_w, c.in_channels / c.groups, c.out_channels}},
+                            {"groups", c.groups},
                             {"stride", {c.stride_h, c.stride_w}},
                             {"padding", {c.pad_top, c.pad_left, c.pad_bottom, c.pad_right}},
                             {"seconds", to_json(row.seconds)},
                             {"flops", c.flops(row.shape.x)},
                             {"bytes", least_bytes(row.shape)},
                             {"flops_per_s", row.flops_per_s()},
-                            {"share_of_peak", row.flops_per_s() / report.peak_flops_per_s},
+                            {"peak_flops_per_s", row.ceilings.flops_per_s},
+                            {"share_of_peak", row.share_of_peak()},
                             {"bytes_per_s", row.bytes_per_s()},
-                            {"share_of_bandwidth", row.bytes_per_s() / report.bandwidth.best_bytes_per_s()}});
+                            {"peak_bytes_per_s", row.ceilings.bandwidth.best_bytes_per_s()},
+                            {"share_of_bandwidth", row.share_of_bandwidth()}});
   }
   for (const auto& pass : report.passes)
-    json["passes"][std::string(name_of(pass.pass))] = {
+    json["passes"][std::string(name_of(pass.kind))][std::string(name_of(pass.pass))] = {
         {"geometric_mean_flops_per_s", pass.flops_per_s},
-        {"geometric_mean_share_of_peak", pass.flops_per_s / report.peak_flops_per_s},
+        {"geometric_mean_share_of_peak", pass.share_of_peak},
+        {"geometric_mean_share_of_bandwidth", pass.share_of_bandwidth},
         {"all_layers_s", pass.seconds}};
   return json.dump(2) + "\n";
 }
 
-std::string to_json(const StepReport& report) {
+namespace {
+
+Json step_fields(const StepReport& report) {
   const auto& o = report.options;
   const auto& s = report.step_seconds;
   Json json = common_fields("step", o.network, report.backend, report.threads, o.repetitions);
@@ -147,12 +175,23 @@ std::string to_json(const StepReport& report) {
   json["share_of_peak"] = report.flops_per_s() / report.peak_flops_per_s;
   json["arena_bytes"] = report.arena_bytes;
   json["peak_rss_bytes"] = report.peak_rss_bytes;
+  json["added_rss_bytes"] = report.added_rss_bytes;
   json["mean_step_s"] = report.mean_seconds;
   for (const auto& [kind, phases] : by_time(report.times))
     json["operations"][std::string(kind)] = {
         {"forward_s", phases[0]}, {"backward_s", phases[1]}, {"update_s", phases[2]}};
   json["other_s"] = other_seconds(report);
-  return json.dump(2) + "\n";
+  return json;
+}
+
+}  // namespace
+
+std::string to_json(const StepReport& report) { return step_fields(report).dump(2) + "\n"; }
+
+std::string to_json(std::span<const StepReport> reports) {
+  Json list = Json::array();
+  for (const auto& report : reports) list.push_back(step_fields(report));
+  return list.dump(2) + "\n";
 }
 
 std::string to_json(const AugmentReport& report) {

@@ -24,7 +24,11 @@ double geometric_mean(std::span<const double> values) {
 }
 
 Quantiles quantiles(const std::vector<double>& values) {
-  return {.p10 = quantile(values, 0.1), .median = quantile(values, 0.5), .p90 = quantile(values, 0.9)};
+  return {.min = quantile(values, 0),
+          .p10 = quantile(values, 0.1),
+          .median = quantile(values, 0.5),
+          .p90 = quantile(values, 0.9),
+          .p99 = quantile(values, 0.99)};
 }
 
 }  // namespace brigade::benchmarks

@@ -16,7 +16,7 @@ double quantile(std::vector<double> values, double q);
 double geometric_mean(std::span<const double> values);
 
 struct Quantiles {
-  double p10 = 0, median = 0, p90 = 0;
+  double min = 0, p10 = 0, median = 0, p90 = 0, p99 = 0;
 };
 Quantiles quantiles(const std::vector<double>& values);
 

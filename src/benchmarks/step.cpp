@@ -1,9 +1,9 @@
 // The step of training/step.cpp without data, communication and logs: forward, backward, optimizer. Two
 // executors with the same seed must give the same losses, bit for bit, before a time is reported.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -92,13 +92,22 @@ void check_finite(float loss, const std::string& network, std::int64_t step) {
                               network, step, loss);
 }
 
-std::int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+// "VmHWM:     1234 kB" of /proc/self/status, in bytes.
+std::int64_t status_bytes(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(field + ":")) return std::strtoll(line.c_str() + field.size() + 1, nullptr, 10) * 1024;
+  return 0;
 }
 
+// Peak memory is counted from here, so that it is not that of an earlier network. Where Linux does not allow it, the
+// peak stays that of the process.
+void restart_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
 }  // namespace
+
+std::int64_t peak_rss_bytes() { return status_bytes("VmHWM"); }
+std::int64_t resident_bytes() { return status_bytes("VmRSS"); }
 
 double step_flops(const network::Graph& graph, std::int64_t batch, bool training) {
   double flops = 0;
@@ -126,6 +135,9 @@ StepReport measure_step(ops::Backend& backend, const StepOptions& options) {
   const auto batches = synthetic_batches(report.images, report.classes);
   const auto batch_of = [&](int step) -> const Batch& { return batches[static_cast<std::size_t>(step % kBatches)]; };
 
+  const std::int64_t resident_before = resident_bytes();
+  restart_peak_rss();
+
   TimingBackend timing(backend);
   std::vector<float> expected;
   {
@@ -149,6 +161,7 @@ StepReport measure_step(ops::Backend& backend, const StepOptions& options) {
                                 options.network, step, expected[static_cast<std::size_t>(step)], report.loss);
   }
   report.peak_rss_bytes = peak_rss_bytes();
+  report.added_rss_bytes = report.peak_rss_bytes - resident_before;
   report.step_seconds = quantiles(seconds);
   report.mean_seconds = std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
   report.times = timing.times();

@@ -1,9 +1,13 @@
 // brigade bench WHAT: kernels and whole steps of one rank, against what the processor can do at best.
+#include <cstdio>
 #include <filesystem>
+#include <span>
+#include <sstream>
 
 #include "backend_options.hpp"
 #include "benchmarks.hpp"
 #include "brigade/core/atomic_file.hpp"
+#include "brigade/network/zoo.hpp"
 #include "commands.hpp"
 #include "options.hpp"
 
@@ -41,9 +45,9 @@ struct Common {
                          directory.string());
   }
 
+  // All numbers to --json, if it was given.
   template <class Report>
-  void publish(const Report& report) const {
-    benchmarks::print(report);
+  void write(const Report& report) const {
     if (!json.empty()) write_file(json, benchmarks::to_json(report));
   }
 };
@@ -52,7 +56,7 @@ ExitCode kernels(Call& call) {
   Common common;
   benchmarks::KernelOptions wanted;
   Options options("bench kernels",
-                  "each convolution of a network (but depthwise ones), its three passes; answers are checked");
+                  "each convolution and dense layer of a network, its three passes; answers are checked");
   options
       .add("network", wanted.network,
            "whose layers are measured; without it, the 23 shapes of ResNet-50 (stride in the 3x3)")
@@ -67,8 +71,26 @@ ExitCode kernels(Call& call) {
   });
   if (!run) return ExitCode::done;
   const LiveBackend backend(common.backend, call.communicator);
-  common.publish(benchmarks::measure_kernels(*backend, wanted));
+  const auto report = benchmarks::measure_kernels(*backend, wanted);
+  benchmarks::print(report);
+  common.write(report);
   return ExitCode::done;
+}
+
+// The networks of a list "a,b,c", or all of them.
+std::vector<std::string> networks_of(const std::string& list) {
+  std::vector<std::string> names;
+  if (list == "all") {
+    for (const auto& entry : network::zoo()) names.emplace_back(entry.name);
+    return names;
+  }
+  std::istringstream text(list);
+  for (std::string name; std::getline(text, name, ',');) {
+    names.push_back(name);
+    network::make_network(name);  // throws now rather than after an hour
+  }
+  require<OptionError>(!names.empty(), "--network names none. See `brigade models`?");
+  return names;
 }
 
 ExitCode step(Call& call) {
@@ -77,7 +99,7 @@ ExitCode step(Call& call) {
   std::vector<std::string> without;
   Options options("bench step",
                   "forward, backward and optimizer of a network on synthetic images; answers are checked");
-  options.add("network", wanted.network, "see `brigade models`")
+  options.add("network", wanted.network, "see `brigade models`; several: a,b,c, or all")
       .add("image-size", wanted.image_size, "height and width in pixels; 0: the network's usual")
       .add("classes", wanted.classes, "0: as published")
       .flag("inference", wanted.inference, "forward only, as in evaluation")
@@ -87,15 +109,30 @@ ExitCode step(Call& call) {
                 "may be repeated: leave a pass over the graph out (" + network::known_passes() + ")");
   common.declare(options, wanted.batch, wanted.repetitions);
   bool run = false;
+  std::vector<std::string> networks;
   communication::collectively(call.communicator, "reading the options", [&] {
     run = options.parse(call.arguments, call.speaks());
     if (!run) return;
     common.check(call, wanted.batch, wanted.repetitions);
     for (const std::string& pass : without) network::disable(wanted.passes, pass);
+    networks = networks_of(wanted.network);
   });
   if (!run) return ExitCode::done;
   const LiveBackend backend(common.backend, call.communicator);
-  common.publish(benchmarks::measure_step(*backend, wanted));
+  std::vector<benchmarks::StepReport> reports;
+  for (const std::string& name : networks) {
+    wanted.network = name;
+    reports.push_back(benchmarks::measure_step(*backend, wanted));
+    benchmarks::print(reports.back());
+    if (networks.size() > 1) fmt::print("\n");
+    std::fflush(stdout);
+  }
+  if (networks.size() == 1) {
+    common.write(reports.front());
+  } else {
+    benchmarks::print_table(reports);
+    common.write(std::span<const benchmarks::StepReport>(reports));
+  }
   return ExitCode::done;
 }
 

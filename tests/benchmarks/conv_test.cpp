@@ -32,13 +32,22 @@ TEST(ConvCases, ResNet50) {
 
 TEST(ConvCases, LayersOfANetwork) {
   const auto cases = convolutions_of(network::make_network("lenet5"), 3);
-  ASSERT_EQ(cases.size(), 2U);
+  ASSERT_EQ(cases.size(), 5U);
   EXPECT_EQ(describe(cases[0]), "28x28x1 -> 6, 5x5/1");
   EXPECT_FALSE(cases[0].data_gradient);
   EXPECT_EQ(describe(cases[1]), "14x14x6 -> 16, 5x5/1");
   EXPECT_TRUE(cases[1].data_gradient);
+  EXPECT_EQ(describe(cases[2]), "400 -> 120");
+  EXPECT_EQ(cases[2].conv.flops(cases[2].x), 2.0 * 3 * 400 * 120);
   // x [3, 14, 14, 6], w [5, 5, 6, 16], y [3, 10, 10, 16]
   EXPECT_EQ(least_bytes(cases[1]), 4.0 * (3528 + 2400 + 4800));
+}
+
+TEST(ConvCases, DepthwiseLayers) {
+  const auto cases = convolutions_of(network::make_network("mobilenet"), 2);
+  EXPECT_EQ(describe(cases[1]), "112x112x32, 3x3/1 depthwise");
+  EXPECT_EQ(cases[1].conv.flops(cases[1].x), 2.0 * 2 * 112 * 112 * 32 * 9);
+  EXPECT_EQ(least_bytes(cases[1]), 4.0 * (2 * 2 * 112 * 112 * 32 + 9 * 32));
 }
 
 // x = 1 2 3 / 4 5 6 / 7 8 9 and w = 1 10 / 100 1000, one channel, padded by one at the top and left, stride 2:
@@ -75,6 +84,22 @@ TEST_F(SmallConv, Gradients) {
   for (std::size_t i = 0; i < dw.size(); ++i)
     EXPECT_EQ(expected(ConvPass::backward_weights, static_cast<std::int64_t>(i)), dw[i]) << i;
   EXPECT_EQ(expected_element(conv_, ConvPass::backward_weights, x_, w_, dy_, 3).magnitude, 1 + 6 + 21 + 36);
+}
+
+// Two groups of two channels to one, one pixel: y[k] = x[2k] w[0, k] + x[2k + 1] w[1, k].
+TEST(GroupedConv, Elements) {
+  const ConvCase c{.conv = {.in_channels = 4, .out_channels = 2, .groups = 2}, .x = {1, 1, 1, 4}};
+  const std::vector<float> x = {1, 2, 3, 4}, w = {1, 10, 100, 1000}, dy = {5, 7};
+  const auto expected = [&](ConvPass pass, std::int64_t index) {
+    return expected_element(c, pass, x, w, dy, index).value;
+  };
+  EXPECT_EQ(expected(ConvPass::forward, 0), 1 + 200);
+  EXPECT_EQ(expected(ConvPass::forward, 1), 30 + 4000);
+  const std::vector<double> dx = {5, 500, 70, 7000}, dw = {5, 21, 10, 28};
+  for (std::int64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(expected(ConvPass::backward_data, i), dx[static_cast<std::size_t>(i)]) << i;
+    EXPECT_EQ(expected(ConvPass::backward_weights, i), dw[static_cast<std::size_t>(i)]) << i;
+  }
 }
 
 TEST_F(SmallConv, WrongAnswersAreNamed) {

@@ -13,11 +13,18 @@ TEST(Report, Kernels) {
   KernelReport report;
   report.options.batch = 2;
   report.threads = 3;
-  report.peak_flops_per_s = 1e5;
-  report.bandwidth = {.copy_bytes_per_s = 1e6, .triad_bytes_per_s = 2e6};
-  report.rows = {
-      {.shape = shape, .pass = ConvPass::backward_data, .seconds = {.p10 = 0.01, .median = 0.02, .p90 = 0.03}}};
-  report.passes = {{.pass = ConvPass::backward_data, .flops_per_s = 6e4, .seconds = 0.12}};
+  const Ceilings ceilings = {.flops_per_s = 1e5, .bandwidth = {.copy_bytes_per_s = 1e6, .triad_bytes_per_s = 2e6}};
+  report.ceilings = {ceilings};
+  report.rows = {{.shape = shape,
+                  .pass = ConvPass::backward_data,
+                  .seconds = {.min = 0.005, .p10 = 0.01, .median = 0.02, .p90 = 0.03},
+                  .ceilings = ceilings}};
+  report.passes = {{.kind = ConvKind::depthwise,
+                    .pass = ConvPass::backward_data,
+                    .flops_per_s = 6e4,
+                    .share_of_peak = 0.6,
+                    .share_of_bandwidth = 0.3,
+                    .seconds = 0.12}};
 
   const auto json = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(json["benchmark"], "kernels");
@@ -29,13 +36,18 @@ TEST(Report, Kernels) {
   EXPECT_EQ(row["count"], 6);
   EXPECT_EQ(row["flops"], 1200);
   EXPECT_EQ(row["bytes"], 4 * (150 + 12 + 200));
+  EXPECT_EQ(row["kind"], "convolution");
+  EXPECT_DOUBLE_EQ(row["seconds"]["min"], 0.005);
   EXPECT_DOUBLE_EQ(row["seconds"]["median"], 0.02);
   EXPECT_DOUBLE_EQ(row["flops_per_s"], 6e4);
   EXPECT_DOUBLE_EQ(row["share_of_peak"], 0.6);
   EXPECT_DOUBLE_EQ(row["bytes_per_s"], 72400);
   EXPECT_DOUBLE_EQ(row["share_of_bandwidth"], 72400 / 2e6);
-  EXPECT_DOUBLE_EQ(json["passes"]["backward-data"]["geometric_mean_share_of_peak"], 0.6);
-  EXPECT_DOUBLE_EQ(json["passes"]["backward-data"]["all_layers_s"], 0.12);
+  EXPECT_DOUBLE_EQ(json["ceilings"][0]["triad_bytes_per_s"], 2e6);
+  const auto& pass = json["passes"]["depthwise"]["backward-data"];
+  EXPECT_DOUBLE_EQ(pass["geometric_mean_share_of_peak"], 0.6);
+  EXPECT_DOUBLE_EQ(pass["geometric_mean_share_of_bandwidth"], 0.3);
+  EXPECT_DOUBLE_EQ(pass["all_layers_s"], 0.12);
 }
 
 TEST(Report, Step) {
@@ -58,6 +70,11 @@ TEST(Report, Step) {
   EXPECT_DOUBLE_EQ(json["operations"]["conv2d"]["backward_s"], 0.1);
   EXPECT_DOUBLE_EQ(json["operations"]["sgd"]["update_s"], 0.03);
   EXPECT_NEAR(json["other_s"].get<double>(), 0.12, 1e-12);
+
+  const std::vector<StepReport> two = {report, report};
+  const auto list = nlohmann::json::parse(to_json(std::span(two)));
+  ASSERT_EQ(list.size(), 2U);
+  EXPECT_EQ(list[1], json);
 
   report.options.inference = true;
   const auto inference = nlohmann::json::parse(to_json(report));

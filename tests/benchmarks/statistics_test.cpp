@@ -20,9 +20,11 @@ TEST(Statistics, QuantilesAreLinearBetweenNeighbours) {
 
 TEST(Statistics, QuantilesTogether) {
   const Quantiles q = quantiles({5, 1, 3, 2, 4});
+  EXPECT_DOUBLE_EQ(q.min, 1);
   EXPECT_DOUBLE_EQ(q.p10, 1.4);
   EXPECT_DOUBLE_EQ(q.median, 3);
   EXPECT_DOUBLE_EQ(q.p90, 4.6);
+  EXPECT_DOUBLE_EQ(q.p99, 4.96);
 }
 
 TEST(Statistics, GeometricMean) {

@@ -23,6 +23,10 @@ TEST(Ceilings, ArePlausible) {
   const Bandwidth bandwidth = measure_bandwidth(2);
   EXPECT_GT(bandwidth.copy_bytes_per_s, 1e7);
   EXPECT_GE(bandwidth.best_bytes_per_s(), bandwidth.triad_bytes_per_s);
+  const Ceilings quick = measure_ceilings(1, Probe::quick);
+  const Ceilings better = better_of(quick, {.flops_per_s = flops, .bandwidth = bandwidth});
+  EXPECT_EQ(better.flops_per_s, std::max(flops, quick.flops_per_s));
+  EXPECT_GE(better.bandwidth.copy_bytes_per_s, bandwidth.copy_bytes_per_s);
 }
 
 // Runs everything once: the answers are checked inside.
@@ -53,9 +57,21 @@ TEST(Step, TrainingAndInference) {
 
   const KernelReport kernels =
       measure_kernels(*backend, {.network = "lenet5", .batch = 2, .repetitions = {.warmup = 0, .measured = 2}});
-  EXPECT_EQ(kernels.rows.size(), 5U);  // three passes of two layers, but the gradient of the image
-  ASSERT_EQ(kernels.passes.size(), 3U);
+  EXPECT_EQ(kernels.rows.size(), 14U);  // three passes of two convolutions and three dense layers, but the image's
+  EXPECT_EQ(kernels.ceilings.size(), 6U);
+  ASSERT_EQ(kernels.passes.size(), 6U);
   for (const auto& pass : kernels.passes) EXPECT_GT(pass.flops_per_s, 0);
+
+  // Answers of groups of channels are checked, too.
+  const Repetitions once = {.warmup = 0, .measured = 1};
+  const KernelReport grouped =
+      measure_kernels(*backend, {.network = "alexnet", .batch = 1, .image_size = 64, .repetitions = once});
+  EXPECT_EQ(describe(grouped.rows[2].shape), "7x7x96 -> 256, 5x5/1 in 2 groups");
+}
+
+TEST(Step, PeakMemoryIsThatOfTheNetwork) {
+  EXPECT_GT(resident_bytes(), 0);
+  EXPECT_GE(peak_rss_bytes(), resident_bytes());
 }
 
 }  // namespace

@@ -19,12 +19,25 @@ def test_step(brigade, tmp_path):
     median = report["images_per_second"]["median"]
     assert report["images_per_second"]["p10"] <= median <= report["images_per_second"]["p90"]
     assert abs(median * report["step_s"]["median"] - 8) < 1e-6
+    assert 0 < report["added_rss_bytes"] < report["peak_rss_bytes"]
+    assert report["step_s"]["min"] <= report["step_s"]["p10"] <= report["step_s"]["p90"] <= report["step_s"]["p99"]
     assert [path.name for path in tmp_path.iterdir()] == ["step.json"]
+
+
+def test_step_of_several_networks(brigade, tmp_path):
+    file = tmp_path / "steps.json"
+    result = brigade("bench", "step", "--network", "lenet5,fashion-cnn", "--batch-size", 4, "--repetitions", 2, "--json", file)
+    assert result.code == 0, result.all_err
+    reports = json.loads(file.read_text())
+    assert [report["network"] for report in reports] == ["lenet5", "fashion-cnn"]
+    assert all(report["images"] == [4, 28, 28, 1] for report in reports)
+    assert result.out.count("same bits in two runs") == 2 and "ms (p99)" in result.out
 
 
 def test_step_inference(brigade):
     result = brigade("bench", "step", "--network", "lenet5", "--batch-size", 8, "--repetitions", 2, "--inference")
     assert result.code == 0 and "inference of lenet5" in result.out, result.all_err
+    assert "(p99)" in result.out
     assert "sgd" not in result.out
 
 
@@ -35,7 +48,9 @@ def test_kernels_of_a_network(brigade, tmp_path):
     assert "28x28x1 -> 6, 5x5/1" in result.out and "geometric mean" in result.out
     report = json.loads(file.read_text())
     assert [row["pass"] for row in report["rows"]] == [
-        "forward", "backward-weights", "forward", "backward-data", "backward-weights"]
+        "forward", "backward-weights", *4 * ["forward", "backward-data", "backward-weights"]]
+    assert [row["kind"] for row in report["rows"]] == 5 * ["convolution"] + 9 * ["dense"]
+    assert len(report["ceilings"]) == 6
     for row in report["rows"]:
         assert abs(row["flops_per_s"] * row["seconds"]["median"] / row["flops"] - 1) < 1e-9
         assert 0 < row["share_of_peak"] < 1.5
@@ -47,5 +62,6 @@ def test_wrong_calls(brigade, tmp_path):
     assert "one rank" in only_error(brigade("bench", "step", "--network", "lenet5", ranks=2), 2)
     assert "--repetitions" in only_error(brigade("bench", "step", "--repetitions", 0), 2)
     assert "no network" in only_error(brigade("bench", "kernels", "--network", "lenet6"), 2)
+    assert "no network 'lenet6'" in only_error(brigade("bench", "step", "--network", "lenet5,lenet6"), 2)
     missing = tmp_path / "none" / "a.json"
     assert "no directory" in only_error(brigade("bench", "kernels", "--json", missing), 2)
