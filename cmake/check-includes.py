@@ -30,7 +30,7 @@ FOREIGN = {
     r"nccl\.h": ["communication"],
     r"(jpeglib|turbojpeg|png|zlib|unzip)\.h": ["dataset"],
     r"google/protobuf/.*": ["dataset", "telemetry", "training"],
-    r"nlohmann/.*": ["dataset", "telemetry", "training", "benchmarks"],
+    r"nlohmann/.*": ["dataset", "telemetry", "training", "benchmarks", "cli"],
     r"boost/program_options.*": ["cli"],
 }
 

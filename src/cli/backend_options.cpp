@@ -3,6 +3,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "brigade/core/host_name.hpp"
 #include "brigade/device/backend.hpp"
@@ -10,38 +12,63 @@
 namespace brigade::cli {
 namespace {
 
-// The processors this process may run on, as text, and how many.
-std::pair<std::string, int> affinity() {
+// The processors this process may run on.
+std::vector<int> allowed_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return {"", 1};
-  std::string mask;
+  std::vector<int> processors;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return processors;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &set)) mask += fmt::format("{},", cpu);
-  return {mask, CPU_COUNT(&set)};
+    if (CPU_ISSET(cpu, &set)) processors.push_back(cpu);
+  return processors;
 }
 
-// Ranks that were bound to processors of their own use all of these; ranks that share a set divide it.
-int threads_of_this_rank(communication::Communicator& communicator) {
-  const auto [mask, cpus] = affinity();
-  const std::string mine = host_name() + ":" + mask;
+// Whether the user asked OpenMP itself to bind threads ("false" is also what Runtime::prepare_process sets).
+bool bound_by_openmp() {
+  const char* bind = std::getenv("OMP_PROC_BIND");
+  return std::getenv("GOMP_CPU_AFFINITY") != nullptr || std::getenv("OMP_PLACES") != nullptr ||
+         (bind != nullptr && std::string_view(bind) != "false");
+}
+
+// Ranks that were bound to processors of their own use all of these; ranks that share a set divide it, in order.
+ThreadPlacement place_this_rank(const BackendOptions& options, communication::Communicator& communicator) {
+  const std::vector<int> allowed = allowed_processors();
+  const std::string mine = fmt::format("{}:{}", host_name(), fmt::join(allowed, ","));
   const auto all = communicator.all_gather(mine, "comparing processor bindings");
-  return std::max(1, cpus / static_cast<int>(std::count(all.begin(), all.end(), mine)));
+  const auto sharing = static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
+  const auto before = static_cast<std::size_t>(std::count(all.begin(), all.begin() + communicator.rank(), mine));
+  return place_threads(allowed, sharing, before, options.threads, options.pin && !bound_by_openmp());
 }
 
 }  // namespace
 
+ThreadPlacement place_threads(std::span<const int> allowed, std::size_t sharing, std::size_t before, int threads,
+                              bool pin) {
+  ThreadPlacement placement{.threads = threads};
+  if (threads == 0) placement.threads = std::max(1, static_cast<int>(allowed.size() / sharing));
+  const auto each = static_cast<std::size_t>(placement.threads);
+  if (pin && each > 1 && sharing * each <= allowed.size()) {
+    const auto first = allowed.begin() + static_cast<std::ptrdiff_t>(before * each);
+    placement.processors.assign(first, first + placement.threads);
+  }
+  return placement;
+}
+
 void BackendOptions::declare(Options& options) {
   options.choice("backend", kind, {{"host", BackendKind::host}, {"cuda", BackendKind::cuda}}, "where to compute")
       .add("threads", threads,
-           "threads of each rank; 0: the processors it may use, divided among the ranks that share them");
+           "threads of each rank; 0: the processors it may use, divided among the ranks that share them")
+      .choice(
+          "pin-threads", pin, {{"yes", true}, {"no", false}},
+          "each to a processor of its own among those the launcher gave the rank, if they suffice; OMP_PROC_BIND and "
+          "OMP_PLACES go first");
 }
 
 LiveBackend::LiveBackend(const BackendOptions& options, communication::Communicator& communicator) {
   communication::collectively(communicator, "checking --threads", [&] {
     require<OptionError>(options.threads >= 0, "--threads {} is negative", options.threads);
   });
-  const int cpus = affinity().second;
+  const int cpus = static_cast<int>(allowed_processors().size());
   if (options.kind == BackendKind::host && options.threads > cpus && communicator.rank() == 0)
     fmt::print(
         stderr,
@@ -49,7 +76,8 @@ LiveBackend::LiveBackend(const BackendOptions& options, communication::Communica
         "slot:PE={} or --bind-to none, or srun --cpus-per-task={}?\n",
         options.threads, cpus, cpus == 1 ? "" : "s", options.threads, options.threads);
   if (options.kind == BackendKind::host) {
-    runtime_.emplace(options.threads > 0 ? options.threads : threads_of_this_rank(communicator));
+    placement_ = place_this_rank(options, communicator);
+    runtime_.emplace(placement_.threads, placement_.processors);
     backend_ = host::make_backend();
   } else {
     communication::collectively(communicator, "starting the GPU", [&] { backend_ = device::make_backend(); });

@@ -1,9 +1,11 @@
-// --backend and --threads, shared by the commands that compute.
+// --backend, --threads and --pin-threads, shared by the commands that compute.
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/host/backend.hpp"
@@ -17,9 +19,20 @@ enum class BackendKind : std::uint8_t { host, cuda };
 struct BackendOptions {
   BackendKind kind = BackendKind::host;
   int threads = 0;
+  bool pin = true;
 
   void declare(Options& options);
 };
+
+// The threads of a rank, and the processor of each; none: they run where the system likes.
+struct ThreadPlacement {
+  int threads = 1;
+  std::vector<int> processors = {};
+};
+// Of one of `sharing` ranks that may run on the same processors, `before` of them of a lower rank. threads 0: an equal
+// share of the processors. Processors are given only if every one of these ranks gets as many as it has threads.
+ThreadPlacement place_threads(std::span<const int> allowed, std::size_t sharing, std::size_t before, int threads,
+                              bool pin);
 
 // A backend and the runtime it lives in.
 class LiveBackend {
@@ -27,8 +40,10 @@ class LiveBackend {
   LiveBackend(const BackendOptions& options, communication::Communicator& communicator);
   ops::Backend& operator*() const { return *backend_; }
   ops::Backend* operator->() const { return backend_.get(); }
+  const ThreadPlacement& placement() const { return placement_; }  // of the host backend
 
  private:
+  ThreadPlacement placement_;
   std::optional<host::Runtime> runtime_;
   std::unique_ptr<ops::Backend> backend_;
 };

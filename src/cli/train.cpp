@@ -28,6 +28,7 @@ bool parse(Call& call, TrainCommand& command) {
       .flag("resume", t.resume, "continue from the newest checkpoint in --run; harmless on a first run")
       .flag("dry-run", t.dry_run, "print the plan (memory, traffic, steps) and exit")
       .add("network", t.network, "see `brigade models`")
+      .add("width", t.width_multiplier, "multiplies the network's filters, where its paper does so (MobileNets)")
       .add("epochs", t.epochs, "passes over the training split")
       .add("max-steps", t.max_steps, "stop after so many optimizer steps; 0: no limit")
       .add("batch-size", t.global_batch, "images per optimizer step, over all ranks")
@@ -113,6 +114,7 @@ ExitCode train(Call& call) {
   communication::collectively(call.communicator, "reading the options", [&] { run = parse(call, command); });
   if (!run) return ExitCode::done;
   const LiveBackend backend(command.backend, call.communicator);
+  command.train.pinned_processors = backend.placement().processors;
   const auto result = training::train(command.train, *backend, call.communicator);
   if (call.speaks() && !command.train.dry_run) print_result(result, command.train.run.string());
   return result.code;

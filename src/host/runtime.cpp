@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "brigade/host/backend.hpp"
 #include "host_backend.hpp"
@@ -20,6 +21,19 @@ int cores_of_this_process() {
   return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
 
+// Each thread of the kernels, but the calling one, to its processor. Failure (a processor taken away meanwhile) costs
+// speed at most.
+void pin_threads(std::span<const int> processors) {
+  const auto caller = std::this_thread::get_id();
+  for_each_part(static_cast<std::int64_t>(processors.size()), [&](std::int64_t thread) {
+    if (std::this_thread::get_id() == caller) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processors[static_cast<std::size_t>(thread)], &set);
+    sched_setaffinity(0, sizeof set, &set);
+  });
+}
+
 }  // namespace
 
 void Runtime::prepare_process(char** argv) {
@@ -28,12 +42,13 @@ void Runtime::prepare_process(char** argv) {
   // they then spin while the thread they wait for is not running, and kernels get a hundred times slower. These
   // spins last some ten microseconds, longer than it takes until the next kernel starts.
   setenv("GOMP_SPINCOUNT", "1000", 1);
-  // Binding is the launcher's: two ranks that bound their threads themselves could meet on the same cores.
-  setenv("OMP_PROC_BIND", "false", 0);
+  // Two ranks whose OpenMP bound their threads could meet on the same cores; who knows all ranks hands Runtime the
+  // processors.
+  if (getenv("OMP_PLACES") == nullptr && getenv("GOMP_CPU_AFFINITY") == nullptr) setenv("OMP_PROC_BIND", "false", 0);
   execv("/proc/self/exe", argv);  // returns only if it fails; then the defaults stay
 }
 
-Runtime::Runtime(int threads) {
+Runtime::Runtime(int threads, std::span<const int> processors) {
   if (threads == 0) threads = cores_of_this_process();
   // Kokkos reads its settings from the environment in every version from 3.4 to 5; its argument
   // struct was renamed in between.
@@ -41,6 +56,7 @@ Runtime::Runtime(int threads) {
   setenv("KOKKOS_NUM_THREADS", std::to_string(threads).c_str(), 1);
   setenv("KOKKOS_DISABLE_WARNINGS", "1", 0);
   Kokkos::initialize();
+  if (processors.size() == static_cast<std::size_t>(threads)) pin_threads(processors);
 }
 
 Runtime::~Runtime() { Kokkos::finalize(); }

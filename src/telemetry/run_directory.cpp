@@ -94,6 +94,7 @@ void write_run_info(const fs::path& directory, const RunInfo& info) {
                                       {"backend", info.backend},
                                       {"ranks", info.ranks},
                                       {"threads_per_rank", info.threads_per_rank},
+                                      {"pinned_processors", info.pinned_processors},
                                       {"hosts", info.hosts},
                                       {"parameters", info.parameters},
                                       {"global_batch", info.global_batch},

@@ -32,6 +32,7 @@ std::uint32_t checksum_of_file(const fs::path& path) {
 
 json info_to_json(const ModelInfo& info) {
   return {{"network", info.network},
+          {"width_multiplier", info.width_multiplier},
           {"height", info.height},
           {"width", info.width},
           {"channels", info.channels},
@@ -46,6 +47,7 @@ json info_to_json(const ModelInfo& info) {
 ModelInfo info_from_json(const json& text) {
   ModelInfo info;
   text.at("network").get_to(info.network);
+  info.width_multiplier = text.value("width_multiplier", 1.0);  // older checkpoints: none
   text.at("height").get_to(info.height);
   text.at("width").get_to(info.width);
   text.at("channels").get_to(info.channels);

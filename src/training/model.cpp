@@ -47,7 +47,8 @@ network::Graph make_graph(const ModelInfo& info) {
                                               .width = info.width,
                                               .channels = info.channels,
                                               .classes = static_cast<std::int64_t>(info.classes.size()),
-                                              .dropout = {}});
+                                              .dropout = {},
+                                              .width_multiplier = info.width_multiplier});
 }
 
 }  // namespace brigade::training

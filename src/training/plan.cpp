@@ -70,6 +70,7 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks) {
                 .channels = image.channels,
                 .stored_height = plan.manifest.image.height,
                 .stored_width = plan.manifest.image.width,
+                .width_multiplier = options.width_multiplier,
                 .classes = plan.manifest.classes,
                 .mean = plan.manifest.mean,
                 .stddev = plan.manifest.stddev,
@@ -78,7 +79,8 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks) {
                                                        .width = image.width,
                                                        .channels = image.channels,
                                                        .classes = static_cast<std::int64_t>(plan.model.classes.size()),
-                                                       .dropout = options.dropout});
+                                                       .dropout = options.dropout,
+                                                       .width_multiplier = options.width_multiplier});
 
   plan.data_threads = choose_data_threads(options);
   plan.micro_batches = options.micro_batches == 0 ? ranks : options.micro_batches;
@@ -119,6 +121,7 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options) {
   const auto& o = options.optimizer;
   return {{"network", options.network},
+          {"width", fmt::format("{}", options.width_multiplier)},
           {"image", fmt::format("{}x{}x{}", plan.model.height, plan.model.width, plan.model.channels)},
           {"classes", fmt::format("{}", plan.model.classes.size())},
           {"training samples", fmt::format("{}", plan.train_samples)},

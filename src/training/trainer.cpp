@@ -131,6 +131,7 @@ void Trainer::open_run() {
                                                .options = options_.resolved,
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),
+                                               .pinned_processors = options_.pinned_processors,
                                                .hosts = hosts,
                                                .parameters = network::parameter_count(plan_.graph),
                                                .global_batch = options_.global_batch,
@@ -146,7 +147,6 @@ void Trainer::resume() {
   const auto newest = newest_checkpoint(options_.run / "checkpoints");
   if (!newest) return;
   communication::collectively(communicator_, "reading the checkpoint", [&] {
-    restore(load_model(*newest), executor_, backend_);
     const TrainingState state = load_state(*newest);
     for (const auto& [name, value] : identity(plan_, options_)) {
       const auto then = state.identity.find(name);
@@ -155,6 +155,7 @@ void Trainer::resume() {
           "cannot resume {} with another {} (it was {}, now {}). Use the same options, or another --run?",
           options_.run.string(), name, then == state.identity.end() ? "unset" : then->second, value);
     }
+    restore(load_model(*newest), executor_, backend_);
     require(state.optimizer.size() == optimizer_.state_names().size(), "{} holds the state of another optimizer",
             newest->string());
     for (std::size_t i = 0; i < state.optimizer.size(); ++i) {

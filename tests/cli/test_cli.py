@@ -145,6 +145,59 @@ def test_a_signal_stops_with_a_checkpoint_and_resume_continues(brigade, dataset,
     assert steps == list(range(stopped["steps"] + 3))
 
 
+def test_width_is_part_of_the_model(brigade, dataset, tmp_path):
+    train = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "mobilenet-v2", "--batch-size", 60]
+    result = brigade(*train, "--width", 0.25, "--epochs", 1, "--max-steps", 2)
+    assert result.code == 0, result.all_err
+    info = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert info["options"]["width"] == "0.25"
+    with h5py.File(next((tmp_path / "r" / "checkpoints").glob("step-*/model.h5"))) as model:
+        assert json.loads(model.attrs["brigade_model"])["width_multiplier"] == 0.25
+        assert model["weights/conv1/kernel"].shape == (3, 3, 1, 8)
+    result = brigade("evaluate", "--dataset", dataset, "--run", tmp_path / "r", "--split", "test")
+    assert result.code == 0 and "101 images" in result.out, result.all_err
+    (tmp_path / "r" / "summary.json").unlink()
+    message = only_error(brigade(*train, "--width", 0.5, "--epochs", 1, "--resume"), 2)
+    assert "another width (it was 0.25, now 0.5)" in message
+    result = brigade(*train, "--width", 0.25, "--epochs", 1, "--max-steps", 3, "--resume")
+    assert result.code == 0, result.all_err
+
+
+def test_threads_are_pinned_where_they_have_room(brigade, dataset, tmp_path):
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        pytest.skip("one processor: nothing to pin to")
+
+    def pinned(name, *options, ranks=1, environment=None):
+        result = brigade("train", "--dataset", dataset, "--run", tmp_path / name, *TRAIN, "--max-steps", 1, "--threads", 2,
+                         *options, ranks=ranks, environment=environment)
+        assert result.code == 0, result.all_err
+        info = json.loads((tmp_path / name / "run.json").read_text())
+        assert info["threads_per_rank"] == 2
+        return info["pinned_processors"]
+
+    assert pinned("alone") == processors[:2]
+    assert pinned("free", "--pin-threads", "no") == []
+    assert pinned("openmp", environment={"OMP_PLACES": "{%d:2}" % processors[0]}) == []
+    assert pinned("shared", ranks=2) == (processors[:2] if len(processors) >= 4 else [])
+
+
+def test_pinned_threads_stay_on_their_processors(dataset, tmp_path):
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        pytest.skip("one processor: nothing to pin to")
+    arguments = ["bench", "step", "--network", "lenet5", "--threads", 2, "--repetitions", 1000000]
+    with subprocess.Popen([str(BRIGADE), *map(str, arguments)], env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:
+        masks, deadline = [], time.time() + 60
+        while [{processors[1]}] != [mask for mask in masks if len(mask) == 1] and time.time() < deadline:
+            time.sleep(0.05)
+            masks = [os.sched_getaffinity(int(thread)) for thread in os.listdir(f"/proc/{process.pid}/task")]
+        assert os.sched_getaffinity(process.pid) == set(processors), "threads to come may run anywhere"
+        process.kill()
+    assert [mask for mask in masks if len(mask) == 1] == [{processors[1]}], masks
+
+
 def test_config_file_and_command_line(brigade, dataset, tmp_path):
     config = tmp_path / "run.ini"
     config.write_text(f"dataset = {dataset}\nnetwork = lenet5\nbatch-size = 60\nlearning-rate = 0.01\n")
@@ -158,6 +211,30 @@ def test_models(brigade):
     for name, parameters in {"fashion-cnn": 455_018, "lenet5": 61_706}.items():
         assert re.search(rf"^{name} .* {parameters} ", listing, re.M), listing
     assert "conv2d" in brigade("models", "tiny-model2").out
+
+
+def test_models_of_one_network_in_every_format(brigade):
+    everything = {entry["network"]: entry for entry in json.loads(brigade("models", "--json").out)}
+    assert everything["resnet50"]["parameters"] == 25_636_712 and not everything["resnet50"]["takes_width"]
+    assert everything["mobilenet"]["takes_width"]
+
+    one = json.loads(brigade("models", "mobilenet", "--json", "--width", 0.5, "--image-size", 128, "--batch-size", 2).out)
+    assert one["parameters"] == 1_342_536 and one["input"] == [128, 128, 3] and one["batch_size"] == 2  # Keras' count
+    assert 0 < one["inference_bytes"] < one["training_bytes"] < everything["mobilenet"]["training_bytes"]
+    conv = next(layer for layer in one["layers"] if layer["name"] == "conv1")
+    assert conv == {"name": "conv1", "operation": "conv2d", "inputs": ["input"], "output": [64, 64, 16],
+                    "trainable_parameters": 3 * 3 * 3 * 16, "flops_per_image": 2.0 * 64 * 64 * 16 * 27}
+    assert sum(layer["trainable_parameters"] for layer in one["layers"]) == one["trainable_parameters"]
+
+    drawing = brigade("models", "alexnet", "--dot").out
+    assert drawing.startswith('digraph "alexnet" {') and drawing.rstrip().endswith("}")
+    assert 'n3 [label="norm1\\nlocal_response_norm\\n55x55x96"];' in drawing and "n2 -> n3;" in drawing
+    assert drawing.count(" -> ") == drawing.count("label=") - 1  # a chain
+    residual = brigade("models", "resnet18", "--dot").out
+    assert residual.count(" -> ") == residual.count("label=") - 1 + 8  # eight sums
+
+    table = brigade("models", "alexnet").out
+    assert "60965224 parameters" in table and "MB in training" in table
 
 
 def test_quickstart_on_tiny_data_and_again(idx, tmp_path):
@@ -180,6 +257,10 @@ def test_quickstart_on_tiny_data_and_again(idx, tmp_path):
     (["train", "--dataset", "d", "--run", "r", "--optimizer", "lion"], "'lion' is not one of sgd|adam"),
     (["train", "--dataset", "d", "--run", "r", "--epochs", "many"], "many"),
     (["evaluate", "--dataset", "d"], "either --run or --checkpoint"),
+    (["models", "--dot"], "name after"),
+    (["models", "lenet5", "--dot", "--json"], "two formats"),
+    (["models", "resnet50", "--width", "0.5"], "no width multiplier"),
+    (["models", "vgg16", "--image-size", "20"], "layer block5_pool of vgg16"),
 ])
 def test_bad_options(brigade, tmp_path, arguments, text):
     assert text in only_error(brigade(*arguments, ranks=2, cwd=tmp_path), 2)
@@ -191,6 +272,7 @@ def test_bad_options(brigade, tmp_path, arguments, text):
     (["--micro-batches", 1], "cannot feed 2 ranks"),
     (["--network", "lenet"], "lenet5"),
     (["--network", "tiny-model2"], "does not fit"),
+    (["--width", 0.5], "no width multiplier"),
     (["--validation-split", "dev"], "dev"),
     (["--backend", "cuda"], "without CUDA"),
 ])

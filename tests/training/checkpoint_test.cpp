@@ -27,6 +27,7 @@ class CheckpointTest : public testing::Test {
                              .channels = 1,
                              .stored_height = 32,
                              .stored_width = 30,
+                             .width_multiplier = 0.35,
                              .classes = {"boot", "\"quoted\"", "größe"},
                              .mean = {0.1F, 0, 0},
                              .stddev = {0.3F, 1, 1},
@@ -75,6 +76,7 @@ TEST_F(CheckpointTest, ReadsBackBitForBit) {
   const Model model = load_model(*path);
   EXPECT_EQ(model.info.network, written.model.info.network);
   EXPECT_EQ(model.info.width, 27);
+  EXPECT_EQ(model.info.width_multiplier, 0.35);
   EXPECT_EQ(model.info.classes, written.model.info.classes);
   EXPECT_EQ(model.info.mean, written.model.info.mean);
   EXPECT_EQ(model.info.stddev, written.model.info.stddev);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "brigade/ops/backend.hpp"
 
@@ -14,8 +15,10 @@ class Runtime {
   /// and starts the program again, in the same process.
   static void prepare_process(char** argv);
 
-  /// `threads` of this rank; 0: as many as the process may run on (its affinity mask).
-  explicit Runtime(int threads);
+  /// `threads` of this rank; 0: as many as the process may run on (its affinity mask). If `processors` names one for
+  /// each thread, the kernels' threads stay there; all but the calling one, so that threads it starts later, which
+  /// inherit its mask, may run on any processor of the process.
+  explicit Runtime(int threads, std::span<const int> processors = {});
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;

@@ -15,7 +15,8 @@ struct RunInfo {
   std::string command_line{}, network{}, dataset{}, backend{};
   std::map<std::string, std::string> options{};  ///< resolved, long names
   int ranks = 1, threads_per_rank = 1;
-  std::vector<std::string> hosts{};  ///< of each rank
+  std::vector<int> pinned_processors{};  ///< of the threads of rank 0; empty: they are not pinned
+  std::vector<std::string> hosts{};      ///< of each rank
   std::int64_t parameters = 0, global_batch = 0, micro_batches = 1, steps_per_epoch = 0;
   double process_start_s = 0;  ///< Unix seconds
 };

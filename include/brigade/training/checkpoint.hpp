@@ -23,6 +23,7 @@ struct ModelInfo {
   std::string network;
   std::int64_t height = 0, width = 0, channels = 0;
   std::int64_t stored_height = 0, stored_width = 0;  ///< of the dataset's images, of which the network sees a part
+  double width_multiplier = 1;                       ///< of the filters, not of the image
   std::vector<std::string> classes;
   std::array<float, 3> mean{}, stddev{1, 1, 1};  ///< normalisation of the images it was trained on
   std::string augmentation = "none";             ///< of the images it was trained on

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "brigade/communication/allreduce.hpp"
 #include "brigade/communication/communicator.hpp"
@@ -21,6 +22,7 @@ struct TrainOptions {
   std::filesystem::path dataset;
   std::filesystem::path run;  ///< run directory, made if missing
   std::string network = "fashion-cnn";
+  double width_multiplier = 1;            ///< of the network's filters, where its paper has one
   std::string validation_split = "auto";  ///< "auto": val, else test, else none; "none"
   std::int64_t epochs = 1;
   std::int64_t max_steps = 0;         ///< 0: no limit
@@ -42,6 +44,7 @@ struct TrainOptions {
   std::int64_t checkpoint_every_epochs = 1;  ///< 0: only at the end
   int keep_checkpoints = 2;
   bool dry_run = false;                         ///< print the plan and stop
+  std::vector<int> pinned_processors;           ///< of this rank's threads, for run.json
   std::string command_line;                     ///< for run.json
   std::map<std::string, std::string> resolved;  ///< all options as given or by default, for run.json
 };
