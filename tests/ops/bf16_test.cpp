@@ -213,6 +213,11 @@ ops::Conv2d conv(std::int64_t in, std::int64_t out, int kernel, int stride, int 
                  ops::Activation activation = ops::Activation::none) {
   return {in, out, kernel, kernel, stride, stride, pad, pad, pad, pad, activation};
 }
+ops::Conv2d grouped(std::int64_t groups, ops::Conv2d conv) {
+  conv.groups = groups;
+  return conv;
+}
+
 const ConvCase kConvCases[] = {
     {"OnePixel", {1, 1, 1, 1}, conv(1, 1, 1, 1, 0)},
     {"Pointwise", {3, 7, 9, 34}, conv(34, 64, 1, 1, 0, ops::Activation::relu)},
@@ -230,6 +235,8 @@ const ConvCase kConvCases[] = {
     {"FewChannels7x7Stride2", {2, 29, 31, 3}, conv(3, 64, 7, 2, 3)},
     {"FewChannelsSlices", {2, 9, 8, 2}, conv(2, 5, 3, 1, 1), 2},
     {"ManyPixels", {5, 30, 29, 8}, conv(8, 6, 3, 1, 1)},
+    {"EvenGroups", {2, 9, 8, 24}, grouped(2, conv(24, 40, 3, 1, 1, ops::Activation::relu)), 2},
+    {"OddGroups", {2, 7, 6, 15}, grouped(3, conv(15, 9, 3, 1, 1))},
     {"EmptyBatch", {0, 5, 5, 3}, conv(3, 4, 3, 1, 1)},
 };
 std::ostream& operator<<(std::ostream& out, const ConvCase& c) { return out << c.name; }
