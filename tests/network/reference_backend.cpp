@@ -29,21 +29,23 @@ void for_each_tap(const Window& w, const Shape& in, const Shape& out, const Visi
           }
 }
 
-// y[out] += x[in] w;   w is [in / groups, out]: output k meets the inputs of its own group.
+// y[out] += x[in] w;   w is [in / groups, out]: an output meets the inputs of its own group.
 void multiply_add(const float* x, std::int64_t in, const float* w, std::int64_t out, float* y,
                   std::int64_t groups = 1) {
-  for (std::int64_t c = 0; c < in / groups; ++c)
-    for (std::int64_t k = 0; k < out; ++k) y[k] += x[k * groups / out * (in / groups) + c] * w[c * out + k];
+  for (std::int64_t g = 0; g < groups; ++g)
+    for (std::int64_t c = 0; c < in / groups; ++c)
+      for (std::int64_t k = g * out / groups, end = (g + 1) * out / groups; k < end; ++k)
+        y[k] += x[g * in / groups + c] * w[c * out + k];
 }
 
 // The gradients of multiply_add, each added to what is there.
 void multiply_add_backward(const float* x, std::int64_t in, const float* w, std::int64_t out, const float* dy,
                            float* dx, float* dw, std::int64_t groups = 1) {
-  for (std::int64_t c = 0; c < in / groups; ++c)
-    for (std::int64_t k = 0; k < out; ++k) {
-      const std::int64_t input = k * groups / out * (in / groups) + c;
-      if (dw != nullptr) dw[c * out + k] += x[input] * dy[k];
-      if (dx != nullptr) dx[input] += w[c * out + k] * dy[k];
+  for (std::int64_t g = 0; g < groups; ++g)
+    for (std::int64_t c = 0; c < in / groups; ++c) {
+      const std::int64_t input = g * in / groups + c, first = g * out / groups, end = (g + 1) * out / groups;
+      for (std::int64_t k = first; dw != nullptr && k < end; ++k) dw[c * out + k] += x[input] * dy[k];
+      for (std::int64_t k = first; dx != nullptr && k < end; ++k) dx[input] += w[c * out + k] * dy[k];
     }
 }
 
