@@ -1,0 +1,24 @@
+"""`brigade bench allreduce` as a user meets it."""
+import json
+
+
+def test_rows_and_formula(brigade, tmp_path):
+    file = tmp_path / "allreduce.json"
+    result = brigade("bench", "allreduce", "--min-bytes", "4K", "--max-bytes", "64K", "--repetitions", 3, "--json", file,
+                     ranks=3)
+    assert result.code == 0, result.all_err
+    assert "2 (N-1) / N, N = 3" in result.out
+    report = json.loads(file.read_text())
+    assert (report["ranks"], report["ranks_per_node"]) == (3, 3)
+    assert [row["bytes"] for row in report["rows"]] == [size for size in (4096, 16384, 65536) for _ in range(5)]
+    assert [row["algorithm"] for row in report["rows"][:5]] == [
+        "automatic", "ring", "halving-doubling", "hierarchical", "MPI_Allreduce"]
+    for row in report["rows"]:
+        assert abs(row["algorithm_bytes_per_s"] * row["seconds"]["median"] / row["bytes"] - 1) < 1e-9
+        assert abs(row["bus_bytes_per_s"] / row["algorithm_bytes_per_s"] - 4 / 3) < 1e-9
+        assert row["seconds"]["p10"] <= row["seconds"]["median"] <= row["seconds"]["max"]
+
+
+def test_one_rank_has_nothing_to_sum(brigade):
+    result = brigade("bench", "allreduce")
+    assert result.code == 2 and len(result.errors) == 1 and "mpirun -n 2" in result.errors[0], result.all_err
