@@ -12,27 +12,28 @@
 namespace brigade::benchmarks {
 namespace {
 
-// Noise in memory, as many pictures as a batch has: reading costs a copy.
+// Noise in memory, as many pictures as a batch has.
 class Noise final : public dataset::SplitReader {
  public:
-  Noise(std::int64_t samples, const dataset::ImageShape& image) : samples_(samples), image_(image) {
+  Noise(std::int64_t samples, const dataset::ImageShape& image) : samples_(samples), format_{.image = image} {
     for (std::int64_t i = 0; i < samples * image.size(); ++i)
       pixels_.push_back(static_cast<std::uint8_t>(random_u32({}, static_cast<std::uint64_t>(i)) >> 24));
   }
   std::int64_t samples() const override { return samples_; }
-  dataset::ImageShape image() const override { return image_; }
-  void read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels) override {
+  const dataset::SampleFormat& format() const override { return format_; }
+  void fetch(std::span<const std::int64_t> indices, std::span<const std::byte>* stored, std::int32_t* labels) override {
+    const auto bytes = static_cast<std::size_t>(image().size());
     for (std::size_t i = 0; i < indices.size(); ++i) {
-      std::copy_n(pixels_.begin() + indices[i] * image_.size(), image_.size(),
-                  pixels + static_cast<std::int64_t>(i) * image_.size());
+      stored[i] = std::as_bytes(std::span(pixels_)).subspan(static_cast<std::size_t>(indices[i]) * bytes, bytes);
       labels[i] = 0;
     }
   }
   std::string name(std::int64_t index) const override { return fmt::format("noise {}", index); }
+  std::string place(std::int64_t index) const override { return name(index); }
 
  private:
   std::int64_t samples_;
-  dataset::ImageShape image_;
+  dataset::SampleFormat format_;
   std::vector<std::uint8_t> pixels_;
 };
 

@@ -130,10 +130,28 @@ PictureMaker::Affine PictureMaker::affine_of(const Recipe& r) const {
           .x0 = r.box.left + sx * (xy * 0.5 + xx * from + ox) - 0.5};
 }
 
-PictureMaker::Tone PictureMaker::tone_of(const Recipe& r, const std::uint8_t* pixels) const {
+// A pixel more on each side than is used: places are computed in float here and there.
+Region PictureMaker::needed(const Recipe& recipe) const {
+  const Affine map = affine_of(recipe);
+  const auto range = [](double a, double b, double c, std::int64_t extent) {  // of c, c + a, c + b, c + a + b
+    const double low = c + std::min(a, 0.0) + std::min(b, 0.0), high = c + std::max(a, 0.0) + std::max(b, 0.0);
+    const auto last = static_cast<double>(extent);
+    const auto begin = static_cast<std::int64_t>(std::clamp(std::floor(low) - 1, 0.0, std::max(0.0, last - 2)));
+    const auto end = static_cast<std::int64_t>(std::clamp(std::floor(high) + 3, 0.0, last));
+    return std::pair(begin, std::max(end, std::min(extent, begin + 2)));
+  };
+  const auto down = static_cast<double>(wanted_.height - 1), right = static_cast<double>(wanted_.width - 1);
+  const auto [top, bottom] = range(map.yy * down, map.yx * right, map.y0, stored_.height);
+  const auto [left, end] = range(map.xy * down, map.xx * right, map.x0, stored_.width);
+  if (recipe.contrast != 1) return {0, 0, stored_.height, stored_.width};  // the mean is over all of it
+  return {top, left, bottom - top, end - left};
+}
+
+PictureMaker::Tone PictureMaker::tone_of(const Recipe& r, const PictureView& picture) const {
   if (!r.photometric()) return {};
   double bias = r.channel_shift;
-  if (r.contrast != 1) bias += r.brightness * (1 - r.contrast) * mean_grey(pixels, stored_.size(), stored_.channels);
+  if (r.contrast != 1)
+    bias += r.brightness * (1 - r.contrast) * mean_grey(picture.at(0, 0), stored_.size(), stored_.channels);
   return {.saturation = static_cast<float>(r.saturation),
           .gain = static_cast<float>(r.brightness * r.contrast),
           .bias = static_cast<float>(bias),
@@ -148,14 +166,14 @@ PictureMaker::Tap PictureMaker::tap(double place, std::int64_t extent) {
 }
 
 // Row y of the stored picture with the new columns.
-const float* PictureMaker::upright_row(std::int64_t y, const std::uint8_t* pixels) {
+const float* PictureMaker::upright_row(std::int64_t y, const PictureView& picture) {
   const auto slot = static_cast<std::size_t>(y % 2);  // two neighbours never meet in one
   float* out = neighbour_[slot].data();
   if (neighbour_y_[slot] == y) return out;
   neighbour_y_[slot] = y;
   const std::int64_t channels = stored_.channels;
-  const auto values = static_cast<std::size_t>(stored_.width * channels);
-  to_floats(pixels + static_cast<std::size_t>(y) * values, values, levels_.data());
+  to_floats(picture.at(y, picture.region.left), static_cast<std::size_t>(picture.region.width * channels),
+            levels_.data());
   if (channels == 3)
     pick_columns<3, Tap>(columns_, levels_.data(), out);
   else
@@ -163,43 +181,46 @@ const float* PictureMaker::upright_row(std::int64_t y, const std::uint8_t* pixel
   return out;
 }
 
-void PictureMaker::resample_upright(const Affine& map, const std::uint8_t* pixels, const Tone& tone, float* out) {
+void PictureMaker::resample_upright(const Affine& map, const PictureView& picture, const Tone& tone, float* out) {
   levels_.resize(std::max(levels_.size(), static_cast<std::size_t>(stored_.width * stored_.channels) + kSlack));
   for (std::size_t x = 0; x < columns_.size(); ++x) {
     columns_[x] = tap(map.xx * static_cast<double>(x) + map.x0, stored_.width);
+    columns_[x].first -= static_cast<std::int32_t>(picture.region.left);
     columns_[x].first *= static_cast<std::int32_t>(stored_.channels);
   }
   neighbour_y_ = {-1, -1};
   for (std::int64_t y = 0; y < wanted_.height; ++y) {
     const auto [first_y, share] = tap(map.yy * static_cast<double>(y) + map.y0, stored_.height);
-    const float* first = upright_row(first_y, pixels);
-    const float* second = share > 0 ? upright_row(first_y + 1, pixels) : first;
+    const float* first = upright_row(first_y, picture);
+    const float* second = share > 0 ? upright_row(first_y + 1, picture) : first;
     between(first, second, share, wanted_.width * wanted_.channels, row_);
     finish_row(tone, y, out);
   }
 }
 
 // A part at its own scale: rows are normalised as they are, all at once where they follow one another.
-void PictureMaker::copy_rows(const Affine& map, const std::uint8_t* pixels, float* out) const {
+void PictureMaker::copy_rows(const Affine& map, const PictureView& picture, float* out) const {
   const auto top = static_cast<std::int64_t>(map.y0), left = static_cast<std::int64_t>(map.x0);
   const std::int64_t channels = stored_.channels;
-  const bool joined = wanted_.width == stored_.width && top >= 0 && top <= stored_.height - wanted_.height;
+  const bool joined = wanted_.width * channels == picture.line && top >= 0 && top <= stored_.height - wanted_.height;
   const std::int64_t step = joined ? wanted_.height : 1, values = step * wanted_.width * channels;
   for (std::int64_t y = 0; y < wanted_.height; y += step, out += values) {
     const std::int64_t from = std::clamp<std::int64_t>(y + top, 0, stored_.height - 1);
-    const std::uint8_t* row = pixels + (from * stored_.width + left) * channels;
-    normalise_(std::span(row, static_cast<std::size_t>(values)), out);
+    normalise_(std::span(picture.at(from, left), static_cast<std::size_t>(values)), out);
   }
 }
 
-void PictureMaker::resample(const Affine& map, const std::uint8_t* pixels, const Tone& tone, float* out) {
-  const std::int64_t channels = stored_.channels, line = stored_.width * channels;
-  const auto values = static_cast<std::size_t>(stored_.height * line);
-  levels_.resize(std::max(levels_.size(), values + static_cast<std::size_t>(line) + kSlack));
-  to_floats(pixels, values, levels_.data());
+void PictureMaker::resample(const Affine& map, const PictureView& picture, const Tone& tone, float* out) {
+  const Region& region = picture.region;
+  const std::int64_t channels = stored_.channels, line = region.width * channels;
+  levels_.resize(std::max(levels_.size(), static_cast<std::size_t>((region.height + 1) * line) + kSlack));
+  for (std::int64_t y = 0; y < region.height; ++y)
+    to_floats(picture.at(region.top + y, region.left), static_cast<std::size_t>(line), levels_.data() + y * line);
+  // Places are clamped to the picture, of which the region shows what is needed.
   const auto height = static_cast<float>(stored_.height - 1), width = static_cast<float>(stored_.width - 1);
   const auto last_y = static_cast<std::int32_t>(std::max<std::int64_t>(0, stored_.height - 2));
   const auto last_x = static_cast<std::int32_t>(std::max<std::int64_t>(0, stored_.width - 2));
+  const auto first_y = static_cast<std::int32_t>(region.top), first_x = static_cast<std::int32_t>(region.left);
   const auto columns = static_cast<std::int32_t>(wanted_.width);
   const auto step_y = static_cast<float>(map.yx), step_x = static_cast<float>(map.xx);
   const auto line32 = static_cast<std::int32_t>(line), channels32 = static_cast<std::int32_t>(channels);
@@ -214,7 +235,7 @@ void PictureMaker::resample(const Affine& map, const std::uint8_t* pixels, const
       const float place_x = std::min(std::max(from_x + step_x * static_cast<float>(x), 0.0F), width);
       const std::int32_t top = std::min(static_cast<std::int32_t>(place_y), last_y);
       const std::int32_t left = std::min(static_cast<std::int32_t>(place_x), last_x);
-      offset[x] = top * line32 + left * channels32;
+      offset[x] = (top - first_y) * line32 + (left - first_x) * channels32;
       share_y[x] = place_y - static_cast<float>(top);
       share_x[x] = place_x - static_cast<float>(left);
     }
@@ -246,19 +267,19 @@ void PictureMaker::cut(const Recipe& recipe, float* out) const {
                   (recipe.cut_right - recipe.cut_left) * channels, 0.0F);
 }
 
-void PictureMaker::operator()(const Recipe& recipe, const std::uint8_t* pixels, float* out) {
+void PictureMaker::operator()(const Recipe& recipe, const PictureView& picture, float* out) {
   const Affine map = affine_of(recipe);
-  const Tone tone = tone_of(recipe, pixels);
+  const Tone tone = tone_of(recipe, picture);
   const bool upright = map.yx == 0 && map.xy == 0;
   const bool whole_pixels =
       upright && map.yy == 1 && map.xx == 1 && map.y0 == std::floor(map.y0) && map.x0 == std::floor(map.x0);
   const bool within = map.x0 >= 0 && map.x0 <= static_cast<double>(stored_.width - wanted_.width);
   if (whole_pixels && within && !tone.changes)
-    copy_rows(map, pixels, out);
+    copy_rows(map, picture, out);
   else if (upright)
-    resample_upright(map, pixels, tone, out);
+    resample_upright(map, picture, tone, out);
   else
-    resample(map, pixels, tone, out);
+    resample(map, picture, tone, out);
   cut(recipe, out);
 }
 

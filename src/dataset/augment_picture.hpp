@@ -10,6 +10,7 @@
 #include "brigade/dataset/augment.hpp"
 #include "brigade/dataset/manifest.hpp"
 #include "normalise.hpp"
+#include "picture_view.hpp"
 
 namespace brigade::dataset {
 
@@ -22,8 +23,10 @@ class PictureMaker {
   PictureMaker(PictureMaker&&) = default;  // row_ stays where it is
   PictureMaker& operator=(PictureMaker&&) = default;
 
-  // pixels [h, w, c] of the stored shape; out [h, w, c] of the wanted shape.
-  void operator()(const Recipe& recipe, const std::uint8_t* pixels, float* out);
+  // The part of the stored picture that a recipe looks at.
+  Region needed(const Recipe& recipe) const;
+  // `picture` shows what is needed, at least; out [h, w, c] of the wanted shape.
+  void operator()(const Recipe& recipe, const PictureView& picture, float* out);
 
  private:
   // Where two neighbours along an axis lie, and how much of the second is taken.
@@ -38,12 +41,12 @@ class PictureMaker {
   struct Tone;  // the photometric part for one picture
 
   Affine affine_of(const Recipe& recipe) const;
-  Tone tone_of(const Recipe& recipe, const std::uint8_t* pixels) const;
+  Tone tone_of(const Recipe& recipe, const PictureView& picture) const;
   static Tap tap(double place, std::int64_t extent);
-  void resample_upright(const Affine& map, const std::uint8_t* pixels, const Tone& tone, float* out);
-  void copy_rows(const Affine& map, const std::uint8_t* pixels, float* out) const;
-  void resample(const Affine& map, const std::uint8_t* pixels, const Tone& tone, float* out);
-  const float* upright_row(std::int64_t y, const std::uint8_t* pixels);
+  void resample_upright(const Affine& map, const PictureView& picture, const Tone& tone, float* out);
+  void copy_rows(const Affine& map, const PictureView& picture, float* out) const;
+  void resample(const Affine& map, const PictureView& picture, const Tone& tone, float* out);
+  const float* upright_row(std::int64_t y, const PictureView& picture);
   void finish_row(const Tone& tone, std::int64_t y, float* out);
   void cut(const Recipe& recipe, float* out) const;
 

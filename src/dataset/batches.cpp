@@ -20,6 +20,7 @@
 #include "augment_picture.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
+#include "unpack.hpp"
 
 namespace brigade::dataset {
 namespace {
@@ -63,7 +64,8 @@ struct BatchStream::Impl {
   struct Worker {
     std::unique_ptr<SplitReader> reader;
     PictureMaker make;
-    std::vector<std::uint8_t> pixels;  // of the batch being read
+    std::vector<std::span<const std::byte>> stored;  // the samples of the batch being made
+    ImagePart decoded;
     std::thread thread;
   };
 
@@ -98,7 +100,8 @@ BatchStream::Impl::Impl(std::vector<std::unique_ptr<SplitReader>> readers, Batch
   for (std::size_t i = 0; i < useful; ++i)
     workers_.push_back({.reader = std::move(readers[i]),
                         .make = PictureMaker(stored_, shape_, options.mean, options.stddev),
-                        .pixels = {},
+                        .stored = {},
+                        .decoded = {},
                         .thread = {}});
   if (options.prefetch == 0) return;
   for (Worker& worker : workers_) worker.thread = std::thread([this, &worker] { work(worker); });
@@ -128,15 +131,17 @@ bool BatchStream::Impl::plan(Slot& slot, std::int64_t batch) {
 
 void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) const {
   const auto& [indices, own, epoch] = slot.selection;
-  const auto in_bytes = static_cast<std::size_t>(stored_.size()), out_floats = static_cast<std::size_t>(shape_.size());
+  const auto out_floats = static_cast<std::size_t>(shape_.size());
   EXPECT(own.begin >= 0 && own.begin <= own.end && static_cast<std::size_t>(own.end) <= indices.size());
   fit(slot, indices.size());
-  worker.pixels.resize(indices.size() * in_bytes);
-  worker.reader->read(indices, worker.pixels.data(), slot.labels.data());
+  worker.stored.resize(indices.size());
+  worker.reader->fetch(indices, worker.stored.data(), slot.labels.data());
   for (std::size_t i = 0; i < indices.size(); ++i) {
+    if (i + 1 < indices.size()) prefetch(worker.stored[i + 1]);
     const RandomKey key = augmentation_key(options_.seed, epoch, indices[i]);
-    worker.make(draw_recipe(options_.augmentation, key, stored_, shape_), worker.pixels.data() + i * in_bytes,
-                slot.images.as<float>() + i * out_floats);
+    const auto recipe = draw_recipe(options_.augmentation, key, stored_, shape_);
+    const auto view = unpack(*worker.reader, indices[i], worker.stored[i], worker.make.needed(recipe), worker.decoded);
+    worker.make(recipe, view, slot.images.as<float>() + i * out_floats);
   }
   const bool mixed = options_.augmentation.mixup > 0;
   if (mixed) mix_pairs(slot);

@@ -51,7 +51,10 @@ void Conversion::to_pixels(const std::vector<std::byte>& fetched, std::vector<st
     const auto step = static_cast<std::size_t>(3 / image_.channels);
     for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = image.pixels[i * step];
   } else if (fixed_size_) {
-    decode_to_shape(fetched, image_, resize_, pixels.data());
+    thread_local ImagePart scratch;
+    const Region all{0, 0, image_.height, image_.width};
+    const auto view = decode_to_shape(fetched, image_, resize_, all, scratch);
+    std::memcpy(pixels.data(), view.pixels, pixels.size());
   } else {
     const auto image = decode_image(fetched);
     require(image.height == image_.height && image.width == image_.width,

@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "picture_view.hpp"
+
 namespace brigade::dataset {
 
 struct RgbImage {
@@ -21,7 +23,21 @@ inline constexpr std::int64_t kMostPixels = std::int64_t{1} << 26;
 // 0: at full size. The orientation that a camera noted in a JPEG (EXIF) is applied.
 RgbImage decode_image(std::span<const std::byte> file, std::int64_t enough = 0);
 
+bool is_jpeg(std::span<const std::byte> file);  // by its first bytes
 RgbImage decode_jpeg(std::span<const std::byte> file, std::int64_t enough);
+
+// Some pixels of an image; the memory stays from one image to the next.
+struct ImagePart {
+  std::int64_t height = 0, width = 0;  // of the whole image
+  Region covered;                      // what `pixels` begins with: [covered.height, covered.width, 3]
+  std::vector<std::uint8_t> pixels;
+};
+// Decodes what is needed of an image of height x width for the pixels of `region`, and perhaps more. An image that
+// turns out to have another size, that stands on its side or is in CMYK, is decoded as a whole, at a fraction of its
+// size if both sides stay twice the larger of `height` and `width`. Damage below the region is not noticed.
+void decode_jpeg_part(std::span<const std::byte> file, std::int64_t height, std::int64_t width, const Region& region,
+                      ImagePart& part);
+
 RgbImage decode_png(std::span<const std::byte> file);
 
 // The orientation in the contents of a JPEG's APP1 marker ("Exif", two zeros, then TIFF): 1 to 8; 1, upright, if it is

@@ -1,12 +1,14 @@
-// libjpeg reports errors by a callback that must not return: it jumps back into decode(), whose frame holds nothing
-// that needs destroying. Damage that libjpeg would paint over in grey (a cut file, bad codes) counts as an error.
+// An error jumps back into decode(), whose frame holds nothing that needs destroying. Damage that libjpeg would paint
+// over in grey (a cut file, bad codes) counts as an error.
+//
+// Of a part of an image, rows above it are entropy-decoded only, rows below it are not looked at, and columns beside it
+// are neither transformed nor converted. libjpeg computes the colours of a column from those of its neighbours, and
+// treats the edge of what it computes as the edge of the image: so kMargin columns more are computed than are wanted,
+// and those wanted have the values they have in the whole image.
 #include <algorithm>
-#include <array>
-#include <csetjmp>
-#include <cstdio>
 #include <utility>
-// jpeglib.h needs size_t and FILE.
-#include <jpeglib.h>
+
+#include "jpeg_errors.hpp"
 // jerror.h names the messages of jpeglib.h.
 #include <jerror.h>
 
@@ -19,18 +21,7 @@ namespace {
 // A few kilobytes can ask for thousands of passes over a large image: a progressive file may have this many scans.
 constexpr int kMostScans = 500;
 
-struct ErrorManager {
-  jpeg_error_mgr base;  // first: libjpeg knows it by this address
-  jpeg_progress_mgr monitor;
-  std::jmp_buf escape;
-  std::array<char, JMSG_LENGTH_MAX> message;
-};
-
-[[noreturn]] void on_error(j_common_ptr jpeg) {
-  auto* manager = reinterpret_cast<ErrorManager*>(jpeg->err);
-  (*jpeg->err->format_message)(jpeg, manager->message.data());
-  std::longjmp(manager->escape, 1);
-}
+constexpr std::int64_t kMargin = 2;  // columns; the chroma of a pixel comes from at most two neighbouring samples
 
 void on_message(j_common_ptr jpeg, int level) {
   if (level >= 0) return;  // trace
@@ -39,16 +30,16 @@ void on_message(j_common_ptr jpeg, int level) {
     case JWRN_HIT_MARKER:
     case JWRN_HUFF_BAD_CODE:
     case JWRN_ARITH_BAD_CODE:
-    case JWRN_BOGUS_PROGRESSION: on_error(jpeg);
+    case JWRN_BOGUS_PROGRESSION: fail(jpeg);
     default: break;  // such as unknown extra bytes between markers: the pixels are right
   }
 }
 
 void on_progress(j_common_ptr jpeg) {
   if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= kMostScans) return;
-  auto* manager = reinterpret_cast<ErrorManager*>(jpeg->err);
-  std::snprintf(manager->message.data(), manager->message.size(), "it has more than %d scans", kMostScans);
-  std::longjmp(manager->escape, 1);
+  JpegErrors& errors = errors_of(jpeg);
+  std::snprintf(errors.message.data(), errors.message.size(), "it has more than %d scans", kMostScans);
+  std::longjmp(errors.escape, 1);
 }
 
 int halvings(std::int64_t side, std::int64_t enough) {
@@ -75,65 +66,106 @@ int orientation_of(const jpeg_decompress_struct& jpeg) {
   return 1;
 }
 
-// What outlives the jump: decode() itself owns nothing.
-struct Decoded {
-  RgbImage image;
+// What is asked for, and what was found; outlives the jump, because decode() itself owns nothing.
+struct Work {
+  std::int64_t enough = 0;             // sides that need not be exceeded; 0: full size
+  std::int64_t height = 0, width = 0;  // an image of this size, stored upright, is decoded in `region` only
+  Region region{};
   int orientation = 1;
-  std::vector<std::uint8_t> inks;  // a row of CMYK
+  std::vector<std::uint8_t> inks{};  // a row of CMYK
+  jpeg_progress_mgr monitor{};
 };
 
-// False: libjpeg has failed, and manager.message says why.
-bool decode(jpeg_decompress_struct& jpeg, ErrorManager& manager, std::span<const std::byte> file, std::int64_t enough,
-            Decoded& decoded) {
-  if (setjmp(manager.escape) != 0) return false;
-  RgbImage& image = decoded.image;
-  jpeg_create_decompress(&jpeg);
-  jpeg.progress = &manager.monitor;
-  jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xFFFF);
-  jpeg_mem_src(&jpeg, reinterpret_cast<const unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
-  jpeg_read_header(&jpeg, TRUE);
-  decoded.orientation = orientation_of(jpeg);
-  const auto pixels = static_cast<std::int64_t>(jpeg.image_height) * jpeg.image_width;
-  if (pixels > kMostPixels) {
-    std::snprintf(manager.message.data(), manager.message.size(), "it claims %lld pixels, more than %lld",
-                  static_cast<long long>(pixels), static_cast<long long>(kMostPixels));
-    return false;
-  }
+// Sets what libjpeg shall make, and which part of it.
+void choose(jpeg_decompress_struct& jpeg, Work& work, ImagePart& part) {
   const bool four_inks = jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK;
   jpeg.out_color_space = four_inks ? JCS_CMYK : JCS_RGB;
   jpeg.scale_num = 1;
-  jpeg.scale_denom = 1U << halvings(std::min<std::int64_t>(jpeg.image_width, jpeg.image_height), enough);
+  jpeg.scale_denom = 1U << halvings(std::min<std::int64_t>(jpeg.image_width, jpeg.image_height), work.enough);
   jpeg_start_decompress(&jpeg);
+  part.height = jpeg.output_height;
+  part.width = jpeg.output_width;
+  part.covered = {0, 0, part.height, part.width};
+  if (four_inks || work.orientation != 1 || part.height != work.height || part.width != work.width) return;
+  const auto begin = std::max<std::int64_t>(0, work.region.left - kMargin);
+  const auto end = std::min(part.width, work.region.left + work.region.width + kMargin);
+  auto left = static_cast<JDIMENSION>(begin), width = static_cast<JDIMENSION>(end - begin);
+  if (end - begin < part.width) jpeg_crop_scanline(&jpeg, &left, &width);
+  part.covered = {work.region.top, left, work.region.height, width};
+}
 
-  image.height = jpeg.output_height;
-  image.width = jpeg.output_width;
-  image.pixels.resize(static_cast<std::size_t>(3 * image.height * image.width));
-  if (four_inks) decoded.inks.resize(static_cast<std::size_t>(4 * image.width));
-  while (jpeg.output_scanline < jpeg.output_height) {
-    std::uint8_t* row = image.pixels.data() + static_cast<std::size_t>(3 * image.width) * jpeg.output_scanline;
-    JSAMPROW target = four_inks ? decoded.inks.data() : row;
+void read_rows(jpeg_decompress_struct& jpeg, Work& work, ImagePart& part) {
+  const bool four_inks = jpeg.out_color_space == JCS_CMYK;
+  const auto line = static_cast<std::size_t>(3 * part.covered.width);
+  const auto top = static_cast<JDIMENSION>(part.covered.top),
+             bottom = top + static_cast<JDIMENSION>(part.covered.height);
+  if (const auto bytes = line * (bottom - top); part.pixels.size() < bytes) part.pixels.resize(bytes);
+  if (four_inks) work.inks.resize(static_cast<std::size_t>(4 * part.covered.width));
+  if (top > 0) jpeg_skip_scanlines(&jpeg, top);
+  while (jpeg.output_scanline < bottom) {
+    std::uint8_t* row = part.pixels.data() + line * (jpeg.output_scanline - top);
+    JSAMPROW target = four_inks ? work.inks.data() : row;
     jpeg_read_scanlines(&jpeg, &target, 1);
-    if (four_inks) row_from_cmyk(decoded.inks.data(), jpeg.saw_Adobe_marker != 0, image.width, row);
+    if (four_inks) row_from_cmyk(work.inks.data(), jpeg.saw_Adobe_marker != 0, part.covered.width, row);
   }
-  jpeg_finish_decompress(&jpeg);
+  if (bottom == jpeg.output_height) jpeg_finish_decompress(&jpeg);
+}
+
+// False: libjpeg has failed, and errors.message says why.
+bool decode(jpeg_decompress_struct& jpeg, JpegErrors& errors, std::span<const std::byte> file, Work& work,
+            ImagePart& part) {
+  if (setjmp(errors.escape) != 0) return false;
+  jpeg_create_decompress(&jpeg);
+  work.monitor.progress_monitor = on_progress;
+  jpeg.progress = &work.monitor;
+  jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xFFFF);
+  jpeg_mem_src(&jpeg, reinterpret_cast<const unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
+  jpeg_read_header(&jpeg, TRUE);
+  work.orientation = orientation_of(jpeg);
+  const auto pixels = static_cast<std::int64_t>(jpeg.image_height) * jpeg.image_width;
+  if (pixels > kMostPixels) {
+    std::snprintf(errors.message.data(), errors.message.size(), "it claims %lld pixels, more than %lld",
+                  static_cast<long long>(pixels), static_cast<long long>(kMostPixels));
+    return false;
+  }
+  choose(jpeg, work, part);
+  read_rows(jpeg, work, part);
   return true;
+}
+
+void decode(std::span<const std::byte> file, Work& work, ImagePart& part) {
+  struct Decompressor : jpeg_decompress_struct {
+    Decompressor() : jpeg_decompress_struct{} {}
+    ~Decompressor() { jpeg_destroy_decompress(this); }
+  } jpeg;
+  JpegErrors errors;
+  jpeg.err = errors.manager();
+  errors.base.emit_message = on_message;
+  require(decode(jpeg, errors, file, work, part), "not a complete JPEG image ({})", errors.message.data());
 }
 
 }  // namespace
 
 RgbImage decode_jpeg(std::span<const std::byte> file, std::int64_t enough) {
-  struct Decompressor : jpeg_decompress_struct {
-    Decompressor() : jpeg_decompress_struct{} {}
-    ~Decompressor() { jpeg_destroy_decompress(this); }
-  } jpeg;
-  ErrorManager manager{};
-  jpeg.err = jpeg_std_error(&manager.base);
-  manager.base.error_exit = on_error;
-  manager.base.emit_message = on_message;
-  manager.monitor.progress_monitor = on_progress;
-  Decoded decoded;
-  require(decode(jpeg, manager, file, enough, decoded), "not a complete JPEG image ({})", manager.message.data());
-  return upright(std::move(decoded.image), decoded.orientation);
+  Work work{.enough = enough};
+  ImagePart part;
+  decode(file, work, part);
+  return upright({.height = part.height, .width = part.width, .pixels = std::move(part.pixels)}, work.orientation);
+}
+
+void decode_jpeg_part(std::span<const std::byte> file, std::int64_t height, std::int64_t width, const Region& region,
+                      ImagePart& part) {
+  EXPECT(region.top >= 0 && region.left >= 0 && region.height > 0 && region.width > 0 &&
+         region.top + region.height <= height && region.left + region.width <= width);
+  Work work{.enough = 2 * std::max(height, width), .height = height, .width = width, .region = region};
+  decode(file, work, part);
+  if (work.orientation == 1) return;
+  auto image =
+      upright({.height = part.height, .width = part.width, .pixels = std::move(part.pixels)}, work.orientation);
+  part = {.height = image.height,
+          .width = image.width,
+          .covered = {0, 0, image.height, image.width},
+          .pixels = std::move(image.pixels)};
 }
 
 }  // namespace brigade::dataset

@@ -1,5 +1,8 @@
 #include <png.h>
 
+#include <algorithm>
+#include <array>
+
 #include "brigade/core/error.hpp"
 #include "decode_image.hpp"
 
@@ -34,16 +37,15 @@ RgbImage decode_png(std::span<const std::byte> file) {
   return image;
 }
 
+bool is_jpeg(std::span<const std::byte> file) {
+  return file.size() >= 2 && file[0] == std::byte{0xFF} && file[1] == std::byte{0xD8};
+}
+
 RgbImage decode_image(std::span<const std::byte> file, std::int64_t enough) {
-  const auto starts_with = [&](std::initializer_list<int> magic) {
-    std::size_t i = 0;
-    for (const int byte : magic)
-      if (i >= file.size() || std::to_integer<int>(file[i++]) != byte) return false;
-    return true;
-  };
   require(!file.empty(), "the file is empty");
-  if (starts_with({0xFF, 0xD8})) return decode_jpeg(file, enough);
-  if (starts_with({0x89, 'P', 'N', 'G'})) return decode_png(file);
+  if (is_jpeg(file)) return decode_jpeg(file, enough);
+  const std::array magic{std::byte{0x89}, std::byte{'P'}, std::byte{'N'}, std::byte{'G'}};
+  if (file.size() >= magic.size() && std::equal(magic.begin(), magic.end(), file.begin())) return decode_png(file);
   throw DataError("neither JPEG nor PNG (by its first bytes)");
 }
 

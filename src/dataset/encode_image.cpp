@@ -1,30 +1,14 @@
 #include "encode_image.hpp"
 
-#include <array>
-#include <csetjmp>
-#include <cstddef>
-#include <cstdio>
-#include <cstdlib>
-// jpeglib.h needs size_t and FILE.
-#include <jpeglib.h>
 #include <png.h>
 
+#include <cstdlib>
+
 #include "brigade/core/error.hpp"
+#include "jpeg_errors.hpp"
 
 namespace brigade::dataset {
 namespace {
-
-struct ErrorManager {
-  jpeg_error_mgr base;  // first: libjpeg knows it by this address
-  std::jmp_buf escape;
-  std::array<char, JMSG_LENGTH_MAX> message;
-};
-
-[[noreturn]] void on_error(j_common_ptr jpeg) {
-  auto* manager = reinterpret_cast<ErrorManager*>(jpeg->err);
-  (*jpeg->err->format_message)(jpeg, manager->message.data());
-  std::longjmp(manager->escape, 1);
-}
 
 struct Compressor : jpeg_compress_struct {
   Compressor() : jpeg_compress_struct{} {}
@@ -38,9 +22,9 @@ struct Compressor : jpeg_compress_struct {
   unsigned long size = 0;
 };
 
-// False: libjpeg has failed, and manager.message says why. Owns nothing: an error jumps out of it.
-bool encode(Compressor& jpeg, ErrorManager& manager, const std::uint8_t* pixels, const ImageShape& shape, int quality) {
-  if (setjmp(manager.escape) != 0) return false;
+// False: libjpeg has failed, and errors.message says why. Owns nothing: an error jumps out of it.
+bool encode(Compressor& jpeg, JpegErrors& errors, const std::uint8_t* pixels, const ImageShape& shape, int quality) {
+  if (setjmp(errors.escape) != 0) return false;
   jpeg_create_compress(&jpeg);
   jpeg_mem_dest(&jpeg, &jpeg.memory, &jpeg.size);
   jpeg.image_height = static_cast<JDIMENSION>(shape.height);
@@ -64,12 +48,10 @@ bool encode(Compressor& jpeg, ErrorManager& manager, const std::uint8_t* pixels,
 void encode_jpeg(std::span<const std::uint8_t> pixels, const ImageShape& shape, int quality,
                  std::vector<std::uint8_t>& file) {
   EXPECT(static_cast<std::int64_t>(pixels.size()) == shape.size());
-  ErrorManager manager{};
+  JpegErrors errors;
   Compressor jpeg;
-  jpeg.err = jpeg_std_error(&manager.base);
-  manager.base.error_exit = on_error;
-  require(encode(jpeg, manager, pixels.data(), shape, quality), "cannot be encoded as JPEG ({})",
-          manager.message.data());
+  jpeg.err = errors.manager();
+  require(encode(jpeg, errors, pixels.data(), shape, quality), "cannot be encoded as JPEG ({})", errors.message.data());
   file.assign(jpeg.memory, jpeg.memory + jpeg.size);
 }
 

@@ -136,13 +136,28 @@ RgbImage fit(const RgbImage& image, std::int64_t height, std::int64_t width, Res
   return centred(resize(image, to_height, to_width), height, width);
 }
 
-void decode_to_shape(std::span<const std::byte> file, const ImageShape& shape, Resize how, std::uint8_t* pixels) {
-  const RgbImage decoded = decode_image(file, 2 * std::max(shape.height, shape.width));
-  const RgbImage image = fit(decoded, shape.height, shape.width, how);
-  if (shape.channels == 3)
-    std::copy(image.pixels.begin(), image.pixels.end(), pixels);
-  else
-    for (std::size_t i = 0; i < image.pixels.size(); i += 3) *pixels++ = image.pixels[i];
+PictureView decode_to_shape(std::span<const std::byte> file, const ImageShape& shape, Resize how, const Region& region,
+                            ImagePart& scratch) {
+  const Region all{0, 0, shape.height, shape.width};
+  if (is_jpeg(file)) {
+    decode_jpeg_part(file, shape.height, shape.width, region, scratch);
+  } else {
+    auto image = decode_image(file);
+    scratch = {image.height, image.width, {0, 0, image.height, image.width}, std::move(image.pixels)};
+  }
+  if (scratch.height != shape.height || scratch.width != shape.width) {
+    scratch.pixels.resize(static_cast<std::size_t>(3 * scratch.height * scratch.width));
+    const RgbImage image{.height = scratch.height, .width = scratch.width, .pixels = std::move(scratch.pixels)};
+    scratch = {shape.height, shape.width, all, fit(image, shape.height, shape.width, how).pixels};
+  }
+  const Region covered = scratch.covered;
+  if (shape.channels == 1)
+    for (std::size_t i = 0; i < static_cast<std::size_t>(covered.height * covered.width); ++i)
+      scratch.pixels[i] = scratch.pixels[3 * i];
+  return {.pixels = scratch.pixels.data(),
+          .region = covered,
+          .line = covered.width * shape.channels,
+          .channels = shape.channels};
 }
 
 }  // namespace brigade::dataset

@@ -13,8 +13,10 @@ RgbImage resize(const RgbImage& image, std::int64_t height, std::int64_t width);
 // Brings an image to height x width as `how` says.
 RgbImage fit(const RgbImage& image, std::int64_t height, std::int64_t width, Resize how);
 
-// Decodes an image file straight to `shape`: pixels [h, w, c]; one channel takes the red one of what should be grey.
-// A JPEG is decoded at a fraction of its size if it is much larger: half of the reduction is left to the filter.
-void decode_to_shape(std::span<const std::byte> file, const ImageShape& shape, Resize how, std::uint8_t* pixels);
+// Decodes an image file and brings it to `shape`; of one channel, the red one of what should be grey. The view shows
+// `region` at least, and is valid until `scratch` is used again. A JPEG is decoded at a fraction of its size if it is
+// much larger: half of the reduction is left to the filter.
+PictureView decode_to_shape(std::span<const std::byte> file, const ImageShape& shape, Resize how, const Region& region,
+                            ImagePart& scratch);
 
 }  // namespace brigade::dataset

@@ -139,6 +139,8 @@ class ShardFile {
     if (!matches(row, bytes)) [[unlikely]]
       report_damage(row, name());
   }
+  // "shard FILE: sample ROW (NAME)", for messages.
+  std::string place(std::int64_t row, const std::string& name) const;
   // From here on the file is read by other means; HDF5 lets go of it.
   void close_hdf5();
 

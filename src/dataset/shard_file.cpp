@@ -282,11 +282,14 @@ bool ShardFile::matches(std::int64_t row, std::span<const std::byte> bytes) cons
   return crc32c(bytes) == checksums_[static_cast<std::size_t>(row)];
 }
 
+std::string ShardFile::place(std::int64_t row, const std::string& name) const {
+  return fmt::format("shard {}: sample {} ({})", path_.string(), row, name);
+}
+
 void ShardFile::report_damage(std::int64_t row, const std::string& name) const {
   throw DataError(
-      fmt::format("shard {}: sample {} ({}) is damaged (its bytes do not match its CRC-32C). Delete the shard and run "
-                  "`brigade shard` again?",
-                  path_.string(), row, name));
+      fmt::format("{} is damaged (its bytes do not match its CRC-32C). Delete the shard and run `brigade shard` again?",
+                  place(row, name)));
 }
 
 void ShardFile::close_hdf5() {

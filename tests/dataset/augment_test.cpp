@@ -179,6 +179,12 @@ struct Picture {
   ImageShape shape;
   Bytes pixels;
   explicit Picture(const ImageShape& s, std::int64_t number = 3) : shape(s), pixels(pixels_of(number, s)) {}
+  PictureView view() const {
+    return {.pixels = pixels.data(),
+            .region = {0, 0, shape.height, shape.width},
+            .line = shape.width * shape.channels,
+            .channels = shape.channels};
+  }
   oracle::Array array() const {
     oracle::Array result({1, shape.height, shape.width, shape.channels});
     for (std::int64_t i = 0; i < result.size(); ++i) result[i] = pixels[static_cast<std::size_t>(i)];
@@ -196,10 +202,20 @@ Recipe still(const ImageShape& shape) {
 std::vector<float> make(const Recipe& recipe, const Picture& picture, const ImageShape& wanted) {
   std::vector<float> out(static_cast<std::size_t>(wanted.size()) + 1, -77.0F);
   PictureMaker maker(picture.shape, wanted, kMean, kDeviation);
-  maker(Recipe{.rotation = 0.3, .box = still(picture.shape).box}, picture.pixels.data(), out.data());  // leaves traces
-  maker(recipe, picture.pixels.data(), out.data());
+  maker(Recipe{.rotation = 0.3, .box = still(picture.shape).box}, picture.view(), out.data());  // leaves traces
+  maker(recipe, picture.view(), out.data());
   EXPECT_EQ(out.back(), -77.0F) << "written beyond the end";
   out.pop_back();
+  // What is not needed is not looked at.
+  const Region part = maker.needed(recipe);
+  Bytes pixels;
+  for (std::int64_t y = part.top; y < part.bottom(); ++y)
+    pixels.insert(pixels.end(), picture.view().at(y, part.left), picture.view().at(y, part.right()));
+  std::vector<float> from_part(out.size());
+  const std::int64_t channels = picture.shape.channels;
+  maker(recipe, {.pixels = pixels.data(), .region = part, .line = part.width * channels, .channels = channels},
+        from_part.data());
+  EXPECT_EQ(from_part, out);
   return out;
 }
 std::vector<float> make(const Recipe& recipe, const Picture& picture) { return make(recipe, picture, picture.shape); }

@@ -4,6 +4,7 @@
 #include "../src/dataset/decode_image.hpp"
 #include "../src/dataset/encode_image.hpp"
 #include "../src/dataset/resize.hpp"
+#include "brigade/core/random.hpp"
 #include "dataset/support.hpp"
 
 namespace brigade::dataset::testing {
@@ -11,6 +12,14 @@ namespace {
 
 RgbImage decode(const Bytes& file, std::int64_t enough = 0) {
   return decode_image(std::as_bytes(std::span(file)), enough);
+}
+
+Bytes decode_all(const Bytes& file, const ImageShape& shape, Resize how) {
+  ImagePart scratch;
+  const auto view =
+      decode_to_shape(std::as_bytes(std::span(file)), shape, how, {0, 0, shape.height, shape.width}, scratch);
+  EXPECT_EQ(view.line, shape.width * shape.channels);
+  return {view.pixels, view.pixels + shape.size()};
 }
 
 // The same formula in the Pillow script below.
@@ -205,6 +214,68 @@ TEST(Exif, DamageIsNoOrientation) {
     EXPECT_EQ(exif_orientation(std::span(marker).first(size)), 1);
 }
 
+// The pixels of `region` are those of the whole image.
+void expect_part(const Bytes& file, const ImageShape& shape, const Region& region, ImagePart& scratch) {
+  const Bytes whole = decode_all(file, shape, Resize::squash);
+  const auto view = decode_to_shape(std::as_bytes(std::span(file)), shape, Resize::squash, region, scratch);
+  ASSERT_LE(view.region.top, region.top);
+  ASSERT_LE(view.region.left, region.left);
+  ASSERT_GE(view.region.bottom(), region.bottom());
+  ASSERT_GE(view.region.right(), region.right());
+  for (std::int64_t y = region.top; y < region.bottom(); ++y) {
+    const auto* expected = whole.data() + (y * shape.width + region.left) * shape.channels;
+    ASSERT_TRUE(std::equal(view.at(y, region.left), view.at(y, region.right()), expected))
+        << fmt::format("row {} of {}x{} from ({}, {}) of {}x{}", y, region.height, region.width, region.top,
+                       region.left, shape.height, shape.width);
+  }
+}
+
+// Whatever number of pixels share a colour, which libjpeg blends over the borders of blocks.
+TEST(JpegPart, HasThePixelsOfTheWhole) {
+  ImagePart scratch;
+  for (const auto& style : {JpegStyle{1, 1}, JpegStyle{1, 2}, JpegStyle{2, 1}, JpegStyle{2, 2}, JpegStyle{1, 4},
+                            JpegStyle{2, 4}, JpegStyle{2, 2, true}})
+    for (const auto& [height, width] : {std::pair{61, 83}, std::pair{1, 1}, std::pair{16, 130}, std::pair{40, 7}})
+      for (const int channels : {1, 3}) {
+        const ImageShape shape{height, width, channels};
+        const auto file = jpeg(pixels_of(height, shape), height, width, channels, 90, style);
+        for (std::uint64_t draw = 0; draw < 25; ++draw) {
+          const auto below = [&](std::uint64_t number, std::int64_t count) {
+            return static_cast<std::int64_t>(random_u32({.seed = 5}, 4 * draw + number)) % count;
+          };
+          Region region{.top = below(0, height), .left = below(1, width)};
+          region.height = 1 + below(2, height - region.top);
+          region.width = 1 + below(3, width - region.left);
+          ASSERT_NO_FATAL_FAILURE(expect_part(file, shape, region, scratch)) << style.down << " x " << style.across;
+        }
+      }
+}
+
+TEST(JpegPart, ImagesOfAnotherKindAreDecodedAsAWhole) {
+  ImagePart scratch;
+  const ImageShape shape{20, 30, 3};
+  for (const auto& file : {jpeg(slope(50, 60, 3), 50, 60, 3), jpeg(slope(20, 30, 4), 20, 30, 4),
+                           png(slope(20, 30, 3), 20, 30, 3), jpeg(slope(90, 300, 3), 90, 300, 3)})
+    ASSERT_NO_FATAL_FAILURE(expect_part(file, shape, {3, 4, 10, 11}, scratch));
+  const auto turned = file_bytes(BRIGADE_SOURCE_DIR "/tests/dataset/fixtures/exif6.jpg");
+  const auto image = decode(turned);
+  for (const auto& [height, width] : {std::pair{image.height, image.width}, std::pair{image.width, image.height}})
+    ASSERT_NO_FATAL_FAILURE(expect_part(turned, {height, width, 3}, {1, 2, 3, 4}, scratch));
+}
+
+TEST(JpegPart, DamageWithinIsAnError) {
+  const ImageShape shape{64, 64, 3};
+  auto file = jpeg(pixels_of(1, shape), 64, 64, 3);
+  file.resize(file.size() / 2);
+  ImagePart scratch;
+  const auto decode_rows = [&](std::int64_t top, std::int64_t height) {
+    decode_to_shape(std::as_bytes(std::span(file)), shape, Resize::squash, {top, 8, height, 9}, scratch);
+  };
+  EXPECT_NO_THROW(decode_rows(0, 8));
+  EXPECT_HAS(message_of<DataError>([&] { decode_rows(0, 60); }), "not a complete JPEG image");
+  EXPECT_HAS(message_of<DataError>([&] { decode_rows(60, 4); }), "not a complete JPEG image");
+}
+
 TEST(Encode, JpegIsNearAndPngIsExact) {
   for (const std::int64_t channels : {1, 3}) {
     const auto pixels = slope(16, 24, static_cast<int>(channels));
@@ -214,9 +285,7 @@ TEST(Encode, JpegIsNearAndPngIsExact) {
     expect_near(decode(file).pixels, expected, 6);
     encode_png(pixels, {16, 24, channels}, file);
     EXPECT_EQ(decode(file).pixels, expected);
-    Bytes grey(pixels.size());
-    decode_to_shape(std::as_bytes(std::span(file)), {16, 24, channels}, Resize::squash, grey.data());
-    EXPECT_EQ(grey, pixels);
+    EXPECT_EQ(decode_all(file, {16, 24, channels}, Resize::squash), pixels);
   }
 }
 
@@ -231,8 +300,7 @@ TEST(Fixtures, AreWithinAGreyLevelOfPillow) {
     for (const auto how : {Resize::squash, Resize::shorter_crop, Resize::pad}) {
       ASSERT_LE(next + kShape.size(), expected.data() + expected.size());
       const auto file = file_bytes(directory / name);
-      Bytes pixels(static_cast<std::size_t>(kShape.size()));
-      decode_to_shape(std::as_bytes(std::span(file)), kShape, how, pixels.data());
+      const Bytes pixels = decode_all(file, kShape, how);
       double difference = 0;
       for (const auto pixel : pixels) difference += std::abs(pixel - *next++);
       EXPECT_LE(difference / static_cast<double>(kShape.size()), 1.0) << name << ", way " << static_cast<int>(how);

@@ -111,7 +111,7 @@ Bytes idx(std::span<const std::uint32_t> extents, std::span<const std::uint8_t> 
   return bytes;
 }
 
-Bytes jpeg(const Bytes& pixels, int height, int width, int components, int quality) {
+Bytes jpeg(const Bytes& pixels, int height, int width, int components, int quality, const JpegStyle& style) {
   jpeg_compress_struct compress{};
   jpeg_error_mgr errors{};
   compress.err = jpeg_std_error(&errors);
@@ -125,6 +125,11 @@ Bytes jpeg(const Bytes& pixels, int height, int width, int components, int quali
   compress.in_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
   jpeg_set_defaults(&compress);
   jpeg_set_quality(&compress, quality, TRUE);
+  if (components == 3) {
+    compress.comp_info[0].v_samp_factor = style.down;
+    compress.comp_info[0].h_samp_factor = style.across;
+  }
+  if (style.progressive) jpeg_simple_progression(&compress);
   jpeg_start_compress(&compress, TRUE);
   while (compress.next_scanline < compress.image_height) {
     auto* row = const_cast<JSAMPLE*>(pixels.data()) +

@@ -80,7 +80,11 @@ void flip_byte(const fs::path& path, std::uint64_t offset);
 Bytes idx(std::span<const std::uint32_t> extents, std::span<const std::uint8_t> items);
 // [height, width, components], 8 bits each; components 1 grey, 3 RGB, 4 CMYK (JPEG) or RGBA (PNG), 2 grey and alpha
 // (PNG).
-Bytes jpeg(const Bytes& pixels, int height, int width, int components, int quality = 95);
+struct JpegStyle {
+  int down = 2, across = 2;  // pixels that share a colour; not of grey and CMYK
+  bool progressive = false;
+};
+Bytes jpeg(const Bytes& pixels, int height, int width, int components, int quality = 95, const JpegStyle& style = {});
 Bytes png(const Bytes& pixels, int height, int width, int components);
 // A palette PNG: pixels are indices of `colours` (RGB triples).
 Bytes palette_png(const Bytes& pixels, int height, int width, const Bytes& colours);
