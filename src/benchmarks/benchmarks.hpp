@@ -74,6 +74,7 @@ struct StepOptions {
   bool inference = false;                    // forward only, as in evaluation
   training::OptimizerKind optimizer = training::OptimizerKind::sgd;
   network::Passes passes = {};
+  network::Precision precision = network::Precision::fp32;
   Repetitions repetitions = {};
 };
 

@@ -77,8 +77,9 @@ void print(const KernelReport& report) {
 
 void print(const StepReport& report) {
   const auto& o = report.options;
-  fmt::print("{} of {}, {} images {}, {} classes, {} parameters; {}\n", o.inference ? "inference" : "training step",
-             o.network, o.batch, size_text(report.images), report.classes, report.parameters, report.backend);
+  fmt::print("{} of {} in {}, {} images {}, {} classes, {} parameters; {}\n",
+             o.inference ? "inference" : "training step", o.network, network::name_of(o.precision), o.batch,
+             size_text(report.images), report.classes, report.parameters, report.backend);
   const auto& s = report.step_seconds;
   fmt::print(
       "{:.1f} images/s (median of {}; p10 {:.1f}, p90 {:.1f}); step {:.3f} ms; loss {:.4f}, same bits in two runs\n",
@@ -160,6 +161,7 @@ Json step_fields(const StepReport& report) {
   const auto& s = report.step_seconds;
   Json json = common_fields("step", o.network, report.backend, report.threads, o.repetitions);
   json["mode"] = o.inference ? "inference" : "training";
+  json["precision"] = network::name_of(o.precision);
   if (!o.inference) json["optimizer"] = name_of(o.optimizer);
   json["images"] = {report.images[0], report.images[1], report.images[2], report.images[3]};
   json["classes"] = report.classes;

@@ -48,7 +48,10 @@ class Trainee {
       : options_(options),
         backend_(backend),
         executor_(graph, backend,
-                  {.max_batch = options.batch, .training = !options.inference, .passes = options.passes}) {
+                  {.max_batch = options.batch,
+                   .training = !options.inference,
+                   .passes = options.passes,
+                   .precision = options.precision}) {
     // A rate that keeps every network finite on noise.
     if (!options.inference)
       optimizer_.emplace(training::OptimizerOptions{.kind = options.optimizer, .learning_rate = kRate}, executor_,

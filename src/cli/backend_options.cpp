@@ -64,6 +64,12 @@ void BackendOptions::declare(Options& options) {
           "OMP_PLACES go first");
 }
 
+void declare_precision(Options& options, network::Precision& precision) {
+  options.choice("precision", precision, {{"fp32", network::Precision::fp32}, {"bf16", network::Precision::bf16}},
+                 "of activations, their gradients and the factors of products; weights, sums, statistics, loss and "
+                 "optimizer are always fp32");
+}
+
 LiveBackend::LiveBackend(const BackendOptions& options, communication::Communicator& communicator) {
   communication::collectively(communicator, "checking --threads", [&] {
     require<OptionError>(options.threads >= 0, "--threads {} is negative", options.threads);

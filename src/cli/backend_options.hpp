@@ -1,4 +1,4 @@
-// --backend, --threads and --pin-threads, shared by the commands that compute.
+// --backend, --threads, --pin-threads and --precision, shared by the commands that compute.
 #pragma once
 
 #include <memory>
@@ -9,6 +9,7 @@
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/host/backend.hpp"
+#include "brigade/network/precision.hpp"
 #include "brigade/ops/backend.hpp"
 #include "options.hpp"
 
@@ -23,6 +24,9 @@ struct BackendOptions {
 
   void declare(Options& options);
 };
+
+// --precision.
+void declare_precision(Options& options, network::Precision& precision);
 
 // The threads of a rank, and the processor of each; none: they run where the system likes.
 struct ThreadPlacement {

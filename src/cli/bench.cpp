@@ -107,6 +107,7 @@ ExitCode step(Call& call) {
               "update rule")
       .repeated("without-pass", without,
                 "may be repeated: leave a pass over the graph out (" + network::known_passes() + ")");
+  declare_precision(options, wanted.precision);
   common.declare(options, wanted.batch, wanted.repetitions);
   bool run = false;
   std::vector<std::string> networks;

@@ -73,6 +73,7 @@ bool parse(Call& call, TrainCommand& command) {
       .add("segment", segment, "bytes a ring message carries (K, M, G)")
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")
       .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
+  declare_precision(options, t.precision);
   command.backend.declare(options);
   if (!options.parse(call.arguments, call.speaks())) return false;
 

@@ -44,7 +44,8 @@ std::size_t index_of(const Graph& graph, const Node& node) {
 // What one kind of pass computes, and where.
 struct Program {
   Program(const Graph& graph, const ExecutorOptions& options, bool training)
-      : schedule(make_schedule(graph, training, options.passes)), plan(plan_memory(schedule, options.max_batch)) {
+      : schedule(make_schedule(graph, training, options.passes, options.precision)),
+        plan(plan_memory(schedule, options.max_batch)) {
     for (const Node& node : schedule.graph.nodes) given.push_back(index_of(graph, node));
   }
 
@@ -106,8 +107,11 @@ struct Executor::Impl {
   std::size_t bytes_of_labels() const { return static_cast<std::size_t>(options.max_batch) * sizeof(std::int32_t); }
 
   TensorView arena_view(const Place& place, const Shape& shape, DType type = DType::f32) const;
+  DType type(NodeId id) const { return schedule().at(id).type; }
   TensorView value(NodeId id, bool again = false) const;
-  TensorView gradient(NodeId id) const { return arena_view(blocks(id).gradient, node(id).output.with_batch(n)); }
+  TensorView gradient(NodeId id) const {
+    return arena_view(blocks(id).gradient, node(id).output.with_batch(n), type(id));
+  }
   std::array<TensorView, 2> batch_statistics(NodeId x) const;
   std::array<TensorView, 2> running_statistics(NodeId norm) const;
   std::array<TensorView, 2> parameters(NodeId id) const;
@@ -158,7 +162,8 @@ TensorView Executor::Impl::arena_view(const Place& place, const Shape& shape, DT
 TensorView Executor::Impl::value(NodeId id, bool again) const {
   const NodeId stored = schedule().stored(id);
   const bool second = again && blocks(stored).again;
-  return arena_view(second ? blocks(stored).again : blocks(stored).value, node(stored).output.with_batch(n));
+  return arena_view(second ? blocks(stored).again : blocks(stored).value, node(stored).output.with_batch(n),
+                    type(stored));
 }
 
 // Mean and variance of the value of x: ranges of the two rows in the block.
@@ -241,7 +246,7 @@ Layer Executor::Impl::layer(NodeId id, bool again) {
     inputs[i] = value(own.inputs[i], again);
     input_gradients[i] = {};
     if (i < blocks(id).input_gradients.size())
-      input_gradients[i] = arena_view(blocks(id).input_gradients[i].place, inputs[i].shape);
+      input_gradients[i] = arena_view(blocks(id).input_gradients[i].place, inputs[i].shape, type(own.inputs[i]));
     input_gradients[i].shape = inputs[i].shape;
     if (i < l.of_inputs.size()) l.of_inputs[i] = normalisation(own.inputs[i]);
   }
@@ -319,10 +324,11 @@ void Executor::Impl::start(const Program& wanted, const MicroBatch& batch) {
 }
 
 void Executor::Impl::upload(const MicroBatch& batch) {
-  const TensorView images = value(0);
+  const TensorView images = plan().images ? arena_view(plan().images, value(0).shape) : value(0);
   const TensorView labels = arena_view(plan().labels, {n}, DType::i32);
   backend.upload(batch.images, images.data, images.bytes());
   backend.upload(batch.labels, labels.data, labels.bytes());
+  if (plan().images) backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = images, .y = value(0)});
   has_mixed = pass() == Pass::training && batch.mixed_labels != nullptr;
   if (!has_mixed) return;
   backend.upload(batch.mixed_labels, mixed_labels.data(), labels.bytes());
@@ -428,9 +434,10 @@ std::span<const float> Executor::probabilities() {
   return {impl_->host_probabilities.data(), static_cast<std::size_t>(p.shape.size())};
 }
 
-std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training, const Passes& passes) {
+std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training, const Passes& passes,
+                           Precision precision) {
   const auto bytes = [&](bool of_training) {
-    return plan_memory(make_schedule(graph, of_training, passes), batch).bytes;
+    return plan_memory(make_schedule(graph, of_training, passes, precision), batch).bytes;
   };
   return training ? std::max(bytes(true), bytes(false)) : bytes(false);
 }

@@ -77,7 +77,10 @@ class Planner {
     plan_.blocks.push_back({.name = std::move(name), .bytes = padded(bytes), .first = first, .last = last});
     return {.block = static_cast<int>(plan_.blocks.size()) - 1};
   }
-  std::int64_t value_bytes(NodeId id) const { return batch_ * node(id).output.size() * std::int64_t{sizeof(float)}; }
+  std::int64_t bytes_of(NodeId id, DType type) const {
+    return batch_ * node(id).output.size() * static_cast<std::int64_t>(size_of(type));
+  }
+  std::int64_t value_bytes(NodeId id) const { return bytes_of(id, treatment(id).type); }
   void keep_until(const Place& place, int moment) {
     if (!place) return;
     int& last = plan_.blocks[static_cast<std::size_t>(place.block)].last;
@@ -212,8 +215,9 @@ void Planner::plan_values() {
   read_forward(last_node(), time_.loss());
 }
 
-// Labels arrive first; loss and ranks are read by the caller when the step is over.
+// Images and labels arrive first; loss and ranks are read by the caller when the step is over.
 void Planner::plan_results() {
+  if (treatment(0).type != DType::f32) plan_.images = add("images", bytes_of(0, DType::f32), 0, 0);
   plan_.labels = add("labels", batch_ * std::int64_t{sizeof(std::int32_t)}, 0, time_.loss_gradient());
   plan_.loss = add("loss", batch_ * std::int64_t{sizeof(float)}, time_.loss(), time_.end());
   plan_.label_rank = add("label rank", batch_ * std::int64_t{sizeof(std::int32_t)}, time_.loss(), time_.end());
@@ -304,7 +308,7 @@ void Planner::plan_input_gradients(NodeId id) {
     slot.add = static_cast<bool>(blocks(input).gradient);
     // Two inputs of a sum have one gradient, if nothing happens to it in the meantime.
     const bool free = !taken || (sum->scale == 1 && (slot.add || holder < 0 || may_hold_both(holder, input, id)));
-    const bool reused = reusable && free;
+    const bool reused = reusable && free && treatment(input).type == treatment(id).type;
     slot.place = reused ? own : add_gradient(input, now);
     if (!slot.add) hold(input, slot.place);
     if (reused && !slot.add) holder = input;

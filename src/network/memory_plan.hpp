@@ -67,6 +67,7 @@ struct NodeBlocks {
 struct MemoryPlan {
   std::vector<Block> blocks;
   std::vector<NodeBlocks> nodes;  // by NodeId
+  Place images;                   // as they arrive, if the value of node 0 has another type
   Place labels, loss, label_rank, probabilities, folded_weights;
   std::int64_t bytes = 0;  // of the arena
 };

@@ -31,7 +31,7 @@ void disable(Passes& passes, std::string_view name) {
   passes.*pass->enabled = false;
 }
 
-Schedule make_schedule(const Graph& given, bool training, const Passes& passes) {
+Schedule make_schedule(const Graph& given, bool training, const Passes& passes, Precision precision) {
   Schedule schedule{.graph = passes.fuse_activation ? fuse_activation(given) : given,
                     .training = training,
                     .passes = passes,
@@ -43,6 +43,7 @@ Schedule make_schedule(const Graph& given, bool training, const Passes& passes) 
   if (passes.concat_in_place) concat_in_place(schedule);
   if (training) producer_statistics(schedule);
   if (training && passes.recompute) recompute(schedule);
+  if (precision == Precision::bf16) store_bf16(schedule);
   return schedule;
 }
 

@@ -3,13 +3,14 @@
 //
 // The order of the passes: activations are fused and (in evaluation) batch norms folded, which changes the graph; then
 // it is decided which batch norms are never stored, whose statistics come from where, which values are parts of a
-// concatenation, and which are computed twice.
+// concatenation, which are computed twice, and what is kept in bf16.
 #pragma once
 
 #include <vector>
 
 #include "brigade/network/graph.hpp"
 #include "brigade/network/passes.hpp"
+#include "brigade/network/precision.hpp"
 
 namespace brigade::network {
 
@@ -22,6 +23,7 @@ struct Treatment {
   bool stores_statistics = false;   // convolution: forward measures its output
   std::vector<NodeId> measures{};   // batch norm in training: nodes whose values it measures
   int fold = -1;                    // product: index of the batch norm that became part of it
+  DType type = DType::f32;          // of its value and the gradient of that
 };
 
 // A batch norm that became kernel and bias of a product.
@@ -48,7 +50,7 @@ struct Schedule {
   NodeId stored(NodeId id) const { return at(id).normalised_on_read ? node(id).inputs.front() : id; }
 };
 
-Schedule make_schedule(const Graph& given, bool training, const Passes& passes);
+Schedule make_schedule(const Graph& given, bool training, const Passes& passes, Precision precision = Precision::fp32);
 
 // The passes, each in a file of its own. They expect those before them to be done.
 Graph fuse_activation(const Graph& graph);
@@ -57,5 +59,6 @@ void normalise_on_read(Schedule& schedule);
 void concat_in_place(Schedule& schedule);
 void producer_statistics(Schedule& schedule);
 void recompute(Schedule& schedule);
+void store_bf16(Schedule& schedule);
 
 }  // namespace brigade::network

@@ -101,19 +101,21 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
   double flops = 0;
   for (const auto& node : plan.graph.nodes) flops += network::forward_flops(plan.graph, node);
   const double gradient_bytes = 4.0 * static_cast<double>(parameters + network::statistics_count(plan.graph));
-  const double arena = static_cast<double>(network::planned_bytes(plan.graph, plan.micro_batch(), true));
+  const double arena =
+      static_cast<double>(network::planned_bytes(plan.graph, plan.micro_batch(), true, {}, options.precision));
   return fmt::format(
       "network         {} ({} parameters, {:.1f} MFLOP an image forward)\n"
       "training data   {} images in {} classes; validation: {}\n"
       "global batch    {} images = {} micro-batches of {} over {} ranks\n"
       "augmentation    {}; {} data thread{} a rank\n"
       "steps           {} an epoch x {} epochs = {} ({} images dropped an epoch)\n"
-      "memory          {:.1f} MB activations + {:.1f} MB weights, gradients and optimizer, a rank\n"
+      "memory          {:.1f} MB activations in {} + {:.1f} MB weights, gradients and optimizer, a rank\n"
       "traffic         {:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)\n",
       plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
       plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
       plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.steps_per_epoch,
       options.epochs, plan.total_steps, plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
+      network::name_of(options.precision),
       gradient_bytes * (options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) * 1e-6,
       gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
 }
@@ -122,6 +124,7 @@ std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions
   const auto& o = options.optimizer;
   return {{"network", options.network},
           {"width", fmt::format("{}", options.width_multiplier)},
+          {"precision", std::string(network::name_of(options.precision))},
           {"image", fmt::format("{}x{}x{}", plan.model.height, plan.model.width, plan.model.channels)},
           {"classes", fmt::format("{}", plan.model.classes.size())},
           {"training samples", fmt::format("{}", plan.train_samples)},

@@ -45,7 +45,8 @@ class Trainer {
                    .training = true,
                    .reduction_header = kStatusFloats,
                    .seed = options.seed,
-                   .label_smoothing = static_cast<float>(options.augmentation.label_smoothing)}),
+                   .label_smoothing = static_cast<float>(options.augmentation.label_smoothing),
+                   .precision = options.precision}),
         optimizer_(plan.optimizer, executor_, backend) {}
 
   TrainResult run();

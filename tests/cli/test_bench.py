@@ -34,6 +34,20 @@ def test_step_of_several_networks(brigade, tmp_path):
     assert result.out.count("same bits in two runs") == 2 and "ms (p99)" in result.out
 
 
+def test_step_in_bf16(brigade, tmp_path):
+    arena = {}
+    for precision in ("fp32", "bf16"):
+        file = tmp_path / f"{precision}.json"
+        result = brigade("bench", "step", "--network", "fashion-cnn", "--batch-size", 8, "--repetitions", 2, "--precision",
+                         precision, "--json", file)
+        assert result.code == 0 and f"of fashion-cnn in {precision}" in result.out, result.all_err
+        report = json.loads(file.read_text())
+        assert report["precision"] == precision
+        arena[precision] = report["arena_bytes"]
+    assert 0.45 < arena["bf16"] / arena["fp32"] < 0.6
+    assert "--precision 'fp16' is not one of fp32|bf16" in only_error(brigade("bench", "step", "--precision", "fp16"), 2)
+
+
 def test_step_inference(brigade):
     result = brigade("bench", "step", "--network", "lenet5", "--batch-size", 8, "--repetitions", 2, "--inference")
     assert result.code == 0 and "inference of lenet5" in result.out, result.all_err

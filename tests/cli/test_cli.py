@@ -163,6 +163,21 @@ def test_width_is_part_of_the_model(brigade, dataset, tmp_path):
     assert result.code == 0, result.all_err
 
 
+def test_precision_belongs_to_a_run(brigade, dataset, tmp_path):
+    train = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "fashion-cnn", "--batch-size", 60]
+    assert "activations in bf16" in brigade(*train, "--precision", "bf16", "--dry-run").out
+    result = brigade(*train, "--precision", "bf16", "--max-steps", 2, ranks=2)
+    assert result.code == 0, result.all_err
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["options"]["precision"] == "bf16"
+    with h5py.File(next((tmp_path / "r" / "checkpoints").glob("step-*/model.h5"))) as model:
+        kernel = model["weights/conv1/kernel"][:]
+    assert kernel.dtype == "float32" and (kernel.view("uint32") & 0xFFFF).any()  # not those of the products
+    message = only_error(brigade(*train, "--max-steps", 3, "--resume"), 2)
+    assert "another precision (it was bf16, now fp32)" in message
+    result = brigade(*train, "--precision", "bf16", "--max-steps", 3, "--resume")
+    assert result.code == 0 and "resuming after step 2" in result.all_err, result.all_err
+
+
 def test_threads_are_pinned_where_they_have_room(brigade, dataset, tmp_path):
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) < 2:

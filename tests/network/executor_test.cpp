@@ -139,6 +139,18 @@ void expect_near(const std::vector<float>& actual, const std::vector<float>& exp
   for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], error * largest) << i;
 }
 
+// By the length of the difference: rounding to bf16 now and then moves a value across the edge of a ReLU, and then one
+// gradient jumps.
+void expect_close(const std::vector<float>& actual, const std::vector<float>& expected, double error) {
+  ASSERT_EQ(actual.size(), expected.size());
+  double squares = 0, of_difference = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    squares += std::pow(expected[i], 2);
+    of_difference += std::pow(actual[i] - expected[i], 2);
+  }
+  EXPECT_LE(std::sqrt(of_difference), error * std::sqrt(squares));
+}
+
 TEST_P(ExecutorTest, FlatLayoutAndInitialValues) {
   const Graph graph = make_network("fashion-cnn");
   Executor executor(graph, backend(), {.max_batch = 2, .reduction_header = 3, .seed = 5});
@@ -274,45 +286,64 @@ TEST_P(ExecutorTest, SmallBatchInALargePlan) {
   EXPECT_THROW(small.evaluate(data.part(0, 0)), OptionError);
 }
 
-// Switching passes off, one by one and all together, changes neither training nor evaluation.
-TEST_P(ExecutorTest, PassesAgreeWithThemselvesOff) {
-  std::vector<std::pair<std::string, Passes>> variants;
-  Passes none;
-  for (const PassName& pass : pass_names()) {
-    Passes passes = all_passes();
-    disable(passes, pass.name);
-    variants.emplace_back(pass.name, passes);
-    none.*pass.enabled = false;
-  }
-  variants.emplace_back("all", none);
-  for (const Graph& graph : {every_operation(), branches(), dense_blocks()}) {
+class PassesOff : public ExecutorTest {
+ protected:
+  // What a network computes in two steps of training and an evaluation.
+  std::vector<std::vector<float>> results(const Graph& graph, const Passes& passes, Precision precision) {
     const SyntheticBatch data(2, 5, graph);
-    const auto run = [&](const Passes& passes) {
-      Executor executor(graph, backend(), {.max_batch = 6, .passes = passes});
-      std::vector<std::vector<float>> results;
-      for (std::int64_t step = 0; step < 2; ++step) {  // the second in an arena full of numbers
-        executor.forward(data.all(step));
-        executor.backward(0.2F, {});
-        results.push_back(read(executor.reduction()));
+    Executor executor(graph, backend(), {.max_batch = 6, .passes = passes, .precision = precision});
+    std::vector<std::vector<float>> all;
+    for (std::int64_t step = 0; step < 2; ++step) {  // the second in an arena full of numbers
+      executor.forward(data.all(step));
+      executor.backward(0.2F, {});
+      all.push_back(read(executor.reduction()));
+    }
+    write(executor.statistics(),
+          std::vector<float>(static_cast<std::size_t>(executor.statistics().shape.size()), 0.7F));
+    executor.evaluate(data.all());
+    all.emplace_back(executor.probabilities().begin(), executor.probabilities().end());
+    Executor evaluation(graph, backend(),
+                        {.max_batch = 5, .training = false, .passes = passes, .precision = precision});
+    write(evaluation.statistics(), read(executor.statistics()));
+    evaluation.evaluate(data.all());
+    EXPECT_EQ(all.back(), std::vector<float>(evaluation.probabilities().begin(), evaluation.probabilities().end()));
+    return all;
+  }
+
+  // Everything on, against each pass off, and all of them.
+  template <class Compare>
+  void check(Precision precision, const Compare& compare) {
+    std::vector<std::pair<std::string, Passes>> variants;
+    Passes none;
+    for (const PassName& pass : pass_names()) {
+      Passes passes = all_passes();
+      disable(passes, pass.name);
+      variants.emplace_back(pass.name, passes);
+      none.*pass.enabled = false;
+    }
+    variants.emplace_back("all", none);
+    for (const Graph& graph : {every_operation(), branches(), dense_blocks(), towers()}) {
+      const auto expected = results(graph, all_passes(), precision);
+      for (const auto& [name, passes] : variants) {
+        SCOPED_TRACE(graph.name + " without " + name);
+        const auto actual = results(graph, passes, precision);
+        for (std::size_t i = 0; i < expected.size(); ++i) compare(actual[i], expected[i]);
       }
-      write(executor.statistics(),
-            std::vector<float>(static_cast<std::size_t>(executor.statistics().shape.size()), 0.7F));
-      executor.evaluate(data.all());
-      results.emplace_back(executor.probabilities().begin(), executor.probabilities().end());
-      Executor evaluation(graph, backend(), {.max_batch = 5, .training = false, .passes = passes});
-      write(evaluation.statistics(), read(executor.statistics()));
-      evaluation.evaluate(data.all());
-      EXPECT_EQ(results.back(),
-                std::vector<float>(evaluation.probabilities().begin(), evaluation.probabilities().end()));
-      return results;
-    };
-    const auto expected = run(all_passes());
-    for (const auto& [name, passes] : variants) {
-      SCOPED_TRACE(graph.name + " without " + name);
-      const auto actual = run(passes);
-      for (std::size_t i = 0; i < expected.size(); ++i) expect_near(actual[i], expected[i], 2e-5);
     }
   }
+};
+
+// Switching passes off, one by one and all together, changes neither training nor evaluation.
+TEST_P(PassesOff, ChangesNothing) {
+  check(Precision::fp32, [](const auto& actual, const auto& expected) { expect_near(actual, expected, 2e-5); });
+}
+
+// Here a statistic may be that of the values before their rounding, and what is normalised on read may be rounded once
+// less. Through the batch norms of dense_blocks, over 80 and 20 values a channel, that changes gradients by 15 %; a
+// tensor that was overwritten changes them altogether.
+TEST_P(PassesOff, ChangesLittleInBf16) {
+  if (GetParam() == "reference") GTEST_SKIP() << "it knows floats only";
+  check(Precision::bf16, [](const auto& actual, const auto& expected) { expect_close(actual, expected, 0.25); });
 }
 
 // Weights and statistics may change between evaluations: folded kernels follow.
@@ -470,8 +501,9 @@ TEST_P(ExecutorTest, NothingIsComputedBelowTheFirstParameter) {
   EXPECT_LT(tests::mean(executor.loss()), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ExecutorTest, ::testing::ValuesIn(tests::backend_names()),
-                         [](const auto& backend) { return backend.param; });
+const auto name_of_backend = [](const auto& backend) { return backend.param; };
+INSTANTIATE_TEST_SUITE_P(Backends, ExecutorTest, ::testing::ValuesIn(tests::backend_names()), name_of_backend);
+INSTANTIATE_TEST_SUITE_P(Backends, PassesOff, ::testing::ValuesIn(tests::backend_names()), name_of_backend);
 
 }  // namespace
 }  // namespace brigade::network

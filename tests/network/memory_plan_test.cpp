@@ -56,12 +56,13 @@ void expect_room(const Schedule& schedule, const MemoryPlan& plan, NodeId id, st
   const NodeBlocks& blocks = plan.nodes[static_cast<std::size_t>(id)];
   ASSERT_EQ(static_cast<bool>(blocks.value), !schedule.at(id).normalised_on_read) << node.name;
   EXPECT_EQ(static_cast<bool>(blocks.gradient), training && id > 0) << node.name;
+  const auto element = static_cast<std::int64_t>(size_of(schedule.at(id).type));
   for (const Place& place : {blocks.value, blocks.again, blocks.gradient}) {
     if (!place) continue;
     const std::int64_t pixels = batch * node.output.size() / node.output.back();
     const std::int64_t row = place.pitch > 0 ? place.pitch : node.output.back();
     EXPECT_LE(place.channel + node.output.back(), row) << node.name;
-    EXPECT_GE(plan.blocks[static_cast<std::size_t>(place.block)].bytes, 4 * pixels * row) << node.name;
+    EXPECT_GE(plan.blocks[static_cast<std::size_t>(place.block)].bytes, element * pixels * row) << node.name;
   }
 }
 
@@ -72,14 +73,25 @@ TEST(MemoryPlan, NoTwoLiveTensorsOverlap) {
   for (const ZooEntry& entry : zoo())
     for (const Passes& passes : {Passes{}, all})
       for (const bool training : {false, true})
-        for (const std::int64_t batch : {1, 7, 64}) {
+        for (const auto& [batch, precision] :
+             {std::pair{1, Precision::fp32}, {7, Precision::bf16}, {64, Precision::fp32}}) {
           SCOPED_TRACE(fmt::format("{}, batch {}, training {}", entry.name, batch, training));
-          const Schedule schedule = make_schedule(entry.make({}), training, passes);
+          const Schedule schedule = make_schedule(entry.make({}), training, passes, precision);
           const MemoryPlan plan = plan_memory(schedule, batch);
           expect_disjoint(plan.blocks, plan.bytes);
           EXPECT_LE(plan.bytes, lower_bound(plan.blocks) * 1.05);
           for (NodeId id = 0; id < schedule.end(); ++id) expect_room(schedule, plan, id, batch, training);
         }
+}
+
+// Activations and gradients are half as large; statistics, winners and scores are what they were.
+TEST(MemoryPlan, Bf16TakesHalf) {
+  for (const char* network : {"resnet50", "mobilenet-v2", "densenet121"}) {
+    const Graph graph = make_network(network);
+    const auto fp32 = static_cast<double>(planned_bytes(graph, 16, true));
+    const auto bf16 = static_cast<double>(planned_bytes(graph, 16, true, {}, Precision::bf16));
+    EXPECT_NEAR(bf16 / fp32, 0.5, 0.03) << network;
+  }
 }
 
 TEST(MemoryPlan, PlacesArbitraryBlocks) {

@@ -48,6 +48,22 @@ TEST(Passes, AreKnownByName) {
   EXPECT_THROW(disable(passes, "concat"), OptionError);
 }
 
+TEST(StoreBf16, AllButTheScores) {
+  const auto is_float = [](const Treatment& t) { return t.type == DType::f32; };
+  EXPECT_EQ(names(make_schedule(residual(), true, {}, Precision::bf16), is_float), (Names{"logits"}));
+  EXPECT_EQ(names(make_schedule(make_network("resnet9"), true, {}, Precision::bf16), is_float),
+            (Names{"logits", "scale"}));
+  EXPECT_EQ(names(make_schedule(residual(), true, {}), is_float).size(), residual().nodes.size() - 2) << "two fused";
+  GraphBuilder net("means", "", 4, 4, 3);
+  net.global_average_pool(net.input(), "mean");
+  try {
+    make_schedule(std::move(net).finish(), false, {}, Precision::bf16);
+    FAIL() << "scores in bf16";
+  } catch (const OptionError& error) {
+    EXPECT_NE(std::string(error.what()).find("come from a global_average_pool"), std::string::npos) << error.what();
+  }
+}
+
 TEST(FoldBatchNorm, WhereItAloneReadsAProduct) {
   Passes passes = only("fold-batch-norm");
   passes.fuse_activation = true;

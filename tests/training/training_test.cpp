@@ -161,10 +161,15 @@ TEST(Training, BatchNormFollowsMicroBatchesNotRanks) {
 }
 
 TEST(Training, ResumesBitForBit) {
-  for (const auto kind : {OptimizerKind::sgd, OptimizerKind::adam}) {
-    const std::string name = kind == OptimizerKind::sgd ? "sgd" : "adam";
+  using network::Precision;
+  for (const auto& [kind, precision] : {std::pair{OptimizerKind::sgd, Precision::fp32},
+                                        {OptimizerKind::adam, Precision::fp32},
+                                        {OptimizerKind::sgd, Precision::bf16}}) {
+    const std::string name =
+        fmt::format("{}-{}", kind == OptimizerKind::sgd ? "sgd" : "adam", network::name_of(precision));
     auto options = options_for("whole-" + name);
     options.network = "fashion-cnn";
+    options.precision = precision;
     options.optimizer = {
         .kind = kind, .learning_rate = 0.003F, .weight_decay = 1e-4F, .schedule = ScheduleKind::cosine};
     train(options, *backend, *world);
@@ -218,19 +223,43 @@ TEST(Training, AugmentationDoesNotDependOnTheNumberOfRanks) {
   }
 }
 
+// Weights, their gradients and the optimizer are the same numbers in both precisions; only their way there is coarser.
+TEST(Training, InBf16LearnsAsInFp32) {
+  auto options = options_for("fp32");
+  options.network = "fashion-cnn";
+  options.epochs = 1;
+  const auto fine = train(options, *backend, *world);
+  options.precision = network::Precision::bf16;
+  options.run = scratch / "bf16";
+  const auto coarse = train(options, *backend, *world);
+  const auto expected = losses(scratch / "fp32"), actual = losses(scratch / "bf16");
+  ASSERT_EQ(actual.size(), 8U);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(actual[i] / expected[i], 1, 0.06) << "step " << i;
+  EXPECT_NE(actual, expected);
+  EXPECT_GT(*fine.summary.val_accuracy, 0.95);
+  EXPECT_NEAR(*coarse.summary.val_accuracy, *fine.summary.val_accuracy, 0.03);
+}
+
 TEST(Training, RefusesToResumeAnotherRun) {
   auto options = options_for("changed");
   options.max_steps = 2;
   train(options, *backend, *world);
   options.resume = true;
-  options.seed = 99;
-  try {
-    train(options, *backend, *world);
-    FAIL() << "another seed was accepted";
-  } catch (const OptionError& error) {
-    EXPECT_NE(std::string(error.what()).find("another seed (it was 1, now 99)"), std::string::npos) << error.what();
-    EXPECT_TRUE(error.on_all_ranks);
-  }
+  const auto expect_refusal = [&](const TrainOptions& changed, const std::string& reason) {
+    try {
+      train(changed, *backend, *world);
+      FAIL() << "resumed with " << reason;
+    } catch (const OptionError& error) {
+      EXPECT_NE(std::string(error.what()).find(reason), std::string::npos) << error.what();
+      EXPECT_TRUE(error.on_all_ranks);
+    }
+  };
+  auto changed = options;
+  changed.seed = 99;
+  expect_refusal(changed, "another seed (it was 1, now 99)");
+  changed = options;
+  changed.precision = network::Precision::bf16;
+  expect_refusal(changed, "another precision (it was fp32, now bf16)");
 }
 
 TEST(Training, DivergenceStopsAllRanksAlike) {

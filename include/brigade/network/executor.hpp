@@ -20,6 +20,7 @@
 #include "brigade/core/memory.hpp"
 #include "brigade/network/graph.hpp"
 #include "brigade/network/passes.hpp"
+#include "brigade/network/precision.hpp"
 #include "brigade/ops/backend.hpp"
 
 namespace brigade::network {
@@ -40,6 +41,7 @@ struct ExecutorOptions {
   std::uint64_t seed = 1;             ///< of initial weights and dropout
   float label_smoothing = 0;          ///< of the loss in training (ops/softmax_cross_entropy.hpp)
   Passes passes = {};
+  Precision precision = Precision::fp32;  ///< of the passes of training and of evaluation
 };
 
 struct MicroBatch {
@@ -103,7 +105,8 @@ class Executor {
 
 /// The decisions of the memory planner for a graph, for `brigade models` and tests: bytes of
 /// activations (and gradients if `training`) at this batch size, after the passes.
-std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training, const Passes& passes = {});
+std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training, const Passes& passes = {},
+                           Precision precision = Precision::fp32);
 /// Number of learnt values (of all nodes, of one), and of batch-norm statistics.
 std::int64_t parameter_count(const Graph& graph);
 std::int64_t parameter_count(const Node& node);

@@ -12,6 +12,7 @@
 #include "brigade/communication/communicator.hpp"
 #include "brigade/dataset/augment.hpp"
 #include "brigade/dataset/reader.hpp"
+#include "brigade/network/precision.hpp"
 #include "brigade/ops/backend.hpp"
 #include "brigade/telemetry/run_directory.hpp"
 #include "brigade/training/optimizer.hpp"
@@ -23,6 +24,7 @@ struct TrainOptions {
   std::filesystem::path run;  ///< run directory, made if missing
   std::string network = "fashion-cnn";
   double width_multiplier = 1;            ///< of the network's filters, where its paper has one
+  network::Precision precision = network::Precision::fp32;  ///< of activations, in training and validation
   std::string validation_split = "auto";  ///< "auto": val, else test, else none; "none"
   std::int64_t epochs = 1;
   std::int64_t max_steps = 0;         ///< 0: no limit
