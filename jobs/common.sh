@@ -9,20 +9,86 @@ step() {
   printf '   %s: %.1f s\n' "$title" "$(awk "BEGIN { print $EPOCHREALTIME - $start }")"
 }
 
-# run_ranks N COMMAND...: the command on N ranks; by srun inside a Slurm allocation, else by mpirun.
-run_ranks() {
-  local ranks=$1
-  shift
-  if [ -n "${SLURM_JOB_ID:-}" ]; then
+# choose_launcher N: leaves in `launcher` the command that starts N ranks (`all`: as many as Slurm granted): srun inside
+# a Slurm allocation, else mpirun. In the environment: LAUNCHER=mpirun takes mpirun inside an allocation, too;
+# MPIRUN_OPTIONS and SRUN_OPTIONS are handed on (words separated by blanks).
+choose_launcher() {
+  local ranks=$1 more
+  if [ -n "${SLURM_JOB_ID:-}" ] && [ "${LAUNCHER:-srun}" = srun ]; then
+    # srun inherits the number of ranks from the job, but since Slurm 22.05 not the processors of each.
+    [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
     # PMIx's default fence in Slurm 22.05 is no barrier, and some multi-node starts crash; the ring is one.
-    SLURM_PMIX_FENCE=ring srun --mpi=pmix --ntasks="$ranks" "$@"
+    export SLURM_PMIX_FENCE=ring
+    read -ra more <<<"${SRUN_OPTIONS:-}"
+    launcher=(srun --mpi=pmix --kill-on-bad-exit=1)
+    [ "$ranks" = all ] || launcher+=(--ntasks="$ranks")
   else
-    local options=()
-    [ "$(nproc)" -ge "$ranks" ] || options+=(--oversubscribe --bind-to none)
+    read -ra more <<<"${MPIRUN_OPTIONS:-}"
+    launcher=(mpirun)
+    [ "$ranks" = all ] || launcher+=(-n "$ranks")
+    if [ "$ranks" != all ] && [ "$(nproc)" -lt "$ranks" ]; then launcher+=(--oversubscribe --bind-to none); fi
     if [ "$(id -u)" = 0 ]; then  # a container, most likely
       export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     fi
-    mpirun "${options[@]}" -n "$ranks" "$@"
+  fi
+  launcher+=("${more[@]}")
+}
+
+# run_ranks N COMMAND...: the command on N ranks.
+run_ranks() {
+  local launcher
+  choose_launcher "$1"
+  "${launcher[@]}" "${@:2}"
+}
+
+# Runs a command and passes USR1, TERM and INT on to it: Slurm signals the shell of a job only (--signal=B:USR1@120),
+# and srun and mpirun hand a signal to all ranks. Returns the command's exit code.
+forward_signals() {
+  local child signal signalled code=0 again
+  "$@" &
+  child=$!
+  for signal in USR1 TERM INT; do
+    # shellcheck disable=SC2064  # the id of this child
+    trap "signalled=1; kill -s $signal $child 2>/dev/null || true" "$signal"
+  done
+  while signalled= again=0; do  # a signal ends the wait, not the child
+    wait "$child" || again=$?
+    [ "$again" = 127 ] || code=$again  # 127: it had ended before
+    [ -n "$signalled" ] && [ "$again" -gt 128 ] || break
+  done
+  trap - USR1 TERM INT
+  return "$code"
+}
+
+readonly STOPPED_EARLY=75  # Brigade's exit code after a checkpoint: submit again
+
+# train_job OPTIONS...: `brigade train` with these options on all ranks of the job, continued from its newest checkpoint.
+# If the time limit ends it early, the job is put back into the queue, at most MAX_RESTARTS times.
+train_job() {
+  local code=0 launcher binary
+  binary=$(brigade_binary) || return
+  choose_launcher "${RANKS:-all}"
+  forward_signals "${launcher[@]}" "$binary" train --resume "$@" || code=$?
+  if [ "$code" = $STOPPED_EARLY ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+    if [ "${SLURM_RESTART_COUNT:-0}" -ge "${MAX_RESTARTS:-50}" ]; then
+      echo "stopped early; not requeued again after ${SLURM_RESTART_COUNT:-0} restarts (MAX_RESTARTS)" >&2
+    else
+      echo "stopped early with a checkpoint: back into the queue"
+      scontrol requeue "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
+    fi
+  fi
+  return "$code"
+}
+
+# The program: BRIGADE, what a module file put on the PATH, or this repository's build.
+brigade_binary() {
+  local built=$PWD/build/release/src/cli/brigade
+  if [ -n "${BRIGADE:-}" ]; then echo "$BRIGADE"
+  elif [ -x "$built" ]; then echo "$built"
+  elif command -v brigade; then :
+  else
+    echo "there is no program at $built, and no brigade on the PATH. Run jobs/setup.sh, or load the module?" >&2
+    return 2
   fi
 }
 

@@ -27,7 +27,6 @@ ranks=${RANKS:-2}
 images=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}  # gzip IDX files
 dataset=$(realpath -m "${DATASET:-datasets/fashion-mnist}")
 run=$(realpath -m "${RUN:-runs/quickstart}")
-brigade=build/release/src/cli/brigade
 start=$SECONDS
 
 train() {
@@ -41,6 +40,7 @@ train() {
 }
 
 bash jobs/setup.sh
+brigade=$(brigade_binary)
 step "shard" run_ranks "$ranks" "$brigade" shard --source "$images" --output "$dataset"
 step "train" train
 step "evaluate" run_ranks "$ranks" "$brigade" evaluate --dataset "$dataset" --run "$run" --split test

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "brigade/communication/communicator.hpp"
+#include "launch_check.hpp"
 
 namespace brigade::cli {
 
@@ -12,6 +13,7 @@ struct Call {
   std::string command_line;            // as typed
   std::vector<std::string> arguments;  // after the command
   communication::Communicator& communicator;
+  const Launch& launch;
 
   bool speaks() const { return communicator.rank() == 0; }
 };

@@ -78,18 +78,19 @@ ExitCode dispatch(Call& call, const std::string& name) {
   communicator.abort(code);
 }
 
-int main(std::span<char*> arguments) {
+int main(std::span<char*> arguments, const Launch& launch) {
   auto world = communication::Communicator::world();
-  Call call{.command_line = {}, .arguments = {}, .communicator = world};
+  Call call{.command_line = {}, .arguments = {}, .communicator = world, .launch = launch};
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     call.command_line += fmt::format("{}{}", i == 0 ? "" : " ", arguments[i]);
     if (i >= 2) call.arguments.emplace_back(arguments[i]);
   }
   try {
+    launch.check_tasks(world);
     return static_cast<int>(dispatch(call, arguments.size() > 1 ? arguments[1] : ""));
   } catch (const Error& error) {
     if (!error.on_all_ranks) fail_alone(world, error.code(), error.what());
-    if (world.rank() == 0) fmt::print(stderr, "brigade: error: {}\n", error.what());
+    if (world.rank() == 0 && launch.is_first_task()) fmt::print(stderr, "brigade: error: {}\n", error.what());
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     fail_alone(world, static_cast<ExitCode>(1), error.what());
@@ -101,11 +102,13 @@ int main(std::span<char*> arguments) {
 
 int main(int argc, char** argv) {
   brigade::host::Runtime::prepare_process(argv);
+  const brigade::cli::Launch launch;
   try {
+    launch.check_tasks();
     const brigade::communication::Environment mpi(argc, argv);
-    return brigade::cli::main({argv, static_cast<std::size_t>(argc)});
+    return brigade::cli::main({argv, static_cast<std::size_t>(argc)}, launch);
   } catch (const brigade::Error& error) {  // MPI itself did not start
-    fmt::print(stderr, "brigade: error: {}\n", error.what());
+    if (launch.is_first_task()) fmt::print(stderr, "brigade: error: {}\n", error.what());
     return static_cast<int>(error.code());
   }
 }

@@ -114,6 +114,7 @@ ExitCode train(Call& call) {
   bool run = false;
   communication::collectively(call.communicator, "reading the options", [&] { run = parse(call, command); });
   if (!run) return ExitCode::done;
+  if (!command.train.dry_run) call.launch.check_allocation(call.communicator);
   const LiveBackend backend(command.backend, call.communicator);
   command.train.pinned_processors = backend.placement().processors;
   const auto result = training::train(command.train, *backend, call.communicator);

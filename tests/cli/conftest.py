@@ -1,14 +1,15 @@
 """The built program and a tiny dataset for the tests of the command line."""
-import gzip
 import os
 import pathlib
-import struct
 import subprocess
+import sys
 
-import numpy
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from blocks import write_blocks
+
 BRIGADE = pathlib.Path(os.environ.get("BRIGADE", ROOT / "build/release/src/cli/brigade"))
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 
@@ -36,30 +37,9 @@ def brigade():
     return run
 
 
-def blocks(count, seed):
-    """28x28 images of ten classes, each with a bright block at its own place, under noise."""
-    generator = numpy.random.default_rng(seed)
-    labels = generator.integers(0, 10, count, dtype=numpy.uint8)
-    images = generator.integers(0, 100, (count, 28, 28), dtype=numpy.uint8)
-    for image, label in zip(images, labels):
-        row, column = label // 4 * 9, label % 4 * 7
-        image[row:row + 7, column:column + 7] = 200
-    return images, labels
-
-
-def write_idx(directory, name, images, labels):
-    with gzip.open(directory / f"{name}-images-idx3-ubyte.gz", "wb") as out:
-        out.write(struct.pack(">IIII", 0x803, *images.shape) + images.tobytes())
-    with gzip.open(directory / f"{name}-labels-idx1-ubyte.gz", "wb") as out:
-        out.write(struct.pack(">II", 0x801, len(labels)) + labels.tobytes())
-
-
 @pytest.fixture(scope="session")
 def idx(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("idx")
-    write_idx(directory, "train", *blocks(600, 1))
-    write_idx(directory, "t10k", *blocks(101, 2))
-    return directory
+    return write_blocks(tmp_path_factory.mktemp("idx"))
 
 
 @pytest.fixture(scope="session")
