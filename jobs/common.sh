@@ -25,6 +25,8 @@ choose_launcher() {
   else
     read -ra more <<<"${MPIRUN_OPTIONS:-}"
     launcher=(mpirun)
+    # Open MPI notices a host that is gone after 8 s instead of Linux' default of minutes.
+    export OMPI_MCA_oob_tcp_keepalive_time=5 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
     [ "$ranks" = all ] || launcher+=(-n "$ranks")
     if [ "$ranks" != all ] && [ "$(nproc)" -lt "$ranks" ]; then launcher+=(--oversubscribe --bind-to none); fi
     if [ "$(id -u)" = 0 ]; then  # a container, most likely

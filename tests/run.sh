@@ -12,7 +12,8 @@ python=$(find_python)
 step "includes" "$python" cmake/check-includes.py
 step "unit and rank tests" ctest --preset release --output-on-failure
 step "command line and analysis" "$python" -m pytest -q -p no:cacheprovider tests/cli tests/analysis
-step "jobs under Slurm" bash tests/slurm/run.sh
+step "jobs under Slurm" bash tests/sandboxed.sh slurm
+step "several hosts" bash tests/sandboxed.sh hosts
 
 if [ "${1:-}" = --sanitizers ]; then
   for preset in asan tsan; do

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine, and what its jobs left. Started by run.sh, inside sandbox.sh."""
+"""A real Slurm on this machine, and what its jobs left. Started by tests/sandboxed.sh."""
 import os
 import pathlib
 import subprocess

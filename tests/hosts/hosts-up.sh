@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# hosts-up.sh: makes HOSTS network hosts on this machine, inside sandbox.sh, which also ends them. Each has its own
+# network, host name, /dev/shm and TMPDIR; veth cables join them to one bridge, the switch.
+#
+#   HOSTS=4                     host1..hostN at 10.231.77.<10+i> on eth0
+#   MTU=1500                    of the cables
+#   /run/hosts/enter HOST CMD   runs a command on that host (same files; same directory if it exists there)
+#   /run/hosts/rsh HOST CMD     the same as ssh would do it, for mpirun --mca plm_rsh_agent
+#
+# Cables are acted on by cable.sh; across-hosts.sh starts ranks.
+set -euo pipefail
+hosts=${HOSTS:-4} mtu=${MTU:-1500} subnet=10.231.77 run=/run/hosts
+mkdir -p "$run"
+mount -t tmpfs -o mode=755,size=50% tmpfs "$run"  # holds the hosts' /dev/shm and /tmp
+mount --make-private "$run"
+{
+  echo "127.0.0.1 localhost"
+  for i in $(seq "$hosts"); do echo "$subnet.$((10 + i)) host$i"; done
+} >"$run/table"
+
+# One mount namespace a command, not one kept a host: a kept one could not be entered from a host made before it, and
+# mpirun goes from host to host.
+cat >"$run/enter" <<'SCRIPT'
+#!/bin/sh
+host=$1; shift
+exec nsenter --net=/run/netns/$host --uts=/run/hosts/$host/uts -- unshare --mount --propagation private -- /bin/sh -c '
+  mount --bind /run/hosts/table /etc/hosts && mount --bind /run/hosts/$1/shm /dev/shm && mount -t sysfs sysfs /sys || exit 125
+  export TMPDIR=/run/hosts/$1/tmp
+  cd "$2" 2>/dev/null || cd /
+  shift 2; exec "$@"' enter "$host" "$PWD" "$@"
+SCRIPT
+cat >"$run/rsh" <<'SCRIPT'
+#!/bin/sh
+host=$1; shift
+exec /run/hosts/enter "$host" /bin/sh -c "$*"
+SCRIPT
+chmod +x "$run/enter" "$run/rsh"
+
+ip netns add switch
+ip -n switch link set lo up
+ip -n switch link add br0 mtu "$mtu" type bridge
+ip -n switch link set br0 up
+for i in $(seq "$hosts"); do
+  host=host$i
+  ip netns add "$host"
+  ip -n "$host" link add eth0 mtu "$mtu" type veth peer name "port$i" mtu "$mtu" netns switch
+  ip -n switch link set "port$i" master br0 up
+  ip -n "$host" link set lo up
+  ip -n "$host" addr add "$subnet.$((10 + i))/24" dev eth0
+  ip -n "$host" link set eth0 up
+  mkdir -p "$run/$host"
+  mkdir -m 1777 "$run/$host/shm" "$run/$host/tmp"
+  touch "$run/$host/uts"
+  unshare --uts="$run/$host/uts" hostname "$host"  # the file keeps the name alive: no process has to stay
+done
+echo "$hosts" >"$run/count"
