@@ -4,9 +4,9 @@
 //     resample a row (grey levels)  ->  tone  ->  cut off at 0 and 255  ->  normalise, write
 //
 // A map that turns nothing (any mix of mirror, shift, zoom and crops) resamples along the two axes one after the other:
-// a stored row gets its new columns once, and a new row lies between two such rows. Other maps fetch four neighbours a
-// pixel. A pixel is handled as a vector of four floats, whatever its channels: the lanes too many belong to the next
-// pixel, which overwrites them. (Gathers of one channel each take about twice the time.)
+// a stored row gets its new columns once (new_columns.cpp), and a new row lies between two such rows. Other maps fetch
+// four neighbours a pixel; there, a pixel is handled as a vector of four floats, whatever its channels: the lanes too
+// many belong to the next pixel, which overwrites them.
 #include "augment_picture.hpp"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace brigade::dataset {
 namespace {
 
 using Pixel = float __attribute__((vector_size(16), aligned(4), may_alias));
-constexpr std::size_t kSlack = 8;  // floats behind the last pixel that may be read or written
+constexpr std::size_t kSlack = NewColumns::kSlack;
 
 Pixel load(const float* from) { return *reinterpret_cast<const Pixel*>(from); }
 void store(float* to, Pixel value) { *reinterpret_cast<Pixel*>(to) = value; }
@@ -63,18 +63,6 @@ void saturate(float saturation, std::int64_t values, const float* __restrict row
     }
 }
 
-// A row with new columns. Compiled for each number of channels.
-template <std::int64_t channels, class Tap>
-void pick_columns(std::span<const Tap> taps, const float* levels, float* out) {
-  const Tap* tap = taps.data();
-  const std::size_t count = taps.size();
-  for (std::size_t x = 0; x < count; ++x) {
-    const float* first = levels + tap[x].first;
-    const Pixel a = load(first), b = load(first + channels);
-    store(out + static_cast<std::int64_t>(x) * channels, a + tap[x].second_share * (b - a));
-  }
-}
-
 void scale_and_clamp(float gain, float bias, std::int64_t count, float* row) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float level = row[i] * gain + bias;
@@ -103,7 +91,7 @@ PictureMaker::PictureMaker(const ImageShape& stored, const ImageShape& wanted, c
       rows_(2 * (static_cast<std::size_t>(wanted.width * stored.channels + kPeriod) + 2 * kSlack)),
       row_(rows_.data() + kSlack),
       toned_(row_ + rows_.size() / 2),
-      columns_(static_cast<std::size_t>(wanted.width)),
+      columns_(wanted.width, stored.channels),
       offsets_(static_cast<std::size_t>(wanted.width)),
       share_y_(static_cast<std::size_t>(wanted.width)),
       share_x_(static_cast<std::size_t>(wanted.width)) {
@@ -158,43 +146,33 @@ PictureMaker::Tone PictureMaker::tone_of(const Recipe& r, const PictureView& pic
           .changes = true};
 }
 
-// Beyond the border lie the pixels of the border.
-PictureMaker::Tap PictureMaker::tap(double place, std::int64_t extent) {
-  const double inside = std::clamp(place, 0.0, static_cast<double>(extent - 1));
-  const auto first = std::min(static_cast<std::int32_t>(inside), std::max(0, static_cast<std::int32_t>(extent) - 2));
-  return {.first = first, .second_share = static_cast<float>(inside - first)};
-}
-
 // Row y of the stored picture with the new columns.
 const float* PictureMaker::upright_row(std::int64_t y, const PictureView& picture) {
   const auto slot = static_cast<std::size_t>(y % 2);  // two neighbours never meet in one
   float* out = neighbour_[slot].data();
   if (neighbour_y_[slot] == y) return out;
   neighbour_y_[slot] = y;
-  const std::int64_t channels = stored_.channels;
-  to_floats(picture.at(y, picture.region.left), static_cast<std::size_t>(picture.region.width * channels),
+  to_floats(picture.at(y, picture.region.left), static_cast<std::size_t>(picture.region.width * stored_.channels),
             levels_.data());
-  if (channels == 3)
-    pick_columns<3, Tap>(columns_, levels_.data(), out);
-  else
-    pick_columns<1, Tap>(columns_, levels_.data(), out);
+  columns_(levels_.data(), out);
   return out;
 }
 
 void PictureMaker::resample_upright(const Affine& map, const PictureView& picture, const Tone& tone, float* out) {
   levels_.resize(std::max(levels_.size(), static_cast<std::size_t>(stored_.width * stored_.channels) + kSlack));
-  for (std::size_t x = 0; x < columns_.size(); ++x) {
-    columns_[x] = tap(map.xx * static_cast<double>(x) + map.x0, stored_.width);
-    columns_[x].first -= static_cast<std::int32_t>(picture.region.left);
-    columns_[x].first *= static_cast<std::int32_t>(stored_.channels);
-  }
+  columns_.aim(map.xx, map.x0, stored_.width, picture.region.left);
   neighbour_y_ = {-1, -1};
   for (std::int64_t y = 0; y < wanted_.height; ++y) {
     const auto [first_y, share] = tap(map.yy * static_cast<double>(y) + map.y0, stored_.height);
     const float* first = upright_row(first_y, picture);
     const float* second = share > 0 ? upright_row(first_y + 1, picture) : first;
-    between(first, second, share, wanted_.width * wanted_.channels, row_);
-    finish_row(tone, y, out);
+    const std::int64_t values = wanted_.width * wanted_.channels;
+    if (tone.changes) {
+      between(first, second, share, values, row_);
+      finish_row(tone, y, out);
+    } else {
+      normalise_.between(first, second, share, static_cast<std::size_t>(values), out + y * values);
+    }
   }
 }
 
@@ -281,6 +259,7 @@ void PictureMaker::operator()(const Recipe& recipe, const PictureView& picture, 
   else
     resample(map, picture, tone, out);
   cut(recipe, out);
+  normalise_.finish();
 }
 
 }  // namespace brigade::dataset

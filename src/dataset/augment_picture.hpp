@@ -9,6 +9,7 @@
 #include "augment_recipe.hpp"
 #include "brigade/dataset/augment.hpp"
 #include "brigade/dataset/manifest.hpp"
+#include "new_columns.hpp"
 #include "normalise.hpp"
 #include "picture_view.hpp"
 
@@ -23,17 +24,14 @@ class PictureMaker {
   PictureMaker(PictureMaker&&) = default;  // row_ stays where it is
   PictureMaker& operator=(PictureMaker&&) = default;
 
+  // Whether pictures are written past the caches: for more of them than fit there.
+  void stream(bool yes) { normalise_.stream(yes); }
   // The part of the stored picture that a recipe looks at.
   Region needed(const Recipe& recipe) const;
   // `picture` shows what is needed, at least; out [h, w, c] of the wanted shape.
   void operator()(const Recipe& recipe, const PictureView& picture, float* out);
 
  private:
-  // Where two neighbours along an axis lie, and how much of the second is taken.
-  struct Tap {
-    std::int32_t first;
-    float second_share;
-  };
   // Source coordinate of new pixel (y, x): [yy y + yx x + y0, xy y + xx x + x0], in pixels from the centre of (0, 0).
   struct Affine {
     double yy, yx, y0, xy, xx, x0;
@@ -42,7 +40,6 @@ class PictureMaker {
 
   Affine affine_of(const Recipe& recipe) const;
   Tone tone_of(const Recipe& recipe, const PictureView& picture) const;
-  static Tap tap(double place, std::int64_t extent);
   void resample_upright(const Affine& map, const PictureView& picture, const Tone& tone, float* out);
   void copy_rows(const Affine& map, const PictureView& picture, float* out) const;
   void resample(const Affine& map, const PictureView& picture, const Tone& tone, float* out);
@@ -58,7 +55,7 @@ class PictureMaker {
   float* toned_;                                 // with another saturation
   std::array<std::vector<float>, 2> neighbour_;  // rows of the stored picture with the new columns
   std::array<std::int64_t, 2> neighbour_y_{};    // which ones
-  std::vector<Tap> columns_;
+  NewColumns columns_;
   std::vector<std::int32_t> offsets_;
   std::vector<float> share_y_, share_x_;
 };

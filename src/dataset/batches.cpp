@@ -25,6 +25,9 @@
 namespace brigade::dataset {
 namespace {
 
+// Batches that take more do not fit into the last cache until they are used: they are written past it.
+constexpr std::size_t kStreamingBytes = 24 << 20;
+
 // a = share_a a + (1 - share_a) b, and b likewise with a.
 void mix(float* __restrict a, float share_a, float* __restrict b, float share_b, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
@@ -132,8 +135,10 @@ bool BatchStream::Impl::plan(Slot& slot, std::int64_t batch) {
 void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) const {
   const auto& [indices, own, epoch] = slot.selection;
   const auto out_floats = static_cast<std::size_t>(shape_.size());
+  const bool mixed = options_.augmentation.mixup > 0;
   EXPECT(own.begin >= 0 && own.begin <= own.end && static_cast<std::size_t>(own.end) <= indices.size());
   fit(slot, indices.size());
+  worker.make.stream(!mixed && slots_.size() * slot.images.bytes() > kStreamingBytes);
   worker.stored.resize(indices.size());
   worker.reader->fetch(indices, worker.stored.data(), slot.labels.data());
   for (std::size_t i = 0; i < indices.size(); ++i) {
@@ -143,7 +148,6 @@ void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) con
     const auto view = unpack(*worker.reader, indices[i], worker.stored[i], worker.make.needed(recipe), worker.decoded);
     worker.make(recipe, view, slot.images.as<float>() + i * out_floats);
   }
-  const bool mixed = options_.augmentation.mixup > 0;
   if (mixed) mix_pairs(slot);
 
   const auto begin = static_cast<std::size_t>(own.begin), count = static_cast<std::size_t>(own.size());

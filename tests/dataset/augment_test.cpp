@@ -206,6 +206,13 @@ std::vector<float> make(const Recipe& recipe, const Picture& picture, const Imag
   maker(recipe, picture.view(), out.data());
   EXPECT_EQ(out.back(), -77.0F) << "written beyond the end";
   out.pop_back();
+  maker.stream(true);  // what is aligned
+  std::vector<float> memory(out.size() + 16);
+  void* aligned = memory.data();
+  std::size_t bytes = memory.size() * sizeof(float);
+  auto* streamed = static_cast<float*>(std::align(64, out.size() * sizeof(float), aligned, bytes));
+  maker(recipe, picture.view(), streamed);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), streamed));
   // What is not needed is not looked at.
   const Region part = maker.needed(recipe);
   Bytes pixels;
@@ -282,7 +289,8 @@ TEST(AugmentedPicture, IsTheOracle) {
   for (const auto& [stored, wanted] :
        {Shapes{{28, 28, 1}, {28, 28, 1}}, Shapes{{17, 23, 3}, {17, 23, 3}}, Shapes{{17, 23, 3}, {11, 9, 3}},
         Shapes{{5, 6, 3}, {13, 20, 3}}, Shapes{{1, 1, 3}, {3, 2, 3}}, Shapes{{1, 7, 1}, {1, 7, 1}},
-        Shapes{{6, 1, 3}, {6, 1, 3}}})
+        Shapes{{6, 1, 3}, {6, 1, 3}}, Shapes{{40, 90, 3}, {24, 64, 3}}, Shapes{{9, 70, 1}, {7, 64, 1}},
+        Shapes{{64, 120, 3}, {20, 20, 3}}})
     for (const auto& text : texts)
       for (std::int64_t sample = 0; sample < 6; ++sample) {
         const auto recipe = draw_recipe(parse_augmentation(text), key(sample), stored, wanted);
