@@ -22,7 +22,7 @@ packages=(g++ cmake ninja-build pkg-config ca-certificates
 while [ $# -gt 0 ]; do
   case $1 in
     --tests) packages+=(python3-pytest python3-pil slurm-wlm munge iproute2); target=all ;;
-    --peers) packages+=(python3-torch libtcmalloc-minimal4) ;;
+    --peers) packages+=(python3-torch python3-torchvision python3-pil libtcmalloc-minimal4) ;;
     --preset) preset=$2; shift ;;
     *) echo "setup: unknown option $1 (known: --tests, --peers, --preset NAME)" >&2; exit 2 ;;
   esac
