@@ -21,17 +21,20 @@ class Noise final : public dataset::SplitReader {
   }
   std::int64_t samples() const override { return samples_; }
   const dataset::SampleFormat& format() const override { return format_; }
-  void fetch(std::span<const std::int64_t> indices, std::span<const std::byte>* stored, std::int32_t* labels) override {
+  void fetch(std::span<const std::int64_t> indices, dataset::StoredSamples& stored) override {
+    stored.indices.assign(indices.begin(), indices.end());
+    stored.labels.assign(indices.size(), 0);
+    stored.bytes.clear();
     const auto bytes = static_cast<std::size_t>(image().size());
-    for (std::size_t i = 0; i < indices.size(); ++i) {
-      stored[i] = std::as_bytes(std::span(pixels_)).subspan(static_cast<std::size_t>(indices[i]) * bytes, bytes);
-      labels[i] = 0;
-    }
+    for (const std::int64_t i : indices)
+      stored.bytes.push_back(std::as_bytes(std::span(pixels_)).subspan(static_cast<std::size_t>(i) * bytes, bytes));
   }
   std::string name(std::int64_t index) const override { return fmt::format("noise {}", index); }
   std::string place(std::int64_t index) const override { return name(index); }
 
  private:
+  void verify(std::int64_t /*index*/, std::span<const std::byte> /*bytes*/) override {}
+
   std::int64_t samples_;
   dataset::SampleFormat format_;
   std::vector<std::uint8_t> pixels_;

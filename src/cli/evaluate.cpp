@@ -7,6 +7,7 @@
 #include "brigade/training/checkpoint.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "reader_options.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -30,6 +31,7 @@ bool parse(Call& call, EvaluateCommand& command) {
       .add("split", command.split, "of the dataset")
       .add("batch-size", command.evaluation.batch, "images evaluated at once, on each rank")
       .add("worst", command.evaluation.worst, "how many wrongly classified images to list, largest loss first");
+  declare_reader(options, command.reader);
   command.backend.declare(options);
   if (!options.parse(call.arguments, call.speaks())) return false;
 
@@ -95,9 +97,9 @@ ExitCode evaluate(Call& call) {
   command.evaluation.stream.width = model.info.width;
 
   const Stopwatch watch;
-  const auto result = training::evaluate(
-      executor, [&] { return dataset::open_split(command.dataset, manifest, command.split, command.reader); },
-      communicator, command.evaluation);
+  const dataset::SplitFiles files(command.dataset, manifest, command.split, command.reader, communicator,
+                                  communicator.node());
+  const auto result = training::evaluate(executor, files, communicator, command.evaluation);
   if (call.speaks()) print_result(result, model.info.classes, watch.elapsed());
   communication::collectively(communicator, "writing the report", [&] {
     if (call.speaks() && !command.output.empty())

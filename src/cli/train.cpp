@@ -3,13 +3,12 @@
 #include "backend_options.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "reader_options.hpp"
 
 namespace brigade::cli {
 namespace {
 
 using communication::Algorithm;
-using dataset::ReaderMode;
-using dataset::Verify;
 using training::OptimizerKind;
 using training::ScheduleKind;
 
@@ -48,11 +47,6 @@ bool parse(Call& call, TrainCommand& command) {
       .add("batch-norm-momentum", t.batch_norm_momentum, "of the running averages used in evaluation")
       .add("seed", t.seed, "of weights, sample order and dropout")
       .add("validation-split", t.validation_split, "evaluated after each epoch; auto: val, else test; none")
-      .choice("reader", t.reader.mode, {{"mmap", ReaderMode::mmap}, {"independent", ReaderMode::independent}},
-              "how shards are read: memory map, or H5Dread")
-      .choice("verify", t.reader.verify,
-              {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
-              "compare checksums at every, the first or no read of an image")
       .add("augment", augment,
            "WORD[=VALUE],...: random changes of training pictures, the same at any rank count:\n" +
                dataset::augmentation_help())
@@ -74,6 +68,7 @@ bool parse(Call& call, TrainCommand& command) {
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")
       .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
   declare_precision(options, t.precision);
+  declare_reader(options, t.reader);
   command.backend.declare(options);
   if (!options.parse(call.arguments, call.speaks())) return false;
 

@@ -86,6 +86,7 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   std::array<int, 2> extremes{node_size, -node_size};
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes.data(), 2, MPI_INT, MPI_MAX, comm), "MPI_Allreduce");
   nodes = extremes[0] == -extremes[1] ? size / node_size : 0;
+  if (node_size > 1) node_team_.impl_ = std::make_unique<Impl>(node_, hang_timeout_s);
   if (nodes == 0 || node_size == 1) return;
   scatter_window_ = std::make_unique<NodeWindow>(node_);
   gather_window_ = std::make_unique<NodeWindow>(node_);
@@ -159,6 +160,10 @@ Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   world.impl_->share_nodes(max_node_size);
   world.impl_->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the next line need to complain
   world.impl_->hosts = world.all_gather(host_name(), "exchange of host names");
+  if (Impl* node = world.impl_->node().impl()) {
+    node->hosts.assign(static_cast<std::size_t>(node->size), host_name());
+    node->oversubscribed = world.impl_->oversubscribed;
+  }
   return world;
 }
 
@@ -167,11 +172,23 @@ int Communicator::size() const { return impl_ ? impl_->size : 1; }
 int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }
 int Communicator::node_size() const { return impl_ ? impl_->node_size : 1; }
 
+Team& Communicator::node() { return impl_ ? static_cast<Team&>(impl_->node()) : alone(); }
+
+std::unique_ptr<SharedBlock> Communicator::share(std::size_t size, std::string_view what) {
+  if (!impl_) return Team::share(size, what);
+  barrier(what);  // watched; what follows is not
+  return share_block(impl_->comm, size);
+}
+
 void Communicator::barrier(std::string_view what) {
   if (!impl_) return;
   MPI_Request request;
   check_mpi(MPI_Ibarrier(impl_->comm, &request), "MPI_Ibarrier");
   wait(*impl_, request, what);
+}
+
+std::int64_t Communicator::minimum(std::int64_t mine, std::string_view what) {
+  return impl_ ? least(*impl_, mine, what) : mine;
 }
 
 void Communicator::broadcast(std::span<std::byte> bytes, int root, std::string_view what) {
@@ -251,44 +268,16 @@ void Communicator::abort(ExitCode code) {
   std::_Exit(status);
 }
 
-// ---- collectively() ----
-
-namespace detail {
-namespace {
-
-template <class E>
-[[noreturn]] void throw_everywhere(E error) {
-  error.on_all_ranks = true;
-  throw error;
-}
-
-[[noreturn]] void throw_as(ExitCode code, const std::string& message) {
-  switch (code) {
-    case ExitCode::bad_options: throw_everywhere(OptionError(message));
-    case ExitCode::bad_data: throw_everywhere(DataError(message));
-    case ExitCode::diverged: throw_everywhere(DivergedError(message));
-    case ExitCode::peer_lost: throw_everywhere(PeerError(message));
-    default: throw_everywhere(Error(code, message));
-  }
-}
-
-}  // namespace
-
 // One small collective when nobody failed, the lowest failed rank; its code and text only then.
-void agree(Communicator& communicator, std::string_view what, ExitCode code, const std::string& message) {
+void Communicator::agree(std::string_view what, ExitCode code, const std::string& message) {
   const bool failed = code != ExitCode::done;
-  Communicator::Impl* impl = communicator.impl();
-  if (impl == nullptr) {
-    if (failed) throw_as(code, message);
-    return;
-  }
-  const std::int64_t first = least(*impl, failed ? impl->rank : impl->size, what);
-  if (first == impl->size) return;
+  if (!impl_) return Team::agree(what, code, message);
+  const std::int64_t first = least(*impl_, failed ? impl_->rank : impl_->size, what);
+  if (first == impl_->size) return;
   const int root = static_cast<int>(first);
   std::int64_t agreed = static_cast<std::int64_t>(code);
-  communicator.broadcast(std::as_writable_bytes(std::span(&agreed, 1)), root, what);
-  throw_as(static_cast<ExitCode>(agreed), communicator.broadcast(message, root, what));
+  broadcast(std::as_writable_bytes(std::span(&agreed, 1)), root, what);
+  throw_on_all_ranks(static_cast<ExitCode>(agreed), broadcast(message, root, what));
 }
 
-}  // namespace detail
 }  // namespace brigade::communication

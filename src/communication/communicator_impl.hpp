@@ -55,6 +55,8 @@ struct Communicator::Impl {
   NodeWindow& gather_window() { return *gather_window_; }
   /// The ranks with my node_rank, one of each node.
   Impl& peers() { return *peers_; }
+  /// The ranks of this node.
+  Communicator& node() { return node_team_; }
 
   /// Ends requests of a sum: memory goes back to the pool, or, if the sum was given up, stays with MPI.
   void close(std::span<MPI_Request> receives, std::span<MPI_Request> sends, Buffer staging);
@@ -79,6 +81,7 @@ struct Communicator::Impl {
   MPI_Comm node_ = MPI_COMM_NULL;
   std::unique_ptr<NodeWindow> scatter_window_, gather_window_;
   std::unique_ptr<Impl> peers_;
+  Communicator node_team_;
   int tag_ = 0;
   std::deque<Abandoned> abandoned_;
 };

@@ -53,15 +53,76 @@ bool all_of(MPI_Comm node, bool mine) {
   return all != 0;
 }
 
+struct Place {
+  int rank = 0, size = 1;
+};
+Place place_in(MPI_Comm node) {
+  Place place;
+  check_mpi(MPI_Comm_rank(node, &place.rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(node, &place.size), "MPI_Comm_size");
+  return place;
+}
+
+// Drawn by one rank, so that all know the names.
+unsigned long draw_key(MPI_Comm node) {
+  unsigned long key = std::random_device()();
+  check_mpi(MPI_Bcast(&key, 1, MPI_UNSIGNED_LONG, 0, node), "MPI_Bcast");
+  return key;
+}
+
+class NodeBlock final : public SharedBlock {
+ public:
+  explicit NodeBlock(std::span<std::byte> bytes) : bytes_(bytes) {}
+  ~NodeBlock() override { munmap(bytes_.data(), bytes_.size()); }
+  NodeBlock(const NodeBlock&) = delete;
+  NodeBlock& operator=(const NodeBlock&) = delete;
+  std::span<std::byte> bytes() const override { return bytes_; }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+// Allocates part `place.rank` of the pages, where they can be refused; null if they are.
+std::byte* take_part(int fd, std::size_t bytes, Place place) {
+  const auto border = [&](int r) {
+    return bytes / static_cast<std::size_t>(place.size) * static_cast<std::size_t>(r) +
+           (r == place.size ? bytes % static_cast<std::size_t>(place.size) : 0);
+  };
+  const std::size_t begin = border(place.rank);
+  const std::size_t length = border(place.rank + 1) - begin;
+  if (fd < 0 || (length > 0 && posix_fallocate(fd, static_cast<off_t>(begin), static_cast<off_t>(length)) != 0))
+    return nullptr;
+  return map(fd, bytes);
+}
+
 }  // namespace
 
+std::unique_ptr<SharedBlock> share_block(MPI_Comm node, std::size_t bytes) {
+  const Place place = place_in(node);
+  const std::string name = fmt::format("/brigade-{:08x}-block", draw_key(node));
+  bool made = true;
+  if (place.rank == 0) {
+    const Descriptor file(shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
+    made = file.get() >= 0 && ftruncate(file.get(), static_cast<off_t>(bytes)) == 0;
+  }
+  std::byte* mapped = nullptr;
+  const bool exists = all_of(node, made);
+  if (exists) {
+    const Descriptor file(shm_open(name.c_str(), O_RDWR, 0));
+    all_of(node, file.get() >= 0);  // opened by all: the name may go before the long part begins
+    if (place.rank == 0) shm_unlink(name.c_str());
+    mapped = take_part(file.get(), bytes, place);
+  }
+  if (!exists && place.rank == 0) shm_unlink(name.c_str());
+  const bool complete = all_of(node, mapped != nullptr);
+  if (complete) return std::make_unique<NodeBlock>(std::span(mapped, bytes));
+  if (mapped != nullptr) munmap(mapped, bytes);
+  return nullptr;
+}
+
 SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
-  int rank = 0;
-  int size = 1;
-  check_mpi(MPI_Comm_rank(node, &rank), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(node, &size), "MPI_Comm_size");
-  unsigned long key = std::random_device()();  // drawn by one rank, so that all know the names
-  check_mpi(MPI_Bcast(&key, 1, MPI_UNSIGNED_LONG, 0, node), "MPI_Bcast");
+  const auto [rank, size] = place_in(node);
+  const auto key = draw_key(node);
   const auto name = [&](int r) { return fmt::format("/brigade-{:08x}-{}", key, r); };
 
   parts_.assign(static_cast<std::size_t>(size), nullptr);

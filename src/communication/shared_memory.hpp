@@ -4,8 +4,11 @@
 #include <mpi.h>
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
+
+#include "brigade/core/team.hpp"
 
 namespace brigade::communication {
 
@@ -28,5 +31,9 @@ class SharedMemory {
   std::size_t bytes_;
   std::vector<std::byte*> parts_;  // by rank
 };
+
+/// One block for all ranks of `node`, zeroed; each rank has touched an equal part of it, in rank order. Collective.
+/// Null, on all ranks alike, if the node does not give that much shared memory.
+std::unique_ptr<SharedBlock> share_block(MPI_Comm node, std::size_t bytes);
 
 }  // namespace brigade::communication

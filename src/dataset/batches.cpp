@@ -67,7 +67,7 @@ struct BatchStream::Impl {
   struct Worker {
     std::unique_ptr<SplitReader> reader;
     PictureMaker make;
-    std::vector<std::span<const std::byte>> stored;  // the samples of the batch being made
+    StoredSamples stored;  // of the batch being made
     ImagePart decoded;
     std::thread thread;
   };
@@ -139,13 +139,13 @@ void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) con
   EXPECT(own.begin >= 0 && own.begin <= own.end && static_cast<std::size_t>(own.end) <= indices.size());
   fit(slot, indices.size());
   worker.make.stream(!mixed && slots_.size() * slot.images.bytes() > kStreamingBytes);
-  worker.stored.resize(indices.size());
-  worker.reader->fetch(indices, worker.stored.data(), slot.labels.data());
+  worker.reader->fetch(indices, worker.stored);
+  std::copy(worker.stored.labels.begin(), worker.stored.labels.end(), slot.labels.begin());
   for (std::size_t i = 0; i < indices.size(); ++i) {
-    if (i + 1 < indices.size()) prefetch(worker.stored[i + 1]);
     const RandomKey key = augmentation_key(options_.seed, epoch, indices[i]);
     const auto recipe = draw_recipe(options_.augmentation, key, stored_, shape_);
-    const auto view = unpack(*worker.reader, indices[i], worker.stored[i], worker.make.needed(recipe), worker.decoded);
+    const auto stored = worker.reader->take(worker.stored, i);
+    const auto view = unpack(*worker.reader, indices[i], stored, worker.make.needed(recipe), worker.decoded);
     worker.make(recipe, view, slot.images.as<float>() + i * out_floats);
   }
   if (mixed) mix_pairs(slot);

@@ -7,6 +7,16 @@
 #include "resize.hpp"
 
 namespace brigade::dataset {
+namespace {
+
+// The processor's own prefetcher stops at the end of a page and cannot know where the next sample is.
+void prefetch(std::span<const std::byte> stored) {
+  constexpr std::size_t kMostBytes = 2048, kLineBytes = 64;
+  for (std::size_t line = 0; line < std::min(stored.size(), kMostBytes); line += kLineBytes)
+    __builtin_prefetch(stored.data() + line);
+}
+
+}  // namespace
 
 PictureView unpack(const SplitReader& reader, std::int64_t index, std::span<const std::byte> stored,
                    const Region& region, ImagePart& scratch) {
@@ -23,22 +33,20 @@ PictureView unpack(const SplitReader& reader, std::int64_t index, std::span<cons
   }
 }
 
-void prefetch(std::span<const std::byte> stored) {
-  constexpr std::size_t kMostBytes = 2048, kLineBytes = 64;
-  for (std::size_t line = 0; line < std::min(stored.size(), kMostBytes); line += kLineBytes)
-    __builtin_prefetch(stored.data() + line);
+std::span<const std::byte> SplitReader::take(const StoredSamples& stored, std::size_t i) {
+  if (i + 1 < stored.bytes.size()) prefetch(stored.bytes[i + 1]);
+  verify(stored.indices[i], stored.bytes[i]);
+  return stored.bytes[i];
 }
 
 void SplitReader::read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels) {
-  stored_.resize(indices.size());
-  fetch(indices, stored_.data(), labels);
+  fetch(indices, stored_);
   const auto bytes = static_cast<std::size_t>(image().size());
   const Region all{0, 0, image().height, image().width};
   ImagePart scratch;
-  for (std::size_t i = 0; i < indices.size(); ++i, pixels += bytes) {
-    if (i + 1 < indices.size()) prefetch(stored_[i + 1]);
-    std::memcpy(pixels, unpack(*this, indices[i], stored_[i], all, scratch).pixels, bytes);
-  }
+  for (std::size_t i = 0; i < indices.size(); ++i, pixels += bytes)
+    std::memcpy(pixels, unpack(*this, indices[i], take(stored_, i), all, scratch).pixels, bytes);
+  std::copy(stored_.labels.begin(), stored_.labels.end(), labels);
 }
 
 }  // namespace brigade::dataset

@@ -15,8 +15,4 @@ namespace brigade::dataset {
 PictureView unpack(const SplitReader& reader, std::int64_t index, std::span<const std::byte> stored,
                    const Region& region, ImagePart& scratch);
 
-// To be called before the sample before this one is unpacked: the processor's own prefetcher stops at the end of a page
-// and cannot know where the next sample is.
-void prefetch(std::span<const std::byte> stored);
-
 }  // namespace brigade::dataset

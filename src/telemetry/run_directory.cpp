@@ -92,6 +92,8 @@ void write_run_info(const fs::path& directory, const RunInfo& info) {
                                       {"network", info.network},
                                       {"dataset", info.dataset},
                                       {"backend", info.backend},
+                                      {"reader", info.reader},
+                                      {"reader_why", info.reader_why},
                                       {"ranks", info.ranks},
                                       {"threads_per_rank", info.threads_per_rank},
                                       {"pinned_processors", info.pinned_processors},

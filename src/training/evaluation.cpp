@@ -62,16 +62,15 @@ void gather_worst(communication::Communicator& communicator, Evaluation& result,
 
 }  // namespace
 
-Evaluation evaluate(network::Executor& executor, const OpenSplit& open, communication::Communicator& communicator,
-                    const EvaluationOptions& options) {
+Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& files,
+                    communication::Communicator& communicator, const EvaluationOptions& options) {
   const std::int64_t classes = executor.graph().classes();
   Evaluation result;
   if (options.confusion) result.confusion.assign(static_cast<std::size_t>(classes * classes), 0);
 
   communication::collectively(communicator, "evaluation", [&] {
-    auto reader = open();
-    const auto own = dataset::part_of(reader->samples(), communicator.rank(), communicator.size());
-    dataset::BatchStream stream(std::move(reader), dataset::evaluation_plan(own, options.batch), options.stream);
+    const auto own = dataset::part_of(files.samples(), communicator.rank(), communicator.size());
+    dataset::BatchStream stream(files.reader(), dataset::evaluation_plan(own, options.batch), options.stream);
     while (const dataset::Batch* batch = stream.next()) {
       executor.evaluate({.images = batch->images.data(),
                          .labels = batch->labels.data(),
@@ -80,7 +79,7 @@ Evaluation evaluate(network::Executor& executor, const OpenSplit& open, communic
     }
     if (result.worst.empty()) return;
     keep_worst(result.worst, options.worst);
-    reader = open();  // the first one belongs to the reading thread
+    const auto reader = files.reader();
     for (auto& error : result.worst) error.name = reader->name(error.index);
   });
 

@@ -52,8 +52,10 @@ class Trainer {
   TrainResult run();
 
  private:
-  void open_run();
+  void make_run_directory();
   void resume();
+  void open_data();
+  void write_run_info();
   void agree_on_weights();
   void train_epoch(std::int64_t epoch, TrainingStep& step);
   void end_epoch(std::int64_t epoch);
@@ -63,7 +65,7 @@ class Trainer {
   std::int64_t last_step() const {
     return options_.max_steps > 0 ? std::min(options_.max_steps, plan_.total_steps) : plan_.total_steps;
   }
-  std::unique_ptr<dataset::SplitReader> open(const std::string& split) const;
+  dataset::SplitFiles open(const std::string& split) const;
   dataset::StreamOptions stream_options() const;
   std::unique_ptr<dataset::BatchStream> training_stream() const;
   TrainResult finish();
@@ -75,6 +77,7 @@ class Trainer {
   const bool speaks_;  // rank 0 writes the run's files and the progress line
   network::Executor executor_;
   Optimizer optimizer_;
+  std::optional<dataset::SplitFiles> training_files_, validation_files_;
   telemetry::StepLog step_log_;
   telemetry::TensorBoardWriter tensorboard_;
 
@@ -86,8 +89,15 @@ class Trainer {
   std::int64_t images_ = 0;  // trained on by this process, all ranks
 };
 
-std::unique_ptr<dataset::SplitReader> Trainer::open(const std::string& split) const {
-  return dataset::open_split(options_.dataset, plan_.manifest, split, options_.reader);
+dataset::SplitFiles Trainer::open(const std::string& split) const {
+  return {options_.dataset, plan_.manifest, split, options_.reader, communicator_, communicator_.node()};
+}
+
+void Trainer::open_data() {
+  training_files_.emplace(open("train"));
+  if (plan_.validation_split) validation_files_.emplace(open(*plan_.validation_split));
+  if (speaks_ && !training_files_->why().empty())
+    fmt::print(stderr, "reader {}: {}\n", name_of(training_files_->mode()), training_files_->why());
 }
 
 // As validation sees the images.
@@ -107,7 +117,7 @@ std::unique_ptr<dataset::BatchStream> Trainer::training_stream() const {
   stream.first = step_;
   stream.augmentation = options_.augmentation;
   std::vector<std::unique_ptr<dataset::SplitReader>> readers;
-  for (int i = 0; i < plan_.data_threads; ++i) readers.push_back(open("train"));
+  for (int i = 0; i < plan_.data_threads; ++i) readers.push_back(training_files_->reader());
   return std::make_unique<dataset::BatchStream>(
       std::move(readers),
       dataset::training_plan(plan_.train_samples, options_.global_batch, plan_.own_share, options_.seed,
@@ -115,8 +125,7 @@ std::unique_ptr<dataset::BatchStream> Trainer::training_stream() const {
       stream);
 }
 
-void Trainer::open_run() {
-  const auto hosts = communicator_.all_gather(host_name(), "gathering host names");
+void Trainer::make_run_directory() {
   communication::collectively(communicator_, "making the run directory", [&] {
     std::error_code error;
     fs::create_directories(options_.run, error);
@@ -124,11 +133,19 @@ void Trainer::open_run() {
                          error.message());
     require<OptionError>(!speaks_ || options_.resume || !fs::exists(options_.run / "summary.json"),
                          "{} already holds a finished run. Use --resume, or another --run?", options_.run.string());
+  });
+}
+
+void Trainer::write_run_info() {
+  const auto hosts = communicator_.all_gather(host_name(), "gathering host names");
+  communication::collectively(communicator_, "writing run.json", [&] {
     if (speaks_)
       telemetry::write_run_info(options_.run, {.command_line = options_.command_line,
                                                .network = options_.network,
                                                .dataset = options_.dataset.string(),
                                                .backend = backend_.description(),
+                                               .reader = std::string(name_of(training_files_->mode())),
+                                               .reader_why = training_files_->why(),
                                                .options = options_.resolved,
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),
@@ -182,12 +199,14 @@ void Trainer::agree_on_weights() {
 }
 
 TrainResult Trainer::run() {
-  open_run();
+  make_run_directory();
   if (options_.resume) resume();
   if (stop()) {
     if (speaks_) std::fprintf(stderr, "nothing left to do: %s is finished\n", options_.run.c_str());
     return {ExitCode::done, telemetry::read_summary(options_.run)};
   }
+  open_data();
+  write_run_info();
   agree_on_weights();
   communication::collectively(communicator_, "opening the step log",
                               [&] { step_log_ = telemetry::StepLog(options_.run, communicator_.rank(), step_); });
@@ -270,7 +289,7 @@ void Trainer::end_epoch(std::int64_t epoch) {
 void Trainer::validate(telemetry::EpochRow& row) {
   const Stopwatch watch;
   const Evaluation result =
-      evaluate(executor_, [&] { return open(*plan_.validation_split); }, communicator_,
+      evaluate(executor_, *validation_files_, communicator_,
                {.batch = plan_.micro_batch(), .confusion = false, .worst = 0, .stream = stream_options()});
   row.val_s = watch.elapsed();
   row.val_images = result.samples;

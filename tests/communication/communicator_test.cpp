@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,37 @@ TEST(Communicator, GathersTextsOfAnyLengthInRankOrder) {
   std::vector<std::string> expected;
   for (int rank = 0; rank < world().size(); ++rank) expected.push_back(text_of(rank));
   EXPECT_EQ(world().all_gather(text_of(world().rank()), "texts"), expected);
+}
+
+TEST(Communicator, FindsTheLeastOfAllRanks) {
+  EXPECT_EQ(world().minimum(10 - world().rank(), "a test"), 11 - world().size());
+  EXPECT_EQ(Communicator().minimum(7, "nobody"), 7);
+}
+
+// Every rank of the node writes its name into a block that all of them see.
+TEST(Communicator, SharesABlockOnANode) {
+  Team& node = world().node();
+  EXPECT_EQ(node.size(), world().node_size());
+  EXPECT_EQ(node.rank(), world().node_rank());
+  const auto block = node.share(100'003, "a block");
+  ASSERT_NE(block, nullptr);
+  const auto bytes = block->bytes();
+  ASSERT_EQ(bytes.size(), 100'003U);
+  EXPECT_TRUE(std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; }));
+  node.barrier("looking at it");
+  const auto places = bytes.size() / static_cast<std::size_t>(node.size());
+  for (std::size_t i = 0; i < places; ++i)
+    bytes[i * static_cast<std::size_t>(node.size()) + static_cast<std::size_t>(node.rank())] =
+        static_cast<std::byte>(node.rank() + 1);
+  node.barrier("filling it");
+  for (std::size_t i = 0; i < places * static_cast<std::size_t>(node.size()); ++i)
+    ASSERT_EQ(static_cast<int>(bytes[i]), static_cast<int>(i) % node.size() + 1);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (line.find("-block") != std::string::npos) {
+      EXPECT_TRUE(line.ends_with(" (deleted)")) << line;
+    }
+  EXPECT_EQ(node.share(std::size_t{1} << 60, "too much"), nullptr);
 }
 
 // ---- collectively() ----

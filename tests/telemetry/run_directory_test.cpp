@@ -103,6 +103,8 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
                                      .network = "fashion-cnn",
                                      .dataset = "d\xff",  // a name that is no UTF-8
                                      .backend = "host",
+                                     .reader = "mmap",
+                                     .reader_why = "why",
                                      .options = {{"epochs", "3"}, {"batch", "64"}},
                                      .ranks = 2,
                                      .threads_per_rank = 4,
@@ -123,7 +125,7 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
   json.erase("build");
   EXPECT_EQ(json, nlohmann::json::parse(R"({"schema_version": 1, "command_line": "brigade train --epochs 3",
     "started": "2023-11-14T22:13:20Z", "process_start_s": 1700000000.5, "network": "fashion-cnn",
-    "dataset": "d\ufffd", "backend": "host", "ranks": 2, "threads_per_rank": 4, "pinned_processors": [0, 2, 4, 6], "hosts": ["a", "b"],
+    "dataset": "d\ufffd", "backend": "host", "reader": "mmap", "reader_why": "why", "ranks": 2, "threads_per_rank": 4, "pinned_processors": [0, 2, 4, 6], "hosts": ["a", "b"],
     "parameters": 1199882, "global_batch": 128, "micro_batches": 2, "steps_per_epoch": 468,
     "options": {"batch": "64", "epochs": "3"}})"));
 }

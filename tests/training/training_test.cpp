@@ -322,10 +322,10 @@ TEST(Evaluation, CountsEverySampleOnce) {
                               .confusion = true,
                               .worst = 7,
                               .stream = {.mean = model.info.mean, .stddev = model.info.stddev, .augmentation = {}}};
-  const auto open = [&] { return dataset::open_split(options.dataset, manifest, "test"); };
+  const dataset::SplitFiles files(options.dataset, manifest, "test");
   communication::Communicator alone;
-  const auto expected = evaluate(executor, open, alone, how);
-  const auto actual = evaluate(executor, open, *world, how);
+  const auto expected = evaluate(executor, files, alone, how);
+  const auto actual = evaluate(executor, files, *world, how);
   EXPECT_EQ(actual.samples, 101);
   EXPECT_EQ(actual.top1, expected.top1);
   EXPECT_EQ(actual.top5, expected.top5);

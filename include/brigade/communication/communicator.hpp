@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "brigade/core/error.hpp"
+#include "brigade/core/team.hpp"
 
 namespace brigade::communication {
 
@@ -29,22 +30,28 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
 };
 
-class Communicator {
+class Communicator final : public Team {
  public:
   Communicator();  ///< rank 0 of 1
   /// All ranks of the job, on a communicator of its own. Needs a live Environment. At most `max_node_size` ranks count
   /// as one node, in rank order (0: all that share memory).
   static Communicator world(double hang_timeout_s = 300, int max_node_size = 0);
-  ~Communicator();
+  ~Communicator() override;
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
 
-  int rank() const;
-  int size() const;
+  int rank() const override;
+  int size() const override;
   int node_rank() const;  ///< among the ranks that share this node's memory
   int node_size() const;
+  /// The ranks of this node, as a team with watched waits of its own.
+  Team& node();
 
-  void barrier(std::string_view what);
+  void barrier(std::string_view what) override;
+  std::int64_t minimum(std::int64_t mine, std::string_view what) override;
+  void agree(std::string_view what, ExitCode code, const std::string& message) override;
+  std::unique_ptr<SharedBlock> share(std::size_t size, std::string_view what) override;
+  std::unique_ptr<MpiHandles> mpi(const std::map<std::string, std::string>& hints) override;
   /// Bytes of `root` to all.
   void broadcast(std::span<std::byte> bytes, int root, std::string_view what);
   std::string broadcast(std::string text, int root, std::string_view what);
@@ -66,28 +73,6 @@ class Communicator {
   std::unique_ptr<Impl> impl_;  // null: rank 0 of 1
 };
 
-/// Runs `work` on every rank; if it throws a brigade::Error on any, the error of the lowest such
-/// rank is thrown on all of them, so that all end alike and one can speak. `work` must not
-/// communicate.
-template <class Work>
-void collectively(Communicator& communicator, std::string_view what, Work&& work);
-
-namespace detail {
-/// Code and message of this rank's failure (code `done`: none) in, the lowest failed rank's thrown.
-void agree(Communicator& communicator, std::string_view what, ExitCode code, const std::string& message);
-}  // namespace detail
-
-template <class Work>
-void collectively(Communicator& communicator, std::string_view what, Work&& work) {
-  ExitCode code = ExitCode::done;
-  std::string message;
-  try {
-    work();
-  } catch (const Error& error) {
-    code = error.code();
-    message = error.what();
-  }
-  detail::agree(communicator, what, code, message);
-}
+using brigade::collectively;
 
 }  // namespace brigade::communication

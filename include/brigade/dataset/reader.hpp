@@ -1,4 +1,7 @@
 /// Random access to the samples of one split.
+///
+/// A SplitFiles is opened once by each process, by all ranks together; each thread that reads gets a SplitReader of its
+/// own from it.
 #pragma once
 
 #include <cstdint>
@@ -6,16 +9,25 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "brigade/core/team.hpp"
 #include "brigade/dataset/manifest.hpp"
 
 namespace brigade::dataset {
 
 enum class ReaderMode : std::uint8_t {
-  mmap,         ///< memory map of the contiguous dataset
-  independent,  ///< H5Dread
+  automatic,    ///< chosen from the file system, the layout and the free memory; see SplitFiles::why()
+  mmap,         ///< memory map of the shards, which must be contiguous
+  independent,  ///< H5Dread by each rank
+  collective,   ///< H5Dread by all ranks together, over MPI-IO
+  preload,      ///< the shards are copied into memory that the ranks of a node share
+  stage,        ///< the shards are copied to storage of the node, then mapped
 };
+
+/// "auto", "mmap", "independent", "collective", "preload", "stage"
+std::string_view name_of(ReaderMode mode);
 
 enum class Verify : std::uint8_t {
   always,  ///< every sample, every time
@@ -24,7 +36,7 @@ enum class Verify : std::uint8_t {
 };
 
 struct ReaderOptions {
-  ReaderMode mode = ReaderMode::mmap;
+  ReaderMode mode = ReaderMode::automatic;
   Verify verify = Verify::first;
 };
 
@@ -35,6 +47,14 @@ struct SampleFormat {
   Resize resize = Resize::squash;  ///< encoded only: how images are brought to `image`
 };
 
+/// Samples of a batch as they are stored.
+struct StoredSamples {
+  std::vector<std::int64_t> indices;              ///< in the split
+  std::vector<std::span<const std::byte>> bytes;  ///< of each: pixels [h, w, c], or an image file
+  std::vector<std::int32_t> labels;
+  std::vector<std::byte> memory;  ///< where `bytes` are, unless they are the reader's own
+};
+
 /// Not thread-safe: one reader per thread.
 class SplitReader {
  public:
@@ -42,24 +62,56 @@ class SplitReader {
   virtual std::int64_t samples() const = 0;
   virtual const SampleFormat& format() const = 0;
   const ImageShape& image() const { return format().image; }
-  /// Finds the samples `indices` (each in [0, samples()), else DataError): what is stored of each, pixels [h, w, c] or
-  /// an image file, as bytes that stay until the next call, and their labels; both [n]. Throws DataError naming file
-  /// and index for a sample whose checksum does not match.
-  virtual void fetch(std::span<const std::int64_t> indices, std::span<const std::byte>* stored,
-                     std::int32_t* labels) = 0;
-  /// Likewise, but as pixels [n, h, w, c], decoded if need be.
-  void read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels);
   /// Where sample `index` came from (its source file, or "archive#number").
   virtual std::string name(std::int64_t index) const = 0;
   /// Where it lies now, for messages: shard, row and name.
   virtual std::string place(std::int64_t index) const = 0;
+  /// Whether fetch() must be called by all ranks of the job equally often (if need be with no indices), on the thread
+  /// that speaks to the other ranks.
+  virtual bool collective() const { return false; }
+
+  /// Brings the samples `indices` (each in [0, samples()), else DataError) within reach: bytes and labels are valid
+  /// until `stored` is used again, and as long as the reader. Nothing is verified yet.
+  virtual void fetch(std::span<const std::int64_t> indices, StoredSamples& stored) = 0;
+  /// The bytes of sample i of a fetched batch, after comparing them with their checksum as the options say. Throws
+  /// DataError naming file and index.
+  std::span<const std::byte> take(const StoredSamples& stored, std::size_t i);
+  /// All of it: pixels [n, h, w, c], decoded if need be, and labels [n].
+  void read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels);
+
+ protected:
+  virtual void verify(std::int64_t index, std::span<const std::byte> bytes) = 0;
 
  private:
-  std::vector<std::span<const std::byte>> stored_;
+  StoredSamples stored_;  // of read()
 };
 
-/// Opens all shards of a split and compares them with the manifest: version, counts, shapes, sizes,
-/// labels in range. Throws DataError that names the shard.
+class SplitFiles {
+ public:
+  /// Opens all shards of a split and compares them with the manifest: version, counts, shapes, sizes, labels in range.
+  /// Throws DataError that names the shard, on all ranks of `job` alike. Collective over `job`; `node` are those of its
+  /// ranks that share memory. Both must outlive this object and its readers.
+  SplitFiles(const std::filesystem::path& directory, const Manifest& manifest, const std::string& split,
+             const ReaderOptions& options = {}, Team& job = alone(), Team& node = alone());
+  ~SplitFiles();
+  SplitFiles(SplitFiles&&) noexcept;
+  SplitFiles& operator=(SplitFiles&&) noexcept;
+
+  /// May outlive this object.
+  std::unique_ptr<SplitReader> reader() const;
+  std::int64_t samples() const;
+  /// What is done: never `automatic`.
+  ReaderMode mode() const;
+  /// Why, in words for a log; empty if it was asked for.
+  const std::string& why() const;
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// One reader, of one process alone.
 std::unique_ptr<SplitReader> open_split(const std::filesystem::path& directory, const Manifest& manifest,
                                         const std::string& split, const ReaderOptions& options = {});
 

@@ -13,6 +13,7 @@ namespace brigade::telemetry {
 /// How a run was started, for run.json.
 struct RunInfo {
   std::string command_line{}, network{}, dataset{}, backend{};
+  std::string reader{}, reader_why{};            ///< how the shards are read, and why if that was chosen
   std::map<std::string, std::string> options{};  ///< resolved, long names
   int ranks = 1, threads_per_rank = 1;
   std::vector<int> pinned_processors{};  ///< of the threads of rank 0; empty: they are not pinned

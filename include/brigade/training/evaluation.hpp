@@ -3,8 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,12 +37,9 @@ struct EvaluationOptions {
   dataset::StreamOptions stream;
 };
 
-/// Opens the split to evaluate; called on each rank (again if names of worst errors are to be looked up).
-using OpenSplit = std::function<std::unique_ptr<dataset::SplitReader>()>;
-
 /// Collective. Each rank reads its part of the split; the result is the same on all ranks.
-Evaluation evaluate(network::Executor& executor, const OpenSplit& open, communication::Communicator& communicator,
-                    const EvaluationOptions& options);
+Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& files,
+                    communication::Communicator& communicator, const EvaluationOptions& options);
 
 /// Writes evaluation.json.
 void write_evaluation(const std::filesystem::path& file, const std::string& split,
