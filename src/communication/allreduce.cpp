@@ -53,23 +53,26 @@ class MpiSum final : public Allreduce::State {
 // Between ranks that see each other only through messages.
 constexpr std::size_t kShortBytes = 64U << 10;
 
-StartSum by_messages(Algorithm algorithm, std::size_t bytes) {
+StartSum by_messages(const AllreduceOptions& options, std::size_t bytes) {
+  const bool free = options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::hierarchical;
   const bool tree =
-      algorithm == Algorithm::halving_doubling ||
-      ((algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical) && bytes <= kShortBytes);
+      options.algorithm == Algorithm::halving_doubling || (free && (options.one_tree || bytes <= kShortBytes));
   return tree ? start_halving_doubling : start_ring;
 }
 
 std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
                                         const AllreduceOptions& options) {
-  if (options.algorithm == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
-  const bool shares_memory = impl.node_size > 1 && impl.nodes > 0;
-  if (shares_memory && (options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::hierarchical)) {
+  const Algorithm algorithm = options.algorithm;
+  require<OptionError>(!options.one_tree || (algorithm != Algorithm::ring && algorithm != Algorithm::mpi),
+                       "the algorithm {} does not sum as one binary tree", name_of(algorithm));
+  if (algorithm == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
+  const bool shares_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
+  if (shares_memory && (algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical)) {
     if (impl.nodes == 1) return start_node_sum(impl, data, options.segment_bytes);
     const std::size_t slice_bytes = data.size_bytes() / static_cast<std::size_t>(impl.node_size);
-    return start_hierarchical(impl, data, options.segment_bytes, by_messages(options.algorithm, slice_bytes));
+    return start_hierarchical(impl, data, options.segment_bytes, by_messages(options, slice_bytes));
   }
-  return by_messages(options.algorithm, data.size_bytes())(impl, data, options.segment_bytes, impl.next_tag());
+  return by_messages(options, data.size_bytes())(impl, data, options.segment_bytes, impl.next_tag());
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -83,8 +84,9 @@ void Communicator::Impl::share_nodes(int max_node_size) {
     check_mpi(MPI_Comm_rank(node_, &node_rank), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(node_, &node_size), "MPI_Comm_size");
   }
-  std::array<int, 2> extremes{node_size, -node_size};
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes.data(), 2, MPI_INT, MPI_MAX, comm), "MPI_Allreduce");
+  std::array<int, 3> extremes{node_size, -node_size, is_branch() ? 0 : 1};
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes.data(), 3, MPI_INT, MPI_MAX, comm), "MPI_Allreduce");
+  nodes_are_branches = extremes[2] == 0;
   nodes = extremes[0] == -extremes[1] ? size / node_size : 0;
   if (node_size > 1) node_team_.impl_ = std::make_unique<Impl>(node_, hang_timeout_s);
   if (nodes == 0 || node_size == 1) return;
@@ -98,6 +100,12 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
   peers_ = std::make_unique<Impl>(split, hang_timeout_s);
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
+}
+
+bool Communicator::Impl::is_branch() const {
+  int first = rank;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, node_), "MPI_Allreduce");
+  return std::has_single_bit(static_cast<unsigned>(node_size)) && first % node_size == 0 && rank == first + node_rank;
 }
 
 Communicator::Impl::~Impl() {

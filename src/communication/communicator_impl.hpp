@@ -44,6 +44,8 @@ struct Communicator::Impl {
   bool oversubscribed = false;     ///< more ranks than cores on this node: never spin
   std::vector<std::string> hosts;  ///< of each rank
   int nodes = 1;                   ///< 0: they have different numbers of ranks, or one has no memory to share
+  bool nodes_are_branches =
+      false;  ///< of the binary tree over all ranks: node k has ranks kL ... kL + L - 1, L = 2, 4, 8 ...
 
   /// Tags keep the messages of sums in flight apart; equal on all ranks, as the order of sums is.
   int next_tag() { return tag_ = (tag_ + 1) % kSumTags; }
@@ -77,6 +79,7 @@ struct Communicator::Impl {
     Buffer buffer;
   };
   bool all_abandoned_completed();
+  bool is_branch() const;  ///< this node, see nodes_are_branches
 
   MPI_Comm node_ = MPI_COMM_NULL;
   std::unique_ptr<NodeWindow> scatter_window_, gather_window_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <tuple>
@@ -13,9 +14,18 @@ namespace {
 
 using nlohmann::json;
 
+// Losses are added as whole numbers of this, so that their order does not matter. 2 million samples of the largest loss
+// fit.
+constexpr double kLossUnit = 0x1p-26;
+constexpr float kLargestLoss = 65536;  // a network that far off, or not finite, is no better
+
+std::int64_t loss_units(float loss) {
+  return std::llround(static_cast<double>(loss < kLargestLoss ? loss : kLargestLoss) / kLossUnit);
+}
+
 // What one rank found; the argmax follows the rule of SoftmaxCrossEntropy (the first of equals).
 void count_batch(network::Executor& executor, const dataset::Batch& batch, const EvaluationOptions& options,
-                 Evaluation& result) {
+                 Evaluation& result, std::int64_t& losses) {
   const auto loss = executor.loss();
   const auto rank = executor.label_rank();
   const auto probabilities =
@@ -23,7 +33,7 @@ void count_batch(network::Executor& executor, const dataset::Batch& batch, const
   const std::int64_t classes = executor.graph().classes();
   for (std::size_t i = 0; i < batch.labels.size(); ++i) {
     ++result.samples;
-    result.loss_sum += loss[i];
+    losses += loss_units(loss[i]);
     result.top1 += rank[i] == 0 ? 1 : 0;
     result.top5 += rank[i] < 5 ? 1 : 0;
     if (probabilities.empty()) continue;
@@ -66,6 +76,7 @@ Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& file
                     communication::Communicator& communicator, const EvaluationOptions& options) {
   const std::int64_t classes = executor.graph().classes();
   Evaluation result;
+  std::int64_t losses = 0;
   if (options.confusion) result.confusion.assign(static_cast<std::size_t>(classes * classes), 0);
 
   communication::collectively(communicator, "evaluation", [&] {
@@ -75,7 +86,7 @@ Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& file
       executor.evaluate({.images = batch->images.data(),
                          .labels = batch->labels.data(),
                          .n = static_cast<std::int64_t>(batch->labels.size())});
-      count_batch(executor, *batch, options, result);
+      count_batch(executor, *batch, options, result, losses);
     }
     if (result.worst.empty()) return;
     keep_worst(result.worst, options.worst);
@@ -83,10 +94,10 @@ Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& file
     for (auto& error : result.worst) error.name = reader->name(error.index);
   });
 
-  std::array counts{result.samples, result.top1, result.top5};
+  std::array counts{result.samples, result.top1, result.top5, losses};
   communicator.sum(counts, "counting correct predictions");
   std::tie(result.samples, result.top1, result.top5) = std::tie(counts[0], counts[1], counts[2]);
-  communicator.sum({&result.loss_sum, 1}, "adding up the validation loss");
+  result.loss_sum = static_cast<double>(counts[3]) * kLossUnit;
   if (options.confusion) communicator.sum(result.confusion, "adding up the confusion matrix");
   if (options.worst > 0) gather_worst(communicator, result, options.worst);
   return result;

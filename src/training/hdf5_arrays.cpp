@@ -47,8 +47,10 @@ void ArrayWriter::array(const std::string& name, const Shape& shape, const float
     extents[static_cast<std::size_t>(axis)] = static_cast<hsize_t>(shape[axis]);
   const Hdf5Id links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "H5Pcreate");
   check_hdf5(H5Pset_create_intermediate_group(links, 1), "H5Pset_create_intermediate_group");
+  const Hdf5Id creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "H5Pcreate");
+  check_hdf5(H5Pset_obj_track_times(creation, false), "H5Pset_obj_track_times");  // the same bytes at any hour
   const Hdf5Id space(H5Screate_simple(shape.rank(), extents.data(), nullptr), H5Sclose, "H5Screate_simple");
-  const Hdf5Id data(H5Dcreate2(file_, name.c_str(), H5T_IEEE_F32LE, space, links, H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
+  const Hdf5Id data(H5Dcreate2(file_, name.c_str(), H5T_IEEE_F32LE, space, links, creation, H5P_DEFAULT), H5Dclose,
                     "H5Dcreate");
   check_hdf5(H5Dwrite(data, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), "writing a checkpoint array");
 }

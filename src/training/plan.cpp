@@ -3,11 +3,13 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "brigade/core/error.hpp"
 #include "brigade/network/executor.hpp"
 #include "brigade/network/zoo.hpp"
+#include "micro_batch_sum.hpp"
 
 namespace brigade::training {
 namespace {
@@ -38,6 +40,27 @@ void check_batch(const TrainOptions& options, const Plan& plan, int ranks) {
       "the training split has {} samples, fewer than one global batch of {}. Use a smaller --batch-size?",
       plan.train_samples, options.global_batch);
 }
+
+// The sum over all micro-batches is one binary tree; each rank computes a whole branch of it.
+void check_reproducible(const TrainOptions& options, int ranks) {
+  using communication::Algorithm;
+  require<OptionError>(options.micro_batches > 0,
+                       "--reproducible needs --micro-batches (the bits depend on their number, by default that of the "
+                       "ranks). Use --micro-batches {}, or more for more ranks later?",
+                       std::bit_ceil(static_cast<unsigned>(ranks)));
+  require<OptionError>(std::has_single_bit(static_cast<unsigned>(ranks)) && options.micro_batches % ranks == 0,
+                       "--reproducible cannot share {} micro-batches among {} ranks (gradients are summed as a binary "
+                       "tree, of which each rank computes a branch). Use 1, 2, 4, 8 ... ranks that divide them?",
+                       options.micro_batches, ranks);
+  const Algorithm chosen = options.allreduce.algorithm;
+  require<OptionError>(chosen != Algorithm::ring && chosen != Algorithm::mpi,
+                       "--allreduce {} does not sum in an order that --reproducible could keep. Use automatic, "
+                       "hierarchical or halving-doubling?",
+                       communication::name_of(chosen));
+}
+
+// The largest odd divisor: halving its multiple for 2, 4, 8 ... ranks never cuts it.
+std::int64_t odd_part(std::int64_t count) { return count >> std::countr_zero(static_cast<std::uint64_t>(count)); }
 
 // Threads that make batches. Copying and normalising stored pixels takes one thread whatever the network; resampling
 // shares the processors of this rank with the network.
@@ -86,6 +109,10 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks) {
   plan.micro_batches = options.micro_batches == 0 ? ranks : options.micro_batches;
   check_batch(options, plan, ranks);
   plan.own_micro_batches = dataset::part_of(plan.micro_batches, rank, ranks);
+  if (options.reproducible) check_reproducible(options, ranks);
+  plan.leaf = options.reproducible ? odd_part(plan.micro_batches) : plan.own_micro_batches.size();
+  plan.allreduce = options.allreduce;
+  plan.allreduce.one_tree = options.reproducible;
   const std::int64_t micro_batch = options.global_batch / plan.micro_batches;
   plan.own_share = {plan.own_micro_batches.begin * micro_batch, plan.own_micro_batches.end * micro_batch};
 
@@ -101,6 +128,7 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
   double flops = 0;
   for (const auto& node : plan.graph.nodes) flops += network::forward_flops(plan.graph, node);
   const double gradient_bytes = 4.0 * static_cast<double>(parameters + network::statistics_count(plan.graph));
+  const auto partial_sums = static_cast<double>(MicroBatchSum::arrays(plan.own_micro_batches.size(), plan.leaf));
   const double arena =
       static_cast<double>(network::planned_bytes(plan.graph, plan.micro_batch(), true, {}, options.precision));
   return fmt::format(
@@ -116,7 +144,7 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.steps_per_epoch,
       options.epochs, plan.total_steps, plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
       network::name_of(options.precision),
-      gradient_bytes * (options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) * 1e-6,
+      gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6,
       gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
 }
 
@@ -132,6 +160,7 @@ std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions
           {"epochs", fmt::format("{}", options.epochs)},  // the schedule depends on it
           {"augment", plan.model.augmentation},
           {"seed", fmt::format("{}", options.seed)},
+          {"reproducible", options.reproducible ? fmt::format("with {} micro-batches", plan.micro_batches) : "no"},
           {"dropout", options.dropout ? fmt::format("{}", *options.dropout) : "as published"},
           {"optimizer", o.kind == OptimizerKind::sgd ? "sgd" : "adam"},
           {"learning-rate", fmt::format("{}", o.learning_rate)},

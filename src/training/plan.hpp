@@ -22,6 +22,8 @@ struct Plan {
   std::int64_t micro_batches = 1;
   dataset::Range own_micro_batches;  // of this rank
   dataset::Range own_share;          // of the global batch, in samples
+  std::int64_t leaf = 1;             // micro-batches added one after another, see micro_batch_sum.hpp
+  communication::AllreduceOptions allreduce;
   std::int64_t steps_per_epoch = 1, total_steps = 1;
   OptimizerOptions optimizer;  // with warm-up in steps
 

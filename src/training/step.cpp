@@ -44,11 +44,8 @@ TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend,
       optimizer_(optimizer),
       options_(options),
       reducer_(communicator, options.allreduce),
-      sum_(executor.reduction()) {
-  if (options_.own_micro_batches.size() > 1) {
-    sum_memory_ = Buffer(backend.memory(), sum_.bytes());
-    sum_.data = sum_memory_.data();
-  }
+      micro_batch_sum_(backend, executor.reduction(), options.own_micro_batches.size(), options.leaf),
+      sum_(micro_batch_sum_.total()) {
   // A bucket is closed by the first layer border at or beyond its size; the front of the array goes last.
   const auto& parameters = executor_.parameters();
   std::int64_t end = sum_.shape.size();
@@ -74,7 +71,7 @@ const dataset::Batch* TrainingStep::next_batch(telemetry::StepRow& row) {
   if (batch == nullptr) {
     backend_.update(ops::Blend{.keep = 0, .add = 0}, {.x = sum_, .y = sum_});
     status_.failed = 1;
-    put_status();
+    backend_.upload(&status_, sum_.data, sizeof status_);
   }
   row.wait_data_s = watch_.lap();
   return batch;
@@ -93,17 +90,15 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
                        .label_share = batch.label_share.empty() ? nullptr : batch.label_share.data() + first,
                        .first_sample = m * n,
                        .step = step});
-    count_predictions();
+    put_predictions(m == own.begin);
     row.forward_s += watch_.lap();
 
-    const bool first_of_rank = m == own.begin;
-    const bool last_of_rank = m + 1 == own.end;
-    if (last_of_rank) put_status();
     std::int64_t finished = sum_.shape.size();
     executor_.backward(1.0F / static_cast<float>(options_.global_batch), [&](std::int64_t offset) {
-      if (own.size() > 1) accumulate(offset, finished, first_of_rank);
-      finished = offset;
-      if (last_of_rank) reduce_from(offset == kStatusFloats ? 0 : offset);
+      const std::int64_t begin = offset == kStatusFloats ? 0 : offset;
+      micro_batch_sum_.add(m - own.begin, begin, finished);
+      finished = begin;
+      if (m + 1 == own.end) reduce_from(begin);
     });
     row.backward_s += watch_.lap();
   }
@@ -146,17 +141,12 @@ void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::S
   row.optimizer_s = watch_.lap();
 }
 
-void TrainingStep::count_predictions() {
-  for (const float loss : executor_.loss()) status_.loss_sum += loss;
-  for (const std::int32_t rank : executor_.label_rank()) status_.correct += rank == 0 ? 1.0F : 0.0F;
-}
-
-void TrainingStep::put_status() { backend_.upload(&status_, sum_.data, sizeof status_); }
-
-// sum[begin, end) (+)= the executor's gradients of the micro-batch just finished.
-void TrainingStep::accumulate(std::int64_t begin, std::int64_t end, bool first) {
-  backend_.update(ops::Blend{.keep = first ? 0.0F : 1.0F, .add = 1},
-                  {.x = range(executor_.reduction(), begin, end), .y = range(sum_, begin, end)});
+// The loss is summed as the gradients are: over the micro-batch here, then with the rest of the array.
+void TrainingStep::put_predictions(bool first_of_rank) {
+  StepStatus status{.stop = first_of_rank ? status_.stop : 0};
+  for (const float loss : executor_.loss()) status.loss_sum += loss;
+  for (const std::int32_t rank : executor_.label_rank()) status.correct += rank == 0 ? 1.0F : 0.0F;
+  backend_.upload(&status, executor_.reduction().data, sizeof status);
 }
 
 // Elements [offset, end) are final: hands every bucket that lies in there to the reducer.

@@ -12,6 +12,7 @@
 #include "brigade/network/executor.hpp"
 #include "brigade/telemetry/step_log.hpp"
 #include "brigade/training/optimizer.hpp"
+#include "micro_batch_sum.hpp"
 
 namespace brigade::training {
 
@@ -29,6 +30,7 @@ struct StepOptions {
   std::int64_t global_batch = 1;
   std::int64_t micro_batches = 1;    // of the global batch
   dataset::Range own_micro_batches;  // of this rank
+  std::int64_t leaf = 1;             // of the sum over own micro-batches, see micro_batch_sum.hpp
   float batch_norm_momentum = 0.99F;
   std::size_t bucket_bytes = 4U << 20;
   communication::AllreduceOptions allreduce;
@@ -52,9 +54,7 @@ class TrainingStep {
   void optimize(std::int64_t step, float learning_rate, telemetry::StepRow& row);
   void check(std::int64_t step) const;
 
-  void count_predictions();
-  void put_status();
-  void accumulate(std::int64_t begin, std::int64_t end, bool first);
+  void put_predictions(bool first_of_rank);
   void reduce_from(std::int64_t offset);
   TensorView range(TensorView flat, std::int64_t begin, std::int64_t end) const;
 
@@ -66,8 +66,8 @@ class TrainingStep {
   StepOptions options_;
   communication::GradientReducer reducer_;
 
-  TensorView sum_;  // what is reduced: the executor's array, or with several micro-batches our own
-  Buffer sum_memory_;
+  MicroBatchSum micro_batch_sum_;
+  TensorView sum_;                     // what is reduced: its total
   std::vector<std::int64_t> buckets_;  // begin of each bucket within sum_, from the last to the first
   std::size_t buckets_added_ = 0;
   StepStatus status_;

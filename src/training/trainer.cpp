@@ -218,9 +218,10 @@ TrainResult Trainer::run() {
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
+                     .leaf = plan_.leaf,
                      .batch_norm_momentum = options_.batch_norm_momentum,
                      .bucket_bytes = options_.bucket_bytes,
-                     .allreduce = options_.allreduce,
+                     .allreduce = plan_.allreduce,
                      .clock_origin_s = now_s(),
                      .stop_requested = [] { return stop_is_requested.load(); }});
   summary_.startup_s = wall_clock_s() - process_start_s();

@@ -145,6 +145,25 @@ def test_a_signal_stops_with_a_checkpoint_and_resume_continues(brigade, dataset,
     assert steps == list(range(stopped["steps"] + 3))
 
 
+def test_reproducible_training_is_the_same_bytes_at_any_rank_and_thread_count(brigade, idx, tmp_path):
+    large = tmp_path / "large"  # enough for a network with dropout and batch norm
+    assert brigade("shard", "--source", idx, "--output", large, "--image-size", 52, ranks=2).code == 0
+
+    def checkpoint(ranks, threads):
+        directory = tmp_path / f"{ranks}x{threads}"
+        result = brigade("train", "--dataset", large, "--run", directory, "--network", "tiny-model2",
+                         "--batch-size", 200, "--epochs", 1, "--augment", "flip,rotate=10,crop=2,mixup=0.2",
+                         "--threads", threads, "--reproducible", "--micro-batches", 4, ranks=ranks)
+        assert result.code == 0, result.all_err
+        assert json.loads((directory / "run.json").read_text())["options"]["reproducible"] == "yes"
+        return digest(directory / "checkpoints" / "step-00000003")
+
+    expected = checkpoint(1, 1)
+    assert set(expected) == {"manifest.json", "model.h5", "state.h5"}
+    for ranks, threads in [(1, 2), (2, 1), (4, 2)]:
+        assert checkpoint(ranks, threads) == expected, f"{ranks} ranks, {threads} threads"
+
+
 def test_width_is_part_of_the_model(brigade, dataset, tmp_path):
     train = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "mobilenet-v2", "--batch-size", 60]
     result = brigade(*train, "--width", 0.25, "--epochs", 1, "--max-steps", 2)
@@ -288,6 +307,8 @@ def test_bad_options(brigade, tmp_path, arguments, text):
     (["--network", "lenet"], "lenet5"),
     (["--network", "tiny-model2"], "does not fit"),
     (["--width", 0.5], "no width multiplier"),
+    (["--reproducible"], "--reproducible needs --micro-batches"),
+    (["--reproducible", "--batch-size", 30, "--micro-batches", 5], "cannot share 5 micro-batches among 2 ranks"),
     (["--validation-split", "dev"], "dev"),
     (["--backend", "cuda"], "without CUDA"),
 ])

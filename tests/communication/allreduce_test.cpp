@@ -128,15 +128,20 @@ TEST(Allreduce, SumsAlignedGroupsAsOneTree) {
   for (const std::size_t count : {5U, 1021U, 200'003U}) {
     const std::vector<float> expected = tree_sum(0, world().size(), count);
     for (Communicator* communicator : {&world(), &pairs()})
-      for (const Algorithm algorithm : {Algorithm::halving_doubling, Algorithm::hierarchical}) {
-        if (communicator == &pairs() && algorithm == Algorithm::hierarchical && count > 1021)
-          continue;  // a ring between
+      for (const Algorithm algorithm : {Algorithm::automatic, Algorithm::halving_doubling, Algorithm::hierarchical}) {
         std::vector<float> data = wild_values(world().rank(), count);
-        allreduce(*communicator, data, {.algorithm = algorithm, .segment_bytes = 1000});
+        allreduce(*communicator, data, {.algorithm = algorithm, .segment_bytes = 1000, .one_tree = true});
         EXPECT_EQ(std::memcmp(data.data(), expected.data(), count * sizeof(float)), 0)
             << count << " floats, " << name_of(algorithm);
       }
   }
+}
+
+TEST(Allreduce, RefusesATreeFromAlgorithmsThatHaveNone) {
+  if (world().size() == 1) GTEST_SKIP() << "one rank has nothing to sum";
+  std::vector<float> data(3);
+  for (const Algorithm algorithm : {Algorithm::ring, Algorithm::mpi})
+    EXPECT_THROW(allreduce(world(), data, {.algorithm = algorithm, .one_tree = true}), OptionError);
 }
 
 TEST(Allreduce, LeavesTheSameBitsOnEveryRank) {

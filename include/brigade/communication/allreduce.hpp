@@ -26,6 +26,9 @@ struct AllreduceOptions {
   Algorithm algorithm = Algorithm::automatic;
   /// A chunk travels in pieces of this size, so that adding one overlaps with receiving the next.
   std::size_t segment_bytes = 256U << 10;
+  /// The sum is one binary tree over 2, 4, 8 ... ranks, ((0+1) + (2+3)) + ..., whatever its size and the nodes. Ring
+  /// and MPI's algorithm cannot: OptionError.
+  bool one_tree = false;
 };
 
 /// A sum in flight: a small state machine that moves on whenever somebody calls progress(). `data`

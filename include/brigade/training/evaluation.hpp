@@ -21,7 +21,7 @@ struct WorstError {
 
 struct Evaluation {
   std::int64_t samples = 0, top1 = 0, top5 = 0;  ///< counts
-  double loss_sum = 0;
+  double loss_sum = 0;  ///< the same bits at any number of ranks
   std::vector<std::int64_t> confusion;  ///< [label][predicted], if asked for
   std::vector<WorstError> worst;        ///< wrongly classified, largest loss first
 
