@@ -206,7 +206,6 @@ TrainOptions reproducible_options(const std::string& run) {
   options.epochs = 1;
   options.network = "tiny-model2";  // batch norm, and dropout
   options.global_batch = 72;
-  options.max_steps = 2;
   options.augmentation = dataset::parse_augmentation("flip,rotate=10,crop=2,mixup=0.3,label-smoothing=0.1");
   options.reproducible = true;
   return options;
