@@ -6,7 +6,7 @@
 `step/NETWORK.json` holds one training step: the losses, the gradient of each parameter and the statistics of each
 batch norm, and the losses and probabilities of an evaluation with these statistics. A tensor is represented by its
 norm and two sums of its elements with random signs, which notice an exchange of elements. `training/` holds the
-losses of ten steps with an optimizer.
+losses of ten steps with an optimizer, `bf16.json` how far PyTorch's own bf16 is from its float32 in that one step.
 
 The networks are those of tests/peers/networks.py, written down independently of Brigade's. Initial weights, images,
 labels and dropout masks are drawn with the same counter-based generator as in brigade/core/random.hpp, so that
@@ -251,6 +251,55 @@ def step_run(name):
             "errors_of_float32": {key: float(f"{value:.1e}") for key, value in float32.items()}, **result}
 
 
+# ---- One step in bf16
+
+class Clamp(torch.nn.Module):
+    """ReLU6, whose backward pass PyTorch 1.13 lacks in bf16."""
+
+    def forward(self, x):
+        return x.clamp(0, 6)
+
+
+def replace_relu6(module):
+    for name, child in module.named_children():
+        if isinstance(child, torch.nn.ReLU6):
+            setattr(module, name, Clamp())
+        replace_relu6(child)
+
+
+def gradient_in(name, number, how):
+    """Mean loss and the gradient of all parameters, end to end, of a step in float32 ("fp32"), in float32 with products
+    in bf16 ("autocast"), or with everything in bf16 ("bf16")."""
+    image, batch = STEP[name]
+    height, width, channels = image
+    network = networks.build(name, (channels, height, width), STEP_CLASSES, dropout=0.0).double()
+    draw_weights(network, vary_all=True)
+    replace_relu6(network)
+    network.to(torch.bfloat16 if how == "bf16" else torch.float32)
+    x, labels = synthetic_batch(number, image, STEP_CLASSES, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how == "autocast"):
+        scores = network(x.to(torch.bfloat16 if how == "bf16" else torch.float32))
+    loss = F.cross_entropy(scores.float(), labels)
+    loss.backward()
+    return loss.item(), torch.cat([tensor.grad.double().flatten() for _, _, tensor, _ in tensors(network)])
+
+
+def bf16_run():
+    """By network, how far PyTorch's bf16 is from its float32: in the loss, and the cosine of the angle between gradients;
+    without alexnet, whose local response normalisation PyTorch 1.13 lacks in bf16."""
+    result = {}
+    for name in (name for name in STEP if name != "alexnet"):
+        number = json.loads((HERE / f"step/{name}.json").read_text())["batch_number"]
+        loss, gradient = gradient_in(name, number, "fp32")
+        row = result[name] = {}
+        for how in ("autocast", "bf16"):
+            rough_loss, rough = gradient_in(name, number, how)
+            row[how] = {"loss": float(f"{abs(rough_loss / loss - 1):.2g}"),
+                        "cosine": float(f"{F.cosine_similarity(rough, gradient, dim=0).item():.4g}")}
+        print(name, row, flush=True)
+    return {"made_with": f"PyTorch {torch.__version__}", "networks": result}
+
+
 # ---- Files
 
 def compact(value, indent=""):
@@ -267,7 +316,10 @@ def compact(value, indent=""):
 
 
 if __name__ == "__main__":
-    for target in sys.argv[1:] or [f"step/{name}" for name in STEP] + [f"training/{name}" for name in TRAINING]:
+    for target in sys.argv[1:] or [*(f"step/{name}" for name in STEP), *(f"training/{name}" for name in TRAINING), "bf16"]:
+        if target == "bf16":
+            (HERE / "bf16.json").write_text(json.dumps(bf16_run(), indent=1) + "\n")
+            continue
         kind, name = target.split("/")
         result = step_run(name) if kind == "step" else training_run(*TRAINING[name])
         text = compact(result) if kind == "step" else json.dumps(result, indent=1)
