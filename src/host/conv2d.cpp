@@ -7,9 +7,9 @@
 //   gradient by w    weight_gradient.hpp
 //   several groups   grouped_conv2d.hpp: each by itself
 //
-// In bf16 the sums run over pairs of channels (pairs.hpp). x and dy are read where they lie, if every pixel begins at a
-// whole pair and ends with one; else, and for first layers, a copy has a zero for the partner. Weights are rounded as
-// they are packed.
+// In bf16 the sums run over pairs of channels (pairs.hpp; the gradient by w: of pixels). x and dy are read where they
+// lie, if every pixel begins at a whole pair and ends with one; else, and for first layers, a copy has a zero for the
+// partner. Weights are rounded as they are packed.
 //
 // First layers (up to kFewChannels input channels) would run inner loops of 1 to 4 steps. Their input is copied with
 // its padding, and then the taps of a kernel row, contiguous in memory together with their channels, are one tap of
@@ -25,7 +25,6 @@
 #include "lanes.hpp"
 #include "parallel.hpp"
 #include "weight_gradient.hpp"
-#include "widened.hpp"
 
 namespace brigade::host {
 namespace {
@@ -173,21 +172,21 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
     }
 }
 
-// In bf16, of floats made for it: two passes over memory and the rate of f32.
+template <class T>
 void weight_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
-  const Reading<float> reading = reading_of<float>(backend, conv, widened(backend, a.x, Scratch::wide_x),
-                                                   conv.in_channels, input_normaliser(backend, conv, a.of_x));
-  add_up(backend, {.x = reading.in,
-                   .dy = Images<const float>::of(widened(backend, a.dy, Scratch::wide_dy)),
-                   .images = a.x.shape[0],
-                   .stride_y = conv.stride_h,
-                   .stride_x = conv.stride_w,
-                   .taps = reading.taps,
-                   .channels = reading.channels,
-                   .columns = conv.out_channels,
-                   .mix_taps = rows_as_taps(conv),
-                   .of_x = reading.normaliser,
-                   .dw = a.dw.f32()});
+  const Reading<T> reading =
+      reading_of<T>(backend, conv, a.x, conv.in_channels, input_normaliser(backend, conv, a.of_x));
+  add_up(backend, WeightGradient<T>{.x = reading.in,
+                                    .dy = Images<const T>::of(ConstTensorView(a.dy)),
+                                    .images = a.x.shape[0],
+                                    .stride_y = conv.stride_h,
+                                    .stride_x = conv.stride_w,
+                                    .taps = reading.taps,
+                                    .channels = reading.channels,
+                                    .columns = conv.out_channels,
+                                    .mix_taps = rows_as_taps(conv),
+                                    .of_x = reading.normaliser,
+                                    .dw = a.dw.f32()});
 }
 
 }  // namespace
@@ -238,9 +237,11 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
   mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
-  if (a.dw) weight_gradient(*this, conv, a);
-  if (a.dx)
-    with_element(a.dy.dtype, [&](auto element) { input_gradient<typename decltype(element)::Type>(*this, conv, a); });
+  with_element(a.dy.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    if (a.dw) weight_gradient<T>(*this, conv, a);
+    if (a.dx) input_gradient<T>(*this, conv, a);
+  });
 }
 
 }  // namespace brigade::host

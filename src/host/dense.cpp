@@ -8,7 +8,6 @@
 #include "host_backend.hpp"
 #include "lanes.hpp"
 #include "weight_gradient.hpp"
-#include "widened.hpp"
 
 namespace brigade::host {
 namespace {
@@ -29,13 +28,13 @@ void gradients(HostBackend& backend, const ops::Dense& dense, const ops::Dense::
   constexpr Factors kFactors = std::is_same_v<T, Bf16> ? Factors::bf16_pairs : Factors::floats;
   const ConstTensorView dy = like(backend, a.dy, a.x.dtype);
   if (a.dw)
-    add_up(backend, {.x = Images<const float>::of(widened(backend, a.x, Scratch::wide_x)),
-                     .dy = Images<const float>::of(widened(backend, a.dy, Scratch::wide_dy)),
-                     .images = a.x.shape[0],
-                     .taps = kOneTap,
-                     .channels = dense.in_features,
-                     .columns = dense.out_features,
-                     .dw = a.dw.f32()});
+    add_up(backend, WeightGradient<T>{.x = Images<const T>::of(a.x),
+                                      .dy = Images<const T>::of(dy),
+                                      .images = a.x.shape[0],
+                                      .taps = kOneTap,
+                                      .channels = dense.in_features,
+                                      .columns = dense.out_features,
+                                      .dw = a.dw.f32()});
   if (!a.dx) return;
   Product product{
       .factors = kFactors, .images = a.x.shape[0], .taps = kOneTap, .padded = true, .columns = dense.in_features};

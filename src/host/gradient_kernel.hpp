@@ -2,25 +2,27 @@
 //
 //     D[rows][vectors] (+)= sum over pixels p of x[p][row] * dy[p][vectors]
 //
-// A row is one channel of one tap. x is packed such that a tile reads few cache lines, one after the other.
+// A row is one channel of one tap. x is packed such that a tile reads few cache lines, one after the other. In bf16 a
+// step is a pair of pixels (pairs.hpp): dy is the row of B that is loaded, x what is broadcast.
 #pragma once
 
 #include <cstdint>
 
+#include "pairs.hpp"
 #include "panels.hpp"
 
 namespace brigade::host {
 
 struct GradientArgs {
-  const float* x = nullptr;  // of the first pixel; the tile's rows are contiguous
-  std::int64_t x_step = 0;   // from pixel to pixel
+  const float* x = nullptr;  // of the first step; the tile's rows are contiguous
+  std::int64_t x_step = 0;   // from step to step
   const float* dy = nullptr;
-  const std::int32_t* dy_offsets = nullptr;  // [pixel], in floats
-  int n_pixels = 0;
+  const std::int32_t* dy_offsets = nullptr;  // [step], in floats
+  int n_steps = 0;
   float* dw = nullptr;  // [rows][dw_pitch]
   std::int64_t dw_pitch = 0;
   const float* next_dw = nullptr;   // the tile wanted next, fetched meanwhile
-  const float* prefetch = nullptr;  // asked for, a step per pixel; any address that is mapped
+  const float* prefetch = nullptr;  // asked for, this far apart, one a step; any address that is mapped
   std::int64_t prefetch_step = 0;
   int last_lanes = kLanes;  // of dw's last vector; dy's is whole
   bool accumulate = false;
@@ -36,6 +38,6 @@ constexpr int gradient_rows(int vectors) {
 }
 
 // 1 <= rows <= gradient_rows(vectors).
-GradientKernel gradient_kernel(int rows, int vectors);
+GradientKernel gradient_kernel(Factors factors, int rows, int vectors);
 
 }  // namespace brigade::host

@@ -15,6 +15,7 @@ namespace brigade::host {
 struct Whole {
   Vec load(const float* p) const { return host::load(p); }
   Vec load(const Bf16* p) const { return host::load(p); }
+  HalfVec load_bits(const Bf16* p) const { return host::load_bits(p); }
   void store(float* p, Vec v) const { host::store(p, v); }
   void store(Bf16* p, Vec v) const { host::store(p, v); }
   // Bytes, one a lane. (GCC 12 warns about the intrinsic without a mask, and converts vectors in many steps.)
@@ -40,6 +41,7 @@ struct First {
   int n;
   Vec load(const float* p) const { return load_first(p, n); }
   Vec load(const Bf16* p) const { return load_first(p, n); }
+  HalfVec load_bits(const Bf16* p) const { return load_first_bits(p, n); }
   void store(float* p, Vec v) const { store_first(p, v, n); }
   void store(Bf16* p, Vec v) const { store_first(p, v, n); }
 #if defined(__AVX512BW__) && defined(__AVX512VL__)

@@ -44,22 +44,18 @@ inline Vec multiply_add(Vec c, Vec a, Vec b) { return c + a * b; }
 inline Vec multiply_add(Vec c, IntVec a, Vec b) { return (Vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
 #endif
 
-// The upper halves of `even` and `odd`, side by side in each lane.
-inline IntVec pair_up(HalfVec even, HalfVec odd) {
-  const auto low = (IntVec)widen(even), high = (IntVec)widen(odd);
-  return (IntVec)((UintVec)low >> 16) | high;
+// Row of A: pairs of two rows of bf16, side by side in each lane.
+inline void store_pairs(float* to, HalfVec even, HalfVec odd) {
+  store(to, (Vec)(zero_extend(even) | (IntVec)widen(odd)));
 }
 
-// Row of A: pairs of two rows of bf16.
-inline void store_pairs(float* to, Vec even, Vec odd) { store(to, (Vec)pair_up(narrow(even), narrow(odd))); }
-
 // Register j of a row of B of `vectors` registers of pairs.
-inline void store_row_of_pairs(float* row, int vectors, int j, Vec even, Vec odd) {
+inline void store_row_of_pairs(float* row, int vectors, int j, HalfVec even, HalfVec odd) {
   if constexpr (kPairHalves == 1) {
     store_pairs(row + j * kLanes, even, odd);
   } else {
-    store(row + j * kLanes, widen(narrow(even)));
-    store(row + (vectors + j) * kLanes, widen(narrow(odd)));
+    store(row + j * kLanes, widen(even));
+    store(row + (vectors + j) * kLanes, widen(odd));
   }
 }
 

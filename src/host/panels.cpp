@@ -22,7 +22,8 @@ void transpose_rows(const float* in, std::int64_t in_pitch, int channels, std::i
       for (int c = 0; c < channels; ++c) store(out + (c * vectors + j) * kLanes, rows[c]);
     } else {
       for (int c = 0; c < channels; c += 2)
-        store_row_of_pairs(out + c / 2 * kPairHalves * vectors * kLanes, vectors, j, rows[c], rows[c + 1]);
+        store_row_of_pairs(out + c / 2 * kPairHalves * vectors * kLanes, vectors, j, narrow(rows[c]),
+                           narrow(rows[c + 1]));
     }
   }
 }
@@ -57,9 +58,8 @@ Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::
     for (std::int64_t c = 0; c < channels; c += 2, in += 2 * columns, out += weights.channel_step(p))
       for (int j = 0; j < vectors; ++j) {
         const int lanes = j == vectors - 1 ? last : kLanes;
-        const Vec even = load_first(in + j * kLanes, lanes);
-        store_row_of_pairs(out, vectors, j, even,
-                           c + 1 < channels ? load_first(in + columns + j * kLanes, lanes) : Vec{});
+        const Vec odd = c + 1 < channels ? load_first(in + columns + j * kLanes, lanes) : Vec{};
+        store_row_of_pairs(out, vectors, j, narrow(load_first(in + j * kLanes, lanes)), narrow(odd));
       }
   });
   return weights;

@@ -60,13 +60,14 @@ inline void store_first(float* p, Vec v, int n) {
 // bf16 in memory, floats in the register. (GCC 12 warns about intrinsics without a mask.)
 using HalfVec = std::uint16_t __attribute__((vector_size(2 * kLanes)));
 
-inline Vec widen(HalfVec v) {
+inline IntVec zero_extend(HalfVec v) {
 #if defined(__AVX512F__)
-  return (Vec)((IntVec)_mm512_maskz_cvtepu16_epi32(0xFFFF, (__m256i)v) << 16);
+  return (IntVec)_mm512_maskz_cvtepu16_epi32(0xFFFF, (__m256i)v);
 #else
-  return (Vec)(__builtin_convertvector(v, IntVec) << 16);
+  return __builtin_convertvector(v, IntVec);
 #endif
 }
+inline Vec widen(HalfVec v) { return (Vec)(zero_extend(v) << 16); }
 // Rounds to nearest even; NaN stays NaN. (_mm512_cvtneps_pbh() would flush denormals.)
 inline HalfVec narrow(Vec v) {
   const auto word = (UintVec)v;
@@ -78,24 +79,26 @@ inline HalfVec narrow(Vec v) {
 #endif
 }
 
-inline Vec load(const Bf16* p) {
+inline HalfVec load_bits(const Bf16* p) {
   HalfVec v;
   std::memcpy(&v, p, sizeof v);
-  return widen(v);
+  return v;
 }
+inline Vec load(const Bf16* p) { return widen(load_bits(p)); }
 inline void store(Bf16* p, Vec v) {
   const HalfVec half = narrow(v);
   std::memcpy(p, &half, sizeof half);
 }
-inline Vec load_first(const Bf16* p, int n) {
+inline HalfVec load_first_bits(const Bf16* p, int n) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-  return widen((HalfVec)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1U << n) - 1U), p));
+  return (HalfVec)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1U << n) - 1U), p);
 #else
   Bf16 lanes[kLanes] = {};
   for (int i = 0; i < n; ++i) lanes[i] = p[i];
-  return load(lanes);
+  return load_bits(lanes);
 #endif
 }
+inline Vec load_first(const Bf16* p, int n) { return widen(load_first_bits(p, n)); }
 inline void store_first(Bf16* p, Vec v, int n) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
   _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1U << n) - 1U), (__m256i)narrow(v));

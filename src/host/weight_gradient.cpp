@@ -1,7 +1,9 @@
 #include "weight_gradient.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "gradient_kernel.hpp"
@@ -24,9 +26,18 @@ constexpr std::int64_t kPieces = 256;
 constexpr std::int64_t kSlicePixels = 1024;
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// What pixels of T's are multiplied as, and how many make a step.
+template <class T>
+constexpr Factors kFactorsOf = std::is_same_v<T, Bf16> ? Factors::bf16_pairs : Factors::floats;
+template <class T>
+constexpr int kStepPixels = std::is_same_v<T, Bf16> ? 2 : 1;
+// In place of the offset of a pixel that is not there.
+constexpr std::int32_t kAbsent = std::numeric_limits<std::int32_t>::min();
+
 // The groups of dw's rows, numbered [tap][group of channels], and the slices of the pixels: functions of the shape.
 struct Plan {
-  explicit Plan(const WeightGradient& g)
+  template <class T>
+  explicit Plan(const WeightGradient<T>& g)
       : taps(g.mix_taps ? 1 : static_cast<std::int64_t>(g.taps.size())),
         channels(g.mix_taps ? static_cast<std::int64_t>(g.taps.size()) * g.channels : g.channels),
         panels(g.columns),
@@ -35,18 +46,21 @@ struct Plan {
         groups(taps * groups_per_tap),
         slices(
             std::max<std::int64_t>(1, std::min(ceil_div(kPieces, groups * panels.count()), g.pixels() / kSlicePixels))),
-        slice_pixels(ceil_div(g.pixels(), slices)) {
-    const std::int64_t blocks = ceil_div(slice_pixels, kBlockFloats / (panels.max_vectors() * kLanes));
-    block_pixels = ceil_div(slice_pixels, blocks);
+        slice_pixels(ceil_div(g.pixels(), slices)),
+        dy_step(halves_of(kFactorsOf<T>) * panels.max_vectors() * kLanes) {
+    constexpr std::int64_t kPixels = kStepPixels<T>;
+    const std::int64_t blocks = ceil_div(slice_pixels, kBlockFloats / dy_step * kPixels);
+    block_pixels = ceil_div(ceil_div(slice_pixels, blocks), kPixels) * kPixels;
     const std::int64_t dw_bytes = taps * channels * g.columns * static_cast<std::int64_t>(sizeof(float));
     packed_pixels =
         std::min(std::clamp<std::int64_t>(dw_bytes / kDwBytesPerBlock, 1, kBlocks) * block_pixels, slice_pixels);
+    packed_steps = ceil_div(packed_pixels, kPixels);
     slices = ceil_div(g.pixels(), slice_pixels);
-    // Mixed taps lie pixel by pixel, an odd number of lines apart; groups of a line lie one after the other, each with
-    // a line more than its pixels: neither way may columns fall into the same few sets of a cache.
-    pixel_step = g.mix_taps ? (ceil_div(channels, kGroup) | 1) * kGroup : kGroup;
-    group_step = (packed_pixels + 1) * pixel_step;
-    packs_dy = panels.count() > 1 || panels.padded_columns() != g.dy.pixel;
+    // Mixed taps lie step by step, an odd number of lines apart; groups of a line lie one after the other, each with
+    // a line more than its steps: neither way may columns fall into the same few sets of a cache.
+    x_step = g.mix_taps ? (ceil_div(channels, kGroup) | 1) * kGroup : kGroup;
+    group_step = (packed_steps + 1) * x_step;
+    packs_dy = kPixels > 1 || panels.count() > 1 || panels.padded_columns() != g.dy.pixel;
     chunk_groups =
         std::clamp<std::int64_t>(kChunkBytes / (group_step * static_cast<std::int64_t>(sizeof(float))), 1, groups);
   }
@@ -61,9 +75,9 @@ struct Plan {
   std::int64_t taps, channels;
   Panels panels;
   std::int64_t group_channels, groups_per_tap, groups;
-  std::int64_t slices, slice_pixels, block_pixels = 0, packed_pixels = 0;
-  std::int64_t pixel_step = 0, group_step = 0, chunk_groups = 0;
-  bool packs_dy = true;  // else dy is one panel as it stands
+  std::int64_t slices, slice_pixels, block_pixels = 0, packed_pixels = 0, packed_steps = 0;
+  std::int64_t dy_step, x_step = 0, group_step = 0, chunk_groups = 0;  // in packed memory, in floats
+  bool packs_dy = true;                                                // else dy is one panel as it stands
 };
 
 template <class T>
@@ -72,9 +86,10 @@ void reserve(std::vector<T>& v, std::int64_t n) {
 }
 
 // A few blocks of pixels, packed for the tiles of one thread. Memory is kept from one to the next.
+template <class T>
 class PackedPixels {
  public:
-  void set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels);
+  void set(const WeightGradient<T>& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels);
   void list_tap(std::int64_t t);
   // x of groups [first, last).
   void pack_x(std::int64_t first, std::int64_t last);
@@ -82,28 +97,37 @@ class PackedPixels {
   void pack_dy(std::int64_t panel, std::int64_t block);
 
   std::int64_t blocks() const { return ceil_div(pixels_, plan_->block_pixels); }
-  // The next cache lines of the pixels after these, one for each pixel a tile of the block sees.
+  // The next cache lines of the pixels after these, one for each step of the block that a tile sees.
   void prefetch(GradientArgs& args);
-  // The pixels of a block that a tap sees, as the kernel's x, dy_offsets and n_pixels. The group is packed.
+  // The pixels of a block that a tap sees, as the kernel's x, dy_offsets and n_steps. The group is packed.
   void select(std::int64_t group, std::int64_t block, GradientArgs& args) const;
 
  private:
+  static constexpr int kPixels = kStepPixels<T>;
+
   void pack_tap(std::int64_t t, std::int64_t first_channel, std::int64_t last_channel, float* to);
   void pack_mixed(float* to);
+  // The pixels of step p of a tap's list.
+  const T* pixel(const std::int32_t* list, std::int64_t p, int i) const {
+    const std::int32_t offset = list[kPixels * p + i];
+    return offset == kAbsent ? zeros_.data() : x_ + offset;
+  }
 
-  const WeightGradient* g_ = nullptr;
+  const WeightGradient<T>* g_ = nullptr;
   const Plan* plan_ = nullptr;
   std::int64_t first_pixel_ = 0, pixels_ = 0, first_group_ = 0;
-  const float* x_ = nullptr;              // the row of the first pixel
-  std::vector<std::int32_t> x_offsets_;   // [tap][packed_pixels], from x_: of the pixels that the tap sees
-  std::vector<std::int32_t> dy_offsets_;  // the same of dy, in its block's packed panel
+  const T* x_ = nullptr;                  // the row of the first pixel
+  std::vector<std::int32_t> x_offsets_;   // [tap][packed_steps][kPixels], from x_: of the steps that the tap sees
+  std::vector<std::int32_t> dy_offsets_;  // [tap][packed_steps], of these steps in their block's packed panel
   std::vector<std::int32_t> starts_;      // [tap][kBlocks + 1] in these lists
-  std::span<const float> next_[2];        // dy and x of the pixels after these, as far as not yet asked for
-  std::vector<float> packed_x_;           // [group][pixel][channel]
-  std::vector<float> packed_dy_;          // [pixel][panel]
+  std::span<const T> next_[2];            // dy and x of the pixels after these, as far as not yet asked for
+  std::vector<T> zeros_;                  // [tap's row], a pixel that is not there
+  std::vector<float> packed_x_;           // [group][step][channel]
+  std::vector<float> packed_dy_;          // [step][panel]
 };
 
-void PackedPixels::set(const WeightGradient& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels) {
+template <class T>
+void PackedPixels<T>::set(const WeightGradient<T>& g, const Plan& plan, std::int64_t first_pixel, std::int64_t pixels) {
   g_ = &g;
   plan_ = &plan;
   first_pixel_ = first_pixel;
@@ -113,45 +137,56 @@ void PackedPixels::set(const WeightGradient& g, const Plan& plan, std::int64_t f
   next_[0] = next_[1] = {};
   const std::int64_t after = first_pixel + pixels, n_after = std::min(pixels, g.pixels() - after);
   const bool one_to_one = plan.taps == 1 && g.stride_y == 1 && g.stride_x == 1;
-  const std::int64_t dy_floats = n_after * g.dy.pixel, x_floats = one_to_one ? n_after * g.x.pixel : 0;
-  if (n_after > 0 && (dy_floats + x_floats) * static_cast<std::int64_t>(sizeof(float)) <= kPrefetchBytes) {
-    next_[0] = {g.dy.data + after * g.dy.pixel, static_cast<std::size_t>(dy_floats)};
-    next_[1] = {one_to_one ? g.x.data + after * g.x.pixel : nullptr, static_cast<std::size_t>(x_floats)};
+  const std::int64_t dy_count = n_after * g.dy.pixel, x_count = one_to_one ? n_after * g.x.pixel : 0;
+  if (n_after > 0 && (dy_count + x_count) * static_cast<std::int64_t>(sizeof(T)) <= kPrefetchBytes) {
+    next_[0] = {g.dy.data + after * g.dy.pixel, static_cast<std::size_t>(dy_count)};
+    next_[1] = {one_to_one ? g.x.data + after * g.x.pixel : nullptr, static_cast<std::size_t>(x_count)};
   }
-  reserve(x_offsets_, plan.taps * plan.packed_pixels);
-  reserve(dy_offsets_, plan.taps * plan.packed_pixels);
+  reserve(x_offsets_, plan.taps * plan.packed_steps * kPixels);
+  reserve(dy_offsets_, plan.taps * plan.packed_steps);
   reserve(starts_, plan.taps * (kBlocks + 1));
+  reserve(zeros_, kPixels == 1 ? 0 : std::max(g.channels, g.columns));
   reserve(packed_x_, plan.chunk_groups * plan.group_step);
-  reserve(packed_dy_, plan.block_pixels * plan.panels.max_vectors() * kLanes);
+  reserve(packed_dy_, ceil_div(plan.block_pixels, kPixels) * plan.dy_step);
 }
 
-// Lists the pixels whose tap t is inside of the image, a row of the output (or of a block) at a time.
-void PackedPixels::list_tap(std::int64_t t) {
-  const WeightGradient& g = *g_;
+// Lists the pixels whose tap t is inside of the image, a row of the output (or of a block) at a time, and the steps
+// that they are part of.
+template <class T>
+void PackedPixels<T>::list_tap(std::int64_t t) {
+  const WeightGradient<T>& g = *g_;
   const Tap tap = g.mix_taps ? Tap{} : g.taps[static_cast<std::size_t>(t)];
   // x * stride + tap.x in [0, width)
   const std::int64_t low = tap.x >= 0 ? 0 : ceil_div(-tap.x, g.stride_x);
   const std::int64_t high = tap.x >= g.x.width ? 0 : (g.x.width - 1 - tap.x) / g.stride_x + 1;
-  const std::int64_t dy_step = plan_->panels.max_vectors() * kLanes;
-  std::int32_t* x_list = x_offsets_.data() + t * plan_->packed_pixels;
-  std::int32_t* dy_list = dy_offsets_.data() + t * plan_->packed_pixels;
+  std::int32_t* x_list = x_offsets_.data() + t * plan_->packed_steps * kPixels;
+  std::int32_t* dy_list = dy_offsets_.data() + t * plan_->packed_steps;
   std::int32_t* starts = starts_.data() + t * (kBlocks + 1);
   const std::int64_t n0 = first_pixel_ / (g.dy.height * g.dy.width), y0 = first_pixel_ / g.dy.width % g.dy.height;
   std::int64_t n = n0, y = y0, x = first_pixel_ % g.dy.width;
   int count = 0;
+  std::int64_t listed = -1;  // the last step
   for (std::int64_t p = 0; p < pixels_;) {
     const std::int64_t in_block = p % plan_->block_pixels;
-    if (in_block == 0) starts[p / plan_->block_pixels] = count;
+    if (in_block == 0) {
+      starts[p / plan_->block_pixels] = count;
+      listed = -1;
+    }
     const std::int64_t end = std::min({g.dy.width, x + pixels_ - p, x + plan_->block_pixels - in_block});
     const std::int64_t in_y = y * g.stride_y + tap.y;
     if (in_y >= 0 && in_y < g.x.height) {
       const std::int64_t first = std::max(x, low), last = std::min(end, high);
       const std::int64_t from_x =
           (n - n0) * g.x.image + (in_y - y0 * g.stride_y) * g.x.row + (first * g.stride_x + tap.x) * g.x.pixel;
-      const std::int64_t from_dy = (in_block + first - x) * dy_step;
-      for (std::int64_t i = 0; i < last - first; ++i, ++count) {
-        x_list[count] = static_cast<std::int32_t>(from_x + i * g.stride_x * g.x.pixel);
-        dy_list[count] = static_cast<std::int32_t>(from_dy + i * dy_step);
+      for (std::int64_t i = 0; i < last - first; ++i) {
+        const std::int64_t pixel = in_block + first - x + i, step = pixel / kPixels;
+        if (step != listed) {
+          dy_list[count] = static_cast<std::int32_t>(step * plan_->dy_step);
+          std::fill_n(x_list + kPixels * count++, kPixels, kAbsent);
+          listed = step;
+        }
+        x_list[kPixels * (count - 1) + pixel % kPixels] =
+            static_cast<std::int32_t>(from_x + i * g.stride_x * g.x.pixel);
       }
     }
     p += end - x;
@@ -164,7 +199,8 @@ void PackedPixels::list_tap(std::int64_t t) {
   starts[blocks()] = count;
 }
 
-void PackedPixels::pack_x(std::int64_t first, std::int64_t last) {
+template <class T>
+void PackedPixels<T>::pack_x(std::int64_t first, std::int64_t last) {
   first_group_ = first;
   if (g_->mix_taps) return pack_mixed(packed_x_.data());
   float* to = packed_x_.data();
@@ -178,84 +214,117 @@ void PackedPixels::pack_x(std::int64_t first, std::int64_t last) {
 }
 
 // Copies, or normalises, the channels [first, last) that a tap sees.
-void PackedPixels::pack_tap(std::int64_t t, std::int64_t first, std::int64_t last, float* to) {
-  const std::int32_t* list = x_offsets_.data() + t * plan_->packed_pixels;
+template <class T>
+void PackedPixels<T>::pack_tap(std::int64_t t, std::int64_t first, std::int64_t last, float* to) {
+  const std::int32_t* list = x_offsets_.data() + t * plan_->packed_steps * kPixels;
   const std::int32_t count = starts_[static_cast<std::size_t>(t * (kBlocks + 1) + blocks())];
-  const auto copy = [&](const auto& change) {
+  const auto pack = [&](const auto& pack_lanes) {
     for (std::int32_t p = 0; p < count; ++p) {
-      const float* from = x_ + list[p];
+      const T* from[kPixels];
+      for (int i = 0; i < kPixels; ++i) from[i] = pixel(list, p, i);
       float* line = to + p * kGroup;
       std::int64_t c = first;
       for (; c + kGroup <= last; c += kGroup, line += plan_->group_step)
-        for (std::int64_t i = 0; i < kGroup; i += kLanes) store(line + i, change(load(from + c + i), c + i, Whole{}));
-      over_lanes(last - c, [&](std::int64_t i, auto lanes) {
-        lanes.store(line + i, change(lanes.load(from + c + i), c + i, lanes));
-      });
+        for (std::int64_t i = 0; i < kGroup; i += kLanes) pack_lanes(from, c + i, line + i, Whole{});
+      over_lanes(last - c, [&](std::int64_t i, auto lanes) { pack_lanes(from, c + i, line + i, lanes); });
     }
   };
-  if (!g_->of_x) return copy([](Vec x, std::int64_t, auto) { return x; });
+  if (!g_->of_x)
+    return pack([](const auto& from, std::int64_t c, float* line, auto lanes) {
+      if constexpr (kPixels == 1)
+        lanes.store(line, lanes.load(from[0] + c));
+      else
+        store_pairs(line, lanes.load_bits(from[0] + c), lanes.load_bits(from[1] + c));
+    });
   const Normaliser& by = g_->of_x;
   with_activation(by.activation, [&](auto activation) {
-    copy([&](Vec x, std::int64_t c, auto lanes) {
-      return activate<activation()>(
-          normalise(x, lanes.load(by.mean + c), lanes.load(by.scale + c), lanes.load(by.beta + c)));
+    pack([&](const auto& from, std::int64_t c, float* line, auto lanes) {
+      const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
+      const auto normal = [&](int i) {
+        return activate<activation()>(normalise(lanes.load(from[i] + c), mean, scale, beta));
+      };
+      if constexpr (kPixels == 1)
+        lanes.store(line, normal(0));
+      else
+        store_pairs(line, narrow(normal(0)), narrow(normal(1)));
     });
   });
 }
 
-void PackedPixels::pack_mixed(float* to) {
-  const WeightGradient& g = *g_;
-  for (std::int64_t p = 0; p < pixels_; ++p) {
-    float* channels = to + p * plan_->pixel_step;
+// Every tap sees every pixel here; one that is not there has no dy, whatever stands in for it.
+template <class T>
+void PackedPixels<T>::pack_mixed(float* to) {
+  const WeightGradient<T>& g = *g_;
+  for (std::int64_t p = 0; p < ceil_div(pixels_, kPixels); ++p) {
+    const std::int32_t* offsets = x_offsets_.data() + p * kPixels;
+    const T* from[kPixels];
+    for (int i = 0; i < kPixels; ++i) from[i] = x_ + (offsets[i] == kAbsent ? offsets[0] : offsets[i]);
+    float* channels = to + p * plan_->x_step;
     for (const Tap& tap : g.taps) {
-      const float* from = x_ + x_offsets_[static_cast<std::size_t>(p)] + tap.y * g.x.row + tap.x * g.x.pixel;
+      const std::int64_t at = tap.y * g.x.row + tap.x * g.x.pixel;
       // Whole registers, also the last: what follows overwrites the lanes that are too many.
-      over_lanes(g.channels, [&](std::int64_t i, auto lanes) { store(channels + i, lanes.load(from + i)); });
+      over_lanes(g.channels, [&](std::int64_t i, auto lanes) {
+        if constexpr (kPixels == 1)
+          store(channels + i, lanes.load(from[0] + at + i));
+        else
+          store_pairs(channels + i, lanes.load_bits(from[0] + at + i), lanes.load_bits(from[1] + at + i));
+      });
       channels += g.channels;
     }
   }
 }
 
-void PackedPixels::pack_dy(std::int64_t panel, std::int64_t block) {
+template <class T>
+void PackedPixels<T>::pack_dy(std::int64_t panel, std::int64_t block) {
   if (!plan_->packs_dy) return;
   const int vectors = plan_->panels.vectors(panel), last = plan_->panels.last_lanes(panel);
   const std::int64_t first = block * plan_->block_pixels, n = std::min(plan_->block_pixels, pixels_ - first);
-  const float* from = g_->dy.data + (first_pixel_ + first) * g_->dy.pixel + plan_->panels.first_column(panel);
-  const std::int64_t step = plan_->panels.max_vectors() * kLanes;
+  const T* from = g_->dy.data + (first_pixel_ + first) * g_->dy.pixel + plan_->panels.first_column(panel);
   float* to = packed_dy_.data();
-  for (std::int64_t p = 0; p < n; ++p, from += g_->dy.pixel, to += step) {
-    for (int j = 0; j < vectors - 1; ++j) store(to + j * kLanes, load(from + j * kLanes));
-    store(to + (vectors - 1) * kLanes, load_first(from + (vectors - 1) * kLanes, last));
+  for (std::int64_t p = 0; p < n; p += kPixels, from += kPixels * g_->dy.pixel, to += plan_->dy_step) {
+    const T* second = p + 1 < n ? from + g_->dy.pixel : zeros_.data();
+    const auto pack_lanes = [&](int j, auto lanes) {
+      if constexpr (kPixels == 1)
+        store(to + j * kLanes, lanes.load(from + j * kLanes));
+      else
+        store_row_of_pairs(to, vectors, j, lanes.load_bits(from + j * kLanes), lanes.load_bits(second + j * kLanes));
+    };
+    for (int j = 0; j < vectors - 1; ++j) pack_lanes(j, Whole{});
+    pack_lanes(vectors - 1, First{last});
   }
 }
 
-void PackedPixels::select(std::int64_t group, std::int64_t block, GradientArgs& args) const {
+template <class T>
+void PackedPixels<T>::select(std::int64_t group, std::int64_t block, GradientArgs& args) const {
   const std::int64_t tap = group / plan_->groups_per_tap;
   const std::int32_t* starts = starts_.data() + tap * (kBlocks + 1) + block;
-  args.x = packed_x_.data() + (group - first_group_) * plan_->group_step + starts[0] * plan_->pixel_step;
-  args.x_step = plan_->pixel_step;
-  args.dy =
-      plan_->packs_dy ? packed_dy_.data() : g_->dy.data + (first_pixel_ + block * plan_->block_pixels) * g_->dy.pixel;
-  args.dy_offsets = dy_offsets_.data() + tap * plan_->packed_pixels + starts[0];
-  args.n_pixels = starts[1] - starts[0];
+  args.x = packed_x_.data() + (group - first_group_) * plan_->group_step + starts[0] * plan_->x_step;
+  args.x_step = plan_->x_step;
+  args.dy = packed_dy_.data();
+  if constexpr (kPixels == 1)
+    if (!plan_->packs_dy) args.dy = g_->dy.data + (first_pixel_ + block * plan_->block_pixels) * g_->dy.pixel;
+  args.dy_offsets = dy_offsets_.data() + tap * plan_->packed_steps + starts[0];
+  args.n_steps = starts[1] - starts[0];
 }
 
-void PackedPixels::prefetch(GradientArgs& args) {
-  constexpr std::size_t kLine = 16;  // floats
+template <class T>
+void PackedPixels<T>::prefetch(GradientArgs& args) {
+  constexpr std::size_t kLine = 64 / sizeof(T);
   args.prefetch = args.dy;
   args.prefetch_step = 0;
   for (auto& next : next_) {
     if (next.empty()) continue;
-    args.prefetch = next.data();
-    args.prefetch_step = kLine;
-    next = next.subspan(std::min(next.size(), static_cast<std::size_t>(args.n_pixels) * kLine));
+    args.prefetch = reinterpret_cast<const float*>(next.data());
+    args.prefetch_step = 64 / sizeof(float);
+    next = next.subspan(std::min(next.size(), static_cast<std::size_t>(args.n_steps) * kLine));
     return;
   }
 }
 
 // Adds one block of pixels to the groups [first, last) of a panel.
-void add_block(const WeightGradient& g, const Plan& plan, PackedPixels& pixels, std::int64_t block, std::int64_t panel,
-               std::int64_t first, std::int64_t last, bool accumulate, float* dw) {
+template <class T>
+void add_block(const WeightGradient<T>& g, const Plan& plan, PackedPixels<T>& pixels, std::int64_t block,
+               std::int64_t panel, std::int64_t first, std::int64_t last, bool accumulate, float* dw) {
   const int vectors = plan.panels.vectors(panel);
   float* columns = dw + plan.panels.first_column(panel);
   GradientArgs args;
@@ -264,7 +333,7 @@ void add_block(const WeightGradient& g, const Plan& plan, PackedPixels& pixels, 
   args.last_lanes = plan.panels.last_lanes(panel);
   for (std::int64_t group = first; group < last; ++group) {
     pixels.select(group, block, args);
-    if (args.n_pixels == 0 && accumulate) continue;
+    if (args.n_steps == 0 && accumulate) continue;
     // Rows are dealt to tiles evenly: 16 in tiles of at most 6 are 6 5 5.
     const std::int64_t rows = plan.group_rows(group), tiles = ceil_div(rows, gradient_rows(vectors));
     for (std::int64_t tile = 0, row = 0; tile < tiles; ++tile) {
@@ -273,7 +342,7 @@ void add_block(const WeightGradient& g, const Plan& plan, PackedPixels& pixels, 
       args.next_dw =
           plan.first_row(group) + row + 2 * n <= plan.taps * plan.channels ? args.dw + n * g.columns : args.dw;
       pixels.prefetch(args);
-      gradient_kernel(static_cast<int>(n), vectors)(args);
+      gradient_kernel(kFactorsOf<T>, static_cast<int>(n), vectors)(args);
       args.x += n;
       row += n;
     }
@@ -281,9 +350,10 @@ void add_block(const WeightGradient& g, const Plan& plan, PackedPixels& pixels, 
 }
 
 // Adds up one slice of pixels for pieces [first, last), numbered [panel][group].
-void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, std::int64_t first, std::int64_t last,
+template <class T>
+void add_slice(const WeightGradient<T>& g, const Plan& plan, std::int64_t slice, std::int64_t first, std::int64_t last,
                float* dw) {
-  thread_local PackedPixels pixels;
+  thread_local PackedPixels<T> pixels;
   const std::int64_t first_panel = first / plan.groups, last_panel = (last - 1) / plan.groups;
   const std::int64_t first_group = first % plan.groups, end_group = (last - 1) % plan.groups + 1;
   // A run that reaches over a panel's end may need all groups.
@@ -308,9 +378,8 @@ void add_slice(const WeightGradient& g, const Plan& plan, std::int64_t slice, st
   }
 }
 
-}  // namespace
-
-void add_up(HostBackend& backend, const WeightGradient& g) {
+template <class T>
+void add_up_as(HostBackend& backend, const WeightGradient<T>& g) {
   const std::int64_t size = static_cast<std::int64_t>(g.taps.size()) * g.channels * g.columns;
   if (g.pixels() == 0) {
     std::fill_n(g.dw, size, 0.0F);
@@ -340,5 +409,10 @@ void add_up(HostBackend& backend, const WeightGradient& g) {
     }
   });
 }
+
+}  // namespace
+
+void add_up(HostBackend& backend, const WeightGradient<float>& gradient) { add_up_as(backend, gradient); }
+void add_up(HostBackend& backend, const WeightGradient<Bf16>& gradient) { add_up_as(backend, gradient); }
 
 }  // namespace brigade::host

@@ -12,6 +12,10 @@
 // few sets. So it is packed in groups of 16 channels of one tap, [group][pixel][16] (and normalised on the way, if
 // asked for): one load and store for the 64 FMAs of each panel.
 //
+// In bf16 the sum runs over pairs of pixels (pairs.hpp), neighbours in the order of dy from the start of a block on;
+// one that a tap does not see, or that a block lacks, counts as zero. So pixels are packed by pairs, x as
+// [group][pair][16], and to all else a pair is what a pixel is to floats: a step.
+//
 // Loop nest, outermost first:
 //   slices        of pixels, their number given by the shape alone; each has its own partial dw, added in order
 //   threads       each takes an equal run of (slice, panel, group): a sum is never cut by the number of threads
@@ -30,9 +34,10 @@
 
 namespace brigade::host {
 
+template <class T>
 struct WeightGradient {
-  Images<const float> x;
-  Images<const float> dy;
+  Images<const T> x;
+  Images<const T> dy;
   std::int64_t images = 0;
   int stride_y = 1, stride_x = 1;
   std::span<const Tap> taps;
@@ -46,6 +51,7 @@ struct WeightGradient {
   std::int64_t pixels() const { return images * dy.height * dy.width; }
 };
 
-void add_up(HostBackend& backend, const WeightGradient& gradient);
+void add_up(HostBackend& backend, const WeightGradient<float>& gradient);
+void add_up(HostBackend& backend, const WeightGradient<Bf16>& gradient);
 
 }  // namespace brigade::host

@@ -23,9 +23,9 @@ struct TrainOptions {
   std::filesystem::path dataset;
   std::filesystem::path run;  ///< run directory, made if missing
   std::string network = "fashion-cnn";
-  double width_multiplier = 1;            ///< of the network's filters, where its paper has one
+  double width_multiplier = 1;                              ///< of the network's filters, where its paper has one
   network::Precision precision = network::Precision::fp32;  ///< of activations, in training and validation
-  std::string validation_split = "auto";  ///< "auto": val, else test, else none; "none"
+  std::string validation_split = "auto";                    ///< "auto": val, else test, else none; "none"
   std::int64_t epochs = 1;
   std::int64_t max_steps = 0;         ///< 0: no limit
   std::int64_t global_batch = 128;    ///< images per optimizer step, over all ranks
