@@ -172,10 +172,12 @@ ExitCode bench(Call& call) {
   if (what == "step") return step(call);
   if (what == "augment") return augment(call);
   if (what == "allreduce") return bench_allreduce(call);
+  if (what == "io") return bench_io(call);
   if (what == "--help" || what == "-h") {
     if (call.speaks())
       fmt::print(
           "brigade bench allreduce - speed of sums over ranks\n"
+          "brigade bench io      - speed of reading, by format, reader, batch and cache\n"
           "brigade bench kernels - speed of each convolution of a network\n"
           "brigade bench step    - speed of the whole training step\n"
           "brigade bench augment - speed of one data thread: decoding, augmenting, normalising\n\n"
@@ -183,8 +185,8 @@ ExitCode bench(Call& call) {
     return ExitCode::done;
   }
   OptionError error(
-      fmt::format("there is no benchmark '{}' (there are allreduce, augment, kernels and step). See `brigade bench "
-                  "--help`?",
+      fmt::format("there is no benchmark '{}' (there are allreduce, augment, io, kernels and step). See `brigade "
+                  "bench --help`?",
                   what));
   error.on_all_ranks = true;
   throw error;

@@ -25,6 +25,7 @@ ExitCode train(Call& call);
 ExitCode evaluate(Call& call);
 ExitCode models(Call& call);
 ExitCode bench(Call& call);
-ExitCode bench_allreduce(Call& call);  // a part of bench
+ExitCode bench_allreduce(Call& call);  // parts of bench
+ExitCode bench_io(Call& call);
 
 }  // namespace brigade::cli

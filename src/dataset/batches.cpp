@@ -20,6 +20,7 @@
 #include "augment_picture.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
+#include "stage_clock.hpp"
 #include "unpack.hpp"
 
 namespace brigade::dataset {
@@ -54,6 +55,7 @@ struct BatchStream::Impl {
   Impl(std::vector<std::unique_ptr<SplitReader>> readers, BatchPlan plan, const StreamOptions& options);
   ~Impl();
   const Batch* next();
+  StreamWork work() const;
 
  private:
   struct Slot {
@@ -69,14 +71,15 @@ struct BatchStream::Impl {
     PictureMaker make;
     StoredSamples stored;  // of the batch being made
     ImagePart decoded;
+    StreamWork work;  // on the batches finished
     std::thread thread;
   };
 
   bool plan(Slot& slot, std::int64_t batch);
-  void fill(Worker& worker, Slot& slot, std::int64_t batch) const;
+  StreamWork fill(Worker& worker, Slot& slot, std::int64_t batch) const;
   void fit(Slot& slot, std::size_t samples) const;
   void mix_pairs(Slot& slot) const;
-  void work(Worker& worker);
+  void run(Worker& worker);
   void end_at(std::int64_t batch, std::exception_ptr error);
   const Batch* make_now();
 
@@ -86,7 +89,7 @@ struct BatchStream::Impl {
   std::vector<Slot> slots_;
   std::vector<Worker> workers_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::int64_t claimed_ = 0, fetched_ = 0, end_ = std::numeric_limits<std::int64_t>::max();
   bool stopping_ = false;
@@ -105,9 +108,10 @@ BatchStream::Impl::Impl(std::vector<std::unique_ptr<SplitReader>> readers, Batch
                         .make = PictureMaker(stored_, shape_, options.mean, options.stddev),
                         .stored = {},
                         .decoded = {},
+                        .work = {},
                         .thread = {}});
   if (options.prefetch == 0) return;
-  for (Worker& worker : workers_) worker.thread = std::thread([this, &worker] { work(worker); });
+  for (Worker& worker : workers_) worker.thread = std::thread([this, &worker] { run(worker); });
 }
 
 BatchStream::Impl::~Impl() {
@@ -132,23 +136,35 @@ bool BatchStream::Impl::plan(Slot& slot, std::int64_t batch) {
   return plan_(options_.first + batch, slot.selection);
 }
 
-void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) const {
+// Returns what this batch has taken.
+StreamWork BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) const {
   const auto& [indices, own, epoch] = slot.selection;
   const auto out_floats = static_cast<std::size_t>(shape_.size());
   const bool mixed = options_.augmentation.mixup > 0;
   EXPECT(own.begin >= 0 && own.begin <= own.end && static_cast<std::size_t>(own.end) <= indices.size());
   fit(slot, indices.size());
   worker.make.stream(!mixed && slots_.size() * slot.images.bytes() > kStreamingBytes);
+  StreamWork spent;
+  const Stopwatch fetching;
   worker.reader->fetch(indices, worker.stored);
+  const double fetch_s = fetching.elapsed();
+  StageClock clock(worker.reader->format().layout == Layout::encoded);
   std::copy(worker.stored.labels.begin(), worker.stored.labels.end(), slot.labels.begin());
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const RandomKey key = augmentation_key(options_.seed, epoch, indices[i]);
     const auto recipe = draw_recipe(options_.augmentation, key, stored_, shape_);
+    clock.begin(i);
     const auto stored = worker.reader->take(worker.stored, i);
+    clock.end(spent.read.read_s);
     const auto view = unpack(*worker.reader, indices[i], stored, worker.make.needed(recipe), worker.decoded);
+    clock.end(spent.read.decode_s);
     worker.make(recipe, view, slot.images.as<float>() + i * out_floats);
+    clock.end(spent.make_s);
+    spent.read.stored_bytes += static_cast<std::int64_t>(stored.size());
   }
   if (mixed) mix_pairs(slot);
+  clock.finish(spent.read.read_s, spent.read.decode_s, spent.make_s);
+  spent.read.read_s += fetch_s;
 
   const auto begin = static_cast<std::size_t>(own.begin), count = static_cast<std::size_t>(own.size());
   slot.batch = {.images = {slot.images.as<const float>() + begin * out_floats, count * out_floats},
@@ -157,9 +173,11 @@ void BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) con
                 .mixed_label = {},
                 .label_share = {},
                 .number = options_.first + batch};
-  if (!mixed) return;
-  slot.batch.mixed_label = std::span(slot.mixed).subspan(begin, count);
-  slot.batch.label_share = std::span(slot.share).subspan(begin, count);
+  if (mixed) {
+    slot.batch.mixed_label = std::span(slot.mixed).subspan(begin, count);
+    slot.batch.label_share = std::span(slot.share).subspan(begin, count);
+  }
+  return spent;
 }
 
 // A sample without a partner (the last of an odd global batch) stays as it is.
@@ -184,7 +202,7 @@ void BatchStream::Impl::end_at(std::int64_t batch, std::exception_ptr error) {
   error_ = std::move(error);
 }
 
-void BatchStream::Impl::work(Worker& worker) {
+void BatchStream::Impl::run(Worker& worker) {
   const auto slots = static_cast<std::int64_t>(slots_.size());
   for (;;) {
     std::unique_lock lock(mutex_);
@@ -195,8 +213,9 @@ void BatchStream::Impl::work(Worker& worker) {
     try {
       const bool more = plan(slot, batch);
       lock.unlock();
-      if (more) fill(worker, slot, batch);
+      const StreamWork spent = more ? fill(worker, slot, batch) : StreamWork{};
       lock.lock();
+      worker.work += spent;
       if (more)
         slot.ready = batch;
       else
@@ -215,7 +234,7 @@ const Batch* BatchStream::Impl::make_now() {
   try {
     if (fetched_ < end_ && !plan(slot, fetched_)) end_at(fetched_, nullptr);
     if (fetched_ < end_) {
-      fill(workers_.front(), slot, fetched_);
+      workers_.front().work += fill(workers_.front(), slot, fetched_);
       ++fetched_;
       return &slot.batch;
     }
@@ -241,6 +260,21 @@ const Batch* BatchStream::Impl::next() {
   return nullptr;
 }
 
+StreamWork BatchStream::Impl::work() const {
+  const std::lock_guard lock(mutex_);
+  StreamWork sum;
+  for (const Worker& worker : workers_) sum += worker.work;
+  return sum;
+}
+
+StreamWork& StreamWork::operator+=(const StreamWork& other) {
+  read.read_s += other.read.read_s;
+  read.decode_s += other.read.decode_s;
+  read.stored_bytes += other.read.stored_bytes;
+  make_s += other.make_s;
+  return *this;
+}
+
 BatchStream::BatchStream(std::vector<std::unique_ptr<SplitReader>> readers, BatchPlan plan,
                          const StreamOptions& options) {
   require<OptionError>(options.prefetch >= 0 && options.prefetch <= 4096, "{} batches cannot be read ahead (0 to 4096)",
@@ -255,6 +289,7 @@ BatchStream::BatchStream(std::unique_ptr<SplitReader> reader, BatchPlan plan, co
     : BatchStream(in_a_vector(std::move(reader)), std::move(plan), options) {}
 BatchStream::~BatchStream() = default;
 const Batch* BatchStream::next() { return impl_->next(); }
+StreamWork BatchStream::work() const { return impl_->work(); }
 
 BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed,
                         bool whole_pairs) {

@@ -31,4 +31,9 @@ struct TfExample {
 // Throws DataError, naming `where`, if the record is no Example, or has no image, or neither label nor text.
 TfExample read_example(std::span<const std::byte> record, const std::string& where);
 
+// The other way: an Example of an image file, its label and the name of its class, and a record around such data.
+// tfrecord_writer.cpp.
+std::string write_example(std::span<const std::byte> image, std::int64_t label, std::string_view text);
+std::string tfrecord(std::string_view data);
+
 }  // namespace brigade::dataset

@@ -5,6 +5,7 @@
 
 #include "brigade/core/error.hpp"
 #include "resize.hpp"
+#include "stage_clock.hpp"
 
 namespace brigade::dataset {
 namespace {
@@ -40,13 +41,27 @@ std::span<const std::byte> SplitReader::take(const StoredSamples& stored, std::s
 }
 
 void SplitReader::read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels) {
+  const bool decodes = format().layout == Layout::encoded;
+  StageClock clock(decodes);
+  ReadWork now;
+  clock.begin(0);
   fetch(indices, stored_);
+  clock.end(now.read_s);
   const auto bytes = static_cast<std::size_t>(image().size());
   const Region all{0, 0, image().height, image().width};
   ImagePart scratch;
-  for (std::size_t i = 0; i < indices.size(); ++i, pixels += bytes)
-    std::memcpy(pixels, unpack(*this, indices[i], take(stored_, i), all, scratch).pixels, bytes);
+  for (std::size_t i = 0; i < indices.size(); ++i, pixels += bytes) {
+    if (decodes) clock.begin(i);
+    const auto stored = take(stored_, i);
+    if (decodes) clock.end(now.read_s);
+    std::memcpy(pixels, unpack(*this, indices[i], stored, all, scratch).pixels, bytes);
+    if (decodes) clock.end(now.decode_s);
+    work_.stored_bytes += static_cast<std::int64_t>(stored.size());
+  }
   std::copy(stored_.labels.begin(), stored_.labels.end(), labels);
+  clock.finish(now.read_s, now.decode_s);
+  work_.read_s += now.read_s;
+  work_.decode_s += now.decode_s;
 }
 
 }  // namespace brigade::dataset

@@ -1,7 +1,6 @@
 #include "brigade/telemetry/step_log.hpp"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <charconv>
 #include <iterator>
@@ -21,10 +20,6 @@ constexpr std::string_view kColumns =
     "peak_rss_bytes";
 constexpr double kFlush_s = 2;
 constexpr double kSample_s = 0.5;
-
-double seconds(const timeval& time) {
-  return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-}
 
 // "epoch,step,...": the step, or -1 if the line is no row.
 std::int64_t step_of(std::string_view line) {
@@ -52,25 +47,6 @@ std::uintmax_t bytes_to_keep(const fs::path& path, std::int64_t first_step) {
 }
 
 }  // namespace
-
-SystemCounters read_system_counters() {
-  SystemCounters counters;
-  rusage usage{};
-  if (getrusage(RUSAGE_SELF, &usage) == 0) {
-    counters.cpu_user_s = seconds(usage.ru_utime);
-    counters.cpu_system_s = seconds(usage.ru_stime);
-    counters.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
-    counters.major_faults = usage.ru_majflt;
-    counters.involuntary_switches = usage.ru_nivcsw;
-  }
-  std::ifstream io("/proc/self/io");  // some systems hide it: the counters stay 0
-  std::string name;
-  for (std::int64_t value; io >> name >> value;) {
-    if (name == "read_bytes:") counters.read_bytes = value;
-    if (name == "write_bytes:") counters.written_bytes = value;
-  }
-  return counters;
-}
 
 StepLog::StepLog(const fs::path& directory, int rank, std::int64_t first_step) {
   fs::create_directories(directory);

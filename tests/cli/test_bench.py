@@ -71,8 +71,8 @@ def test_kernels_of_a_network(brigade, tmp_path):
 
 
 def test_wrong_calls(brigade, tmp_path):
-    assert "allreduce, augment, kernels and step" in only_error(brigade("bench", "io"), 2)
-    assert "allreduce, augment, kernels and step" in only_error(brigade("bench"), 2)
+    assert "allreduce, augment, io, kernels and step" in only_error(brigade("bench", "network"), 2)
+    assert "allreduce, augment, io, kernels and step" in only_error(brigade("bench"), 2)
     assert "one rank" in only_error(brigade("bench", "step", "--network", "lenet5", ranks=2), 2)
     assert "--repetitions" in only_error(brigade("bench", "step", "--repetitions", 0), 2)
     assert "no network" in only_error(brigade("bench", "kernels", "--network", "lenet6"), 2)

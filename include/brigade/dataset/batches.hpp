@@ -44,6 +44,13 @@ struct StreamOptions {
   std::int64_t height = 0, width = 0;  ///< of the batch's images; 0: as stored
 };
 
+/// What was spent on the batches made so far, by all threads together.
+struct StreamWork {
+  ReadWork read = {};
+  double make_s = 0;  ///< augmenting, normalising and mixing
+  StreamWork& operator+=(const StreamWork& other);
+};
+
 class BatchStream {
  public:
   /// One thread makes whole batches with each reader, but no more threads than batches are made ahead. Order and bits
@@ -56,6 +63,8 @@ class BatchStream {
 
   /// The next batch, or null after the last one. Rethrows what went wrong while reading it.
   const Batch* next();
+
+  StreamWork work() const;
 
  private:
   struct Impl;

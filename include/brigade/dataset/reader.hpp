@@ -55,6 +55,13 @@ struct StoredSamples {
   std::vector<std::byte> memory;  ///< where `bytes` are, unless they are the reader's own
 };
 
+/// Where the time of reading went, and what came of it.
+struct ReadWork {
+  double read_s = 0;              ///< fetching, comparing checksums and, of pixels, copying to a batch of pixels
+  double decode_s = 0;            ///< turning image files into pixels
+  std::int64_t stored_bytes = 0;  ///< as stored, of all samples read
+};
+
 /// Not thread-safe: one reader per thread.
 class SplitReader {
  public:
@@ -78,12 +85,15 @@ class SplitReader {
   std::span<const std::byte> take(const StoredSamples& stored, std::size_t i);
   /// All of it: pixels [n, h, w, c], decoded if need be, and labels [n].
   void read(std::span<const std::int64_t> indices, std::uint8_t* pixels, std::int32_t* labels);
+  /// Of read() so far; not of fetch() alone.
+  const ReadWork& work() const { return work_; }
 
  protected:
   virtual void verify(std::int64_t index, std::span<const std::byte> bytes) = 0;
 
  private:
   StoredSamples stored_;  // of read()
+  ReadWork work_;
 };
 
 class SplitFiles {

@@ -6,17 +6,9 @@
 #include <fstream>
 #include <string>
 
-namespace brigade::telemetry {
+#include "brigade/telemetry/system_counters.hpp"
 
-/// Counters of this process since it was started (from /proc and getrusage).
-struct SystemCounters {
-  double cpu_user_s = 0, cpu_system_s = 0;
-  std::int64_t peak_rss_bytes = 0;
-  std::int64_t read_bytes = 0;     ///< from storage (/proc/self/io)
-  std::int64_t written_bytes = 0;  ///< to storage
-  std::int64_t major_faults = 0, involuntary_switches = 0;
-};
-SystemCounters read_system_counters();
+namespace brigade::telemetry {
 
 struct StepRow {
   std::int64_t epoch = 0, step = 0;  ///< step counts from the start of training
