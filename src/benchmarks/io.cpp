@@ -17,9 +17,7 @@ namespace {
 using benchmarks::name_of;
 using communication::Communicator;
 
-const char* name_of(dataset::ReaderMode mode) {
-  return mode == dataset::ReaderMode::mmap ? "mmap" : "independent";
-}
+const char* name_of(dataset::ReaderMode mode) { return mode == dataset::ReaderMode::mmap ? "mmap" : "independent"; }
 
 std::vector<dataset::ReaderMode> readers_of(IoFormat format, const IoSweep& sweep) {
   if (format == IoFormat::raw || format == IoFormat::encoded) return sweep.readers;
@@ -171,8 +169,7 @@ IoReport measure_io(Communicator& communicator, const IoData& data, const IoOpti
   for (std::int64_t repetition = 0, done = 0; repetition < options.sweep.repetitions; ++repetition)
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       const auto row = measure(communicator, data, options, tasks[i], start_s);
-      communication::collectively(communicator, "writing the log",
-                                  [&] { log.write(tasks[i].point, repetition, row); });
+      communication::collectively(communicator, "writing the log", [&] { log.write(tasks[i].point, repetition, row); });
       report.rows[i].repetitions.push_back(over_ranks(communicator, row));
       progress(++done, total);
     }

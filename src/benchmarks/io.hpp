@@ -28,9 +28,9 @@ struct IoSweep {
   std::vector<IoFormat> formats = {};
   std::vector<dataset::ReaderMode> readers = {dataset::ReaderMode::mmap};  // of shards
   std::vector<Cache> caches = {Cache::warm};
-  std::vector<std::int64_t> batch_sizes = {64};   // images of one rank
+  std::vector<std::int64_t> batch_sizes = {64};    // images of one rank
   std::vector<std::int64_t> batch_numbers = {20};  // batches of one measurement
-  std::vector<std::int64_t> dataset_sizes = {0};  // images that are read, over and over if need be; 0: all
+  std::vector<std::int64_t> dataset_sizes = {0};   // images that are read, over and over if need be; 0: all
   std::int64_t repetitions = 5;
 };
 
@@ -40,10 +40,10 @@ struct IoOptions {
   int prefetch = 3, data_threads = 1;  // of Pipeline::train
   dataset::Verify verify = dataset::Verify::first;
   dataset::Augmentation augmentation = {};
-  std::int64_t crop_size = 0;  // of the pictures made; 0: as stored
-  double compute_s = 0;        // slept after each batch, as a training step would compute
-  bool check = true;           // all pixels of all formats, before anything is measured
-  std::uint64_t seed = 1;      // of the order
+  std::int64_t crop_size = 0;         // of the pictures made; 0: as stored
+  double compute_s = 0;               // slept after each batch, as a training step would compute
+  bool check = true;                  // all pixels of all formats, before anything is measured
+  std::uint64_t seed = 1;             // of the order
   std::filesystem::path output = {};  // directory of the logs; empty: none
 };
 

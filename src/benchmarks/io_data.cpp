@@ -1,5 +1,5 @@
-// Formats are made once and kept: `directory` holds files/, tfrecord/, raw/ and encoded/, and made-of.txt, which says of
-// what. Shards are restartable by themselves; the others are written into <format>.partial, which is renamed.
+// Formats are made once and kept: `directory` holds files/, tfrecord/, raw/ and encoded/, and made-of.txt, which says
+// of what. Shards are restartable by themselves; the others are written into <format>.partial, which is renamed.
 #include "io_data.hpp"
 
 #include <algorithm>

@@ -19,11 +19,11 @@ const char* name_of(IoFormat format);
 
 // What the images are; exactly one of the three.
 struct IoDataOptions {
-  std::filesystem::path dataset = {};        // shards, as they are trained on
-  std::filesystem::path source = {};         // anything that `brigade shard` reads
-  dataset::SyntheticImages synthetic = {};   // samples > 0
-  std::filesystem::path directory = {};      // where formats are made of source or synthetic
-  std::int64_t image_size = 0;               // of what is made; 0: as the first image
+  std::filesystem::path dataset = {};       // shards, as they are trained on
+  std::filesystem::path source = {};        // anything that `brigade shard` reads
+  dataset::SyntheticImages synthetic = {};  // samples > 0
+  std::filesystem::path directory = {};     // where formats are made of source or synthetic
+  std::int64_t image_size = 0;              // of what is made; 0: as the first image
   dataset::Resize resize = dataset::Resize::squash;
   int threads = 1;  // that decode, while shards are made
 };

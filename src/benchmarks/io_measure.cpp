@@ -72,8 +72,8 @@ class TrainingBatches final : public Batches {
   dataset::BatchStream stream_;
 };
 
-std::unique_ptr<Batches> batches_of(std::vector<std::unique_ptr<dataset::SplitReader>> readers,
-                                    dataset::BatchPlan plan, const IoData& data, const IoOptions& options) {
+std::unique_ptr<Batches> batches_of(std::vector<std::unique_ptr<dataset::SplitReader>> readers, dataset::BatchPlan plan,
+                                    const IoData& data, const IoOptions& options) {
   if (options.pipeline == Pipeline::read)
     return std::make_unique<PixelBatches>(std::move(readers.front()), std::move(plan));
   return std::make_unique<TrainingBatches>(std::move(readers), std::move(plan),
@@ -126,8 +126,7 @@ void read_batches(Communicator& communicator, Batches& batches, const IoTask& ta
   measured.seconds = whole.elapsed();
   if (compute_s == 0) return;
   measured.compute_s = compute_s * static_cast<double>(task.point.batches);
-  measured.utilisation =
-      compute_s * static_cast<double>(task.point.batches - 1) / (measured.seconds - second_step_s);
+  measured.utilisation = compute_s * static_cast<double>(task.point.batches - 1) / (measured.seconds - second_step_s);
 }
 
 }  // namespace
@@ -148,8 +147,7 @@ RankMeasurement measure(Communicator& communicator, const IoData& data, const Io
     measured.open_s = watch.elapsed();
   });
   communicator.barrier("the start of a measurement");
-  const auto batches =
-      batches_of(std::move(readers), plan_of(communicator, options, task.point), data, options);
+  const auto batches = batches_of(std::move(readers), plan_of(communicator, options, task.point), data, options);
   read_batches(communicator, *batches, task, options.compute_s, row);
   const dataset::StreamWork work = batches->work();
   measured.read_s = work.read.read_s;
@@ -168,10 +166,7 @@ IoLog::IoLog(const std::filesystem::path& directory, int rank, int ranks, const 
     : path_(directory / fmt::format("io-{:05}.csv", rank)) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  require<OptionError>(!error, "cannot make the directory {} ({}). Use another --output?", directory.string(),
-                       error.message());
-  require<OptionError>(!std::filesystem::exists(path_), "{} holds a benchmark already. Use another --output?",
-                       directory.string());
+  require(!error, "cannot make the directory {} ({})", directory.string(), error.message());
   out_.open(path_, std::ios::binary);
   out_ << "format,reader,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_threads,"
           "emulated_step_s,start_s,seconds,open_s,read_s,decode_s,augment_s,wait_data_s,compute_s,images,stored_bytes,"

@@ -31,7 +31,7 @@ RankMeasurement measure(communication::Communicator& communicator, const IoData&
 class IoLog {
  public:
   IoLog() = default;  // writes nothing
-  // Throws OptionError if there is such a log already.
+  // Replaces such a log. Throws DataError if it cannot be written.
   IoLog(const std::filesystem::path& directory, int rank, int ranks, const IoOptions& options);
   void write(const IoPoint& point, std::int64_t repetition, const RankMeasurement& row);
 

@@ -41,12 +41,14 @@ void print_heading(const IoReport& report) {
                options.data_threads, options.data_threads == 1 ? "thread" : "threads", options.prefetch,
                dataset::to_string(options.augmentation));
   if (options.compute_s > 0)
-    fmt::print("after each batch, {:.0f} ms are slept as a step would compute; use = that time / all time, from the "
-               "second step on\n",
-               1e3 * options.compute_s);
+    fmt::print(
+        "after each batch, {:.0f} ms are slept as a step would compute; use = that time / all time, from the "
+        "second step on\n",
+        1e3 * options.compute_s);
   if (std::ranges::count(options.sweep.caches, Cache::cold) > 0)
-    fmt::print("cold: the files' pages were dropped by posix_fadvise(DONTNEED) before each measurement (not directories "
-               "and inodes); cached: share found in memory by mincore before it\n");
+    fmt::print(
+        "cold: the files' pages were dropped by posix_fadvise(DONTNEED) before each measurement (not directories "
+        "and inodes); cached: share found in memory by mincore before it\n");
   fmt::print("{}; median of {} repetitions (lowest to highest); images/s over all ranks, the slowest one's time\n",
              options.check ? "all images of every format and reader were read and compared first"
                            : "NOT checked (--skip-check)",
@@ -81,22 +83,21 @@ void print(const IoReport& report) {
 
 std::string to_json(const IoReport& report) {
   const IoOptions& options = report.options;
-  nlohmann::ordered_json json = {
-      {"benchmark", "io"},
-      {"host", host_name()},
-      {"data", report.data},
-      {"image", {report.image.height, report.image.width, report.image.channels}},
-      {"dataset_images", report.dataset_images},
-      {"ranks", report.ranks},
-      {"nodes", report.nodes},
-      {"pipeline", name_of(options.pipeline)},
-      {"prefetch", options.prefetch},
-      {"data_threads", options.data_threads},
-      {"augment", dataset::to_string(options.augmentation)},
-      {"emulated_step_s", options.compute_s},
-      {"checked", options.check},
-      {"cold_cache_by", "posix_fadvise(DONTNEED) of the files' pages"},
-      {"rows", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json = {{"benchmark", "io"},
+                                 {"host", host_name()},
+                                 {"data", report.data},
+                                 {"image", {report.image.height, report.image.width, report.image.channels}},
+                                 {"dataset_images", report.dataset_images},
+                                 {"ranks", report.ranks},
+                                 {"nodes", report.nodes},
+                                 {"pipeline", name_of(options.pipeline)},
+                                 {"prefetch", options.prefetch},
+                                 {"data_threads", options.data_threads},
+                                 {"augment", dataset::to_string(options.augmentation)},
+                                 {"emulated_step_s", options.compute_s},
+                                 {"checked", options.check},
+                                 {"cold_cache_by", "posix_fadvise(DONTNEED) of the files' pages"},
+                                 {"rows", nlohmann::ordered_json::array()}};
   for (const IoRow& row : report.rows) {
     nlohmann::ordered_json repetitions = nlohmann::ordered_json::array();
     for (const auto& m : row.repetitions)
@@ -119,15 +120,15 @@ std::string to_json(const IoReport& report) {
                              {"resident_before", m.resident_before},
                              {"io", m.io}});
     const Quantiles speed = row.images_per_s();
-    json["rows"].push_back({{"format", name_of(row.point.format)},
-                            {"reader", row.point.reader},
-                            {"cache", name_of(row.point.cache)},
-                            {"batch_size", row.point.batch_size},
-                            {"batches", row.point.batches},
-                            {"dataset_images", row.point.dataset_images},
-                            {"images_per_s",
-                             {{"min", speed.min}, {"p10", speed.p10}, {"median", speed.median}, {"p90", speed.p90}}},
-                            {"repetitions", repetitions}});
+    json["rows"].push_back(
+        {{"format", name_of(row.point.format)},
+         {"reader", row.point.reader},
+         {"cache", name_of(row.point.cache)},
+         {"batch_size", row.point.batch_size},
+         {"batches", row.point.batches},
+         {"dataset_images", row.point.dataset_images},
+         {"images_per_s", {{"min", speed.min}, {"p10", speed.p10}, {"median", speed.median}, {"p90", speed.p90}}},
+         {"repetitions", repetitions}});
   }
   return json.dump(2) + "\n";
 }

@@ -72,19 +72,21 @@ IoCommand preset_of(Preset preset) {
   return command;
 }
 
-bool declare_and_parse(IoCommand& command, Call& call, bool print) {
+bool declare_and_parse(IoCommand& command, const std::vector<std::string>& arguments, bool print) {
   auto& io = command.io;
   auto& sweep = io.sweep;
   Options options("bench io", "the trainer's own reading over formats, readers, batches and caches; checked first");
   options
-      .choice("preset", command.preset,
-              {{"none", Preset::none},
-               {"mlperf-storage-resnet50", Preset::mlperf_storage_resnet50},
-               {"cloud-study", Preset::cloud_study}},
-              "other defaults for the options below: MLPerf Storage's ResNet-50 on an emulated H100 (batch 400, 114,660 "
-              "bytes a sample, 224 ms a step), or a grid of small batches over all formats, warm and cold")
+      .choice(
+          "preset", command.preset,
+          {{"none", Preset::none},
+           {"mlperf-storage-resnet50", Preset::mlperf_storage_resnet50},
+           {"cloud-study", Preset::cloud_study}},
+          "other defaults for the options below: MLPerf Storage's ResNet-50 on an emulated H100 (batch 400, 114,660 "
+          "bytes a sample, 224 ms a step), or a grid of small batches over all formats, warm and cold")
       .optional("dataset", command.dataset, "DIR: measure these shards, as they are trained on")
-      .optional("source", command.source, "DIR or FILE: make all formats of these images (whatever `brigade shard` reads)")
+      .optional("source", command.source,
+                "DIR or FILE: make all formats of these images (whatever `brigade shard` reads)")
       .add("synthesise", command.synthesise, "make all formats of so many made-up images")
       .optional("work", command.work, "DIR: where formats are made, once; with --source or --synthesise")
       .add("image-size", command.image_size,
@@ -109,7 +111,7 @@ bool declare_and_parse(IoCommand& command, Call& call, bool print) {
       .add("seed", io.seed, "of the order of images")
       .optional("output", command.output, "DIR: for logs, one a rank, see `brigade_analysis io`")
       .optional("json", command.json, "FILE: all numbers, for programs");
-  const bool run = options.parse(call.arguments, print);
+  const bool run = options.parse(arguments, print);
   command.resolved = options.resolved();
   return run;
 }
@@ -160,7 +162,8 @@ benchmarks::IoDataOptions data_of(const IoCommand& command) {
   const int given = (command.dataset.empty() ? 0 : 1) + (command.source.empty() ? 0 : 1);
   const bool synthetic = given == 0 && command.synthesise > 0;  // a preset's number gives way to a dataset
   require<OptionError>(given == 1 || synthetic, "give one of --dataset DIR, --source PATH and --synthesise NUMBER");
-  require<OptionError>(!command.dataset.empty() || !command.work.empty(), "--work DIR is missing: where formats are made");
+  require<OptionError>(!command.dataset.empty() || !command.work.empty(),
+                       "--work DIR is missing: where formats are made");
   const auto by = command.image_size.find('x');
   const std::int64_t height = number_of(command.image_size.substr(0, by), "image-size", 0);
   if (!synthetic) {
@@ -171,7 +174,8 @@ benchmarks::IoDataOptions data_of(const IoCommand& command) {
   }
   const std::int64_t width =
       by == std::string::npos ? height : number_of(command.image_size.substr(by + 1), "image-size", 1);
-  data.synthetic = {.samples = command.synthesise, .height = height == 0 ? 64 : height, .width = width == 0 ? 64 : width};
+  data.synthetic = {
+      .samples = command.synthesise, .height = height == 0 ? 64 : height, .width = width == 0 ? 64 : width};
   return data;
 }
 
@@ -188,8 +192,8 @@ std::vector<IoFormat> formats_of(const IoCommand& command) {
 void resolve(IoCommand& command) {
   auto& io = command.io;
   io.sweep.formats = formats_of(command);
-  io.sweep.readers = choices_of<ReaderMode>(
-      command.readers, "reader", {{"mmap", ReaderMode::mmap}, {"independent", ReaderMode::independent}});
+  io.sweep.readers = choices_of<ReaderMode>(command.readers, "reader",
+                                            {{"mmap", ReaderMode::mmap}, {"independent", ReaderMode::independent}});
   io.sweep.caches = choices_of<Cache>(command.caches, "cache", {{"warm", Cache::warm}, {"cold", Cache::cold}});
   io.sweep.batch_sizes = numbers_of(command.batch_sizes, "batch-size", 1);
   io.sweep.batch_numbers = numbers_of(command.batch_numbers, "batches", 1);
@@ -201,8 +205,9 @@ void resolve(IoCommand& command) {
   require<OptionError>(io.sweep.repetitions >= 1, "--repetitions {} is not positive", io.sweep.repetitions);
   require<OptionError>(io.compute_s >= 0 && io.compute_s <= 3600, "--emulate-compute {} is not in 0..3600000",
                        command.compute_ms);
-  require<OptionError>(io.compute_s == 0 || std::ranges::min(io.sweep.batch_numbers) >= 2,
-                       "--emulate-compute needs --batches of 2 or more: utilisation is measured from the second step on");
+  require<OptionError>(
+      io.compute_s == 0 || std::ranges::min(io.sweep.batch_numbers) >= 2,
+      "--emulate-compute needs --batches of 2 or more: utilisation is measured from the second step on");
   require<OptionError>(io.prefetch >= 0 && io.prefetch <= 1024, "--prefetch {} is not in 0..1024", io.prefetch);
   require<OptionError>(io.data_threads >= 1 && io.data_threads <= 256, "--data-threads {} is not in 1..256",
                        io.data_threads);
@@ -211,11 +216,14 @@ void resolve(IoCommand& command) {
                        "--augment and --crop-size need --pipeline train");
 }
 
-// The options are read twice: a preset only changes what others are if they are not given.
+// The options are read twice: a preset changes what others are if they are not given, in --help, too.
 bool parse(Call& call, IoCommand& command) {
+  auto without_help = call.arguments;
+  std::erase_if(without_help, [](const std::string& argument) { return argument == "--help" || argument == "-h"; });
   IoCommand first;
-  if (declare_and_parse(first, call, false)) command = preset_of(first.preset);
-  const bool run = declare_and_parse(command, call, call.speaks());
+  declare_and_parse(first, without_help, false);
+  command = preset_of(first.preset);
+  const bool run = declare_and_parse(command, call.arguments, call.speaks());
   if (run) resolve(command);
   return run;
 }
@@ -223,16 +231,18 @@ bool parse(Call& call, IoCommand& command) {
 void write_run(Call& call, const IoCommand& command, const benchmarks::IoData& data) {
   const auto hosts = call.communicator.all_gather(host_name(), "gathering host names");
   collectively(call.communicator, "writing run.json", [&] {
-    if (call.speaks() && !command.output.empty())
-      telemetry::write_run_info(command.output, {.command_line = call.command_line,
-                                                 .network = "none (bench io)",
-                                                 .dataset = data.description(),
-                                                 .backend = "none",
-                                                 .options = command.resolved,
-                                                 .ranks = call.communicator.size(),
-                                                 .threads_per_rank = command.io.data_threads,
-                                                 .hosts = hosts,
-                                                 .process_start_s = process_start_s()});
+    if (!call.speaks() || command.output.empty()) return;
+    require<OptionError>(!std::filesystem::exists(std::filesystem::path(command.output) / "run.json"),
+                         "{} holds another run's logs. Use another --output?", command.output);
+    telemetry::write_run_info(command.output, {.command_line = call.command_line,
+                                               .network = "none (bench io)",
+                                               .dataset = data.description(),
+                                               .backend = "none",
+                                               .options = command.resolved,
+                                               .ranks = call.communicator.size(),
+                                               .threads_per_rank = command.io.data_threads,
+                                               .hosts = hosts,
+                                               .process_start_s = process_start_s()});
   });
 }
 
@@ -248,6 +258,7 @@ ExitCode bench_io(Call& call) {
   });
   if (!run) return ExitCode::done;
   const benchmarks::IoData data(call.communicator, wanted, command.io.sweep.formats);
+  write_run(call, command, data);
   std::optional<telemetry::ProgressLine> line;
   const auto report = benchmarks::measure_io(call.communicator, data, command.io, [&](auto done, auto total) {
     if (!call.speaks()) return;
@@ -255,7 +266,6 @@ ExitCode bench_io(Call& call) {
     line->update(done);
   });
   if (line) line->finish();
-  write_run(call, command, data);
   if (!call.speaks()) return ExitCode::done;
   benchmarks::print(report);
   if (!command.json.empty()) write_file(command.json, benchmarks::to_json(report));

@@ -21,7 +21,7 @@ struct NodeCounters {
   double cpu_busy_s = 0, cpu_iowait_s = 0;  ///< summed over processors
   std::int64_t page_cache_bytes = 0;        ///< now
   std::int64_t disk_read_bytes = 0, disk_reads = 0, disk_written_bytes = 0;
-  double disk_busy_s = 0;  ///< summed over disks
+  double disk_busy_s = 0;                                           ///< summed over disks
   std::int64_t network_received_bytes = 0, network_sent_bytes = 0;  ///< all interfaces but loopback
 };
 NodeCounters read_node_counters();
