@@ -14,10 +14,7 @@
 namespace brigade::benchmarks {
 namespace {
 
-using benchmarks::name_of;
 using communication::Communicator;
-
-const char* name_of(dataset::ReaderMode mode) { return mode == dataset::ReaderMode::mmap ? "mmap" : "independent"; }
 
 std::vector<dataset::ReaderMode> readers_of(IoFormat format, const IoSweep& sweep) {
   if (format == IoFormat::raw || format == IoFormat::encoded) return sweep.readers;
@@ -40,7 +37,7 @@ std::vector<IoTask> tasks_of(const Communicator& communicator, const IoData& dat
                                    batch, communicator.size(), images);
               const bool shards = format == IoFormat::raw || format == IoFormat::encoded;
               tasks.push_back({.point = {.format = format,
-                                         .reader = shards ? name_of(mode) : "source",
+                                         .reader = shards ? std::string(name_of(mode)) : "source",
                                          .cache = cache,
                                          .batch_size = batch,
                                          .batches = batches,
@@ -62,9 +59,8 @@ Digest digest_of(Communicator& communicator, const IoData& data, const IoTask& t
   auto reading = task.reader;
   reading.verify = dataset::Verify::always;
   std::array<std::int64_t, 2> counts{};
-  std::unique_ptr<dataset::SplitReader> reader;
-  communication::collectively(communicator, "opening the files",
-                              [&] { reader = std::move(data.open(task.point.format, reading, 1).front()); });
+  const auto opened = data.open(communicator, task.point.format, reading, 1);
+  const auto& reader = opened.readers.front();
   const auto& classes = data.classes(task.point.format);
   const auto own = dataset::part_of(reader->samples(), communicator.rank(), communicator.size());
   const auto bytes = static_cast<std::size_t>(reader->image().size());
@@ -134,7 +130,7 @@ IoMeasurement over_ranks(Communicator& communicator, const RankMeasurement& row)
           .slowest_batch_s = std::ranges::max(latencies),
           .utilisation = times[6],
           .resident_before = std::ranges::max(resident),
-          .io = mine.io};
+          .mode = mine.mode};
 }
 
 }  // namespace
@@ -158,7 +154,7 @@ IoReport measure_io(Communicator& communicator, const IoData& data, const IoOpti
                   .nodes = (communicator.size() + communicator.node_size() - 1) / communicator.node_size()};
   std::vector<IoTask> tasks;
   IoLog log;
-  communication::collectively(communicator, "planning the sweep", [&] {
+  collectively(communicator, "planning the sweep", [&] {
     tasks = tasks_of(communicator, data, options);
     if (!options.output.empty()) log = IoLog(options.output, communicator.rank(), communicator.size(), options);
   });
@@ -169,7 +165,7 @@ IoReport measure_io(Communicator& communicator, const IoData& data, const IoOpti
   for (std::int64_t repetition = 0, done = 0; repetition < options.sweep.repetitions; ++repetition)
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       const auto row = measure(communicator, data, options, tasks[i], start_s);
-      communication::collectively(communicator, "writing the log", [&] { log.write(tasks[i].point, repetition, row); });
+      collectively(communicator, "writing the log", [&] { log.write(tasks[i].point, repetition, row); });
       report.rows[i].repetitions.push_back(over_ranks(communicator, row));
       progress(++done, total);
     }

@@ -26,7 +26,7 @@ enum class Pipeline : std::uint8_t {
 // Every combination is measured `repetitions` times.
 struct IoSweep {
   std::vector<IoFormat> formats = {};
-  std::vector<dataset::ReaderMode> readers = {dataset::ReaderMode::mmap};  // of shards
+  std::vector<dataset::ReaderMode> readers = {dataset::ReaderMode::automatic};  // of shards
   std::vector<Cache> caches = {Cache::warm};
   std::vector<std::int64_t> batch_sizes = {64};    // images of one rank
   std::vector<std::int64_t> batch_numbers = {20};  // batches of one measurement
@@ -70,7 +70,7 @@ struct IoMeasurement {
   double slowest_batch_s = 0;
   double utilisation = 0;      // share of time computing, from the second step on; 0 without emulated computing
   double resident_before = 0;  // share of the format's files in the page cache
-  std::string io = "-";        // how HDF5 read: "independent", "collective", ...; "-" if not through MPI
+  std::string mode;            // how shards were read, where the point says "auto"; otherwise as it says
 
   double images_per_s() const { return static_cast<double>(images) / seconds; }
   double stored_bytes_per_s() const { return static_cast<double>(stored_bytes) / seconds; }

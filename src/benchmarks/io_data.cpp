@@ -13,7 +13,6 @@ namespace brigade::benchmarks {
 namespace {
 
 namespace fs = std::filesystem;
-using communication::collectively;
 using communication::Communicator;
 
 constexpr const char* kSplit = "train";
@@ -203,18 +202,24 @@ void IoData::list(IoFormat format, const fs::path& path) {
 const std::vector<std::string>& IoData::classes(IoFormat format) const { return made(format).classes; }
 const std::vector<fs::path>& IoData::files(IoFormat format) const { return made(format).files; }
 
-std::vector<std::unique_ptr<dataset::SplitReader>> IoData::open(IoFormat format, const dataset::ReaderOptions& reader,
-                                                                int count) const {
+IoReaders IoData::open(Communicator& communicator, IoFormat format, const dataset::ReaderOptions& reader,
+                       int count) const {
   const fs::path& path = made(format).path;
-  std::vector<std::unique_ptr<dataset::SplitReader>> readers;
+  IoReaders opened{.readers = {}, .mode = "source"};
   if (is_shards(format)) {
-    const auto manifest = dataset::read_manifest(path);
-    for (int i = 0; i < count; ++i) readers.push_back(dataset::open_split(path, manifest, kSplit, reader));
-    return readers;
+    dataset::Manifest manifest;
+    collectively(communicator, "reading the manifest", [&] { manifest = dataset::read_manifest(path); });
+    const dataset::SplitFiles files(path, manifest, kSplit, reader, communicator, communicator.node());
+    opened.mode = name_of(files.mode());
+    for (int i = 0; i < count; ++i) opened.readers.push_back(files.reader());
+    return opened;
   }
-  const auto source = open_at(path).at(kSplit);
-  for (int i = 0; i < count; ++i) readers.push_back(dataset::open_source_reader(source, manifest_.image, resize_));
-  return readers;
+  collectively(communicator, "opening the files", [&] {
+    const auto source = open_at(path).at(kSplit);
+    for (int i = 0; i < count; ++i)
+      opened.readers.push_back(dataset::open_source_reader(source, manifest_.image, resize_));
+  });
+  return opened;
 }
 
 }  // namespace brigade::benchmarks

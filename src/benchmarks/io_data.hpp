@@ -28,6 +28,11 @@ struct IoDataOptions {
   int threads = 1;  // that decode, while shards are made
 };
 
+struct IoReaders {
+  std::vector<std::unique_ptr<dataset::SplitReader>> readers;
+  std::string mode;  // how they read; "source" if these are no shards
+};
+
 class IoData {
  public:
   // Makes the formats that are wanted and not there yet; all ranks share the work. Throws OptionError or DataError, the
@@ -41,9 +46,9 @@ class IoData {
   std::int64_t samples() const { return samples_; }
   // The class of label k of a format, as the name of a directory: formats may number classes differently.
   const std::vector<std::string>& classes(IoFormat format) const;
-  // Readers for as many threads; files are opened here. `reader` is for shards.
-  std::vector<std::unique_ptr<dataset::SplitReader>> open(IoFormat format, const dataset::ReaderOptions& reader,
-                                                          int count) const;
+  // Readers for as many threads. `reader` is for shards. Collective.
+  IoReaders open(communication::Communicator& communicator, IoFormat format, const dataset::ReaderOptions& reader,
+                 int count) const;
   // Everything the format consists of.
   const std::vector<std::filesystem::path>& files(IoFormat format) const;
 

@@ -14,7 +14,6 @@
 namespace brigade::benchmarks {
 namespace {
 
-using communication::collectively;
 using communication::Communicator;
 
 // The batches of this rank, as the trainer would order them, and an end.
@@ -139,15 +138,13 @@ RankMeasurement measure(Communicator& communicator, const IoData& data, const Io
   measured.start_s = now_s() - benchmark_start_s;
   row.process_before = telemetry::read_system_counters();
   row.node_before = telemetry::read_node_counters();
-  std::vector<std::unique_ptr<dataset::SplitReader>> readers;
   const int threads = options.pipeline == Pipeline::read ? 1 : options.data_threads;
-  collectively(communicator, "opening the files", [&] {
-    const Stopwatch watch;
-    readers = data.open(task.point.format, task.reader, threads);
-    measured.open_s = watch.elapsed();
-  });
+  const Stopwatch opening;
+  auto opened = data.open(communicator, task.point.format, task.reader, threads);
+  measured.open_s = opening.elapsed();
+  measured.mode = opened.mode;
   communicator.barrier("the start of a measurement");
-  const auto batches = batches_of(std::move(readers), plan_of(communicator, options, task.point), data, options);
+  const auto batches = batches_of(std::move(opened.readers), plan_of(communicator, options, task.point), data, options);
   read_batches(communicator, *batches, task, options.compute_s, row);
   const dataset::StreamWork work = batches->work();
   measured.read_s = work.read.read_s;
@@ -171,7 +168,8 @@ IoLog::IoLog(const std::filesystem::path& directory, int rank, int ranks, const 
   out_ << "format,reader,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_threads,"
           "emulated_step_s,start_s,seconds,open_s,read_s,decode_s,augment_s,wait_data_s,compute_s,images,stored_bytes,"
           "images_per_s,stored_bytes_per_s,batch_p50_s,batch_p90_s,batch_p99_s,batch_max_s,utilisation,"
-          "resident_before,io,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
+          "resident_before,reader_used,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_"
+          "switches,"
           "peak_rss_bytes,node_cpu_busy_s,node_cpu_iowait_s,node_page_cache_bytes,node_disk_read_bytes,"
           "node_disk_reads,node_disk_busy_s,node_network_received_bytes,node_network_sent_bytes\n";
   fixed_ = fmt::format("{},{},{},{},{},{:.6f}", ranks, rank, name_of(options.pipeline),
@@ -191,7 +189,7 @@ void IoLog::write(const IoPoint& point, std::int64_t repetition, const RankMeasu
                       m.seconds, m.open_s, m.read_s, m.decode_s, m.make_s, m.wait_s, m.compute_s, m.images,
                       m.stored_bytes, m.images_per_s(), m.stored_bytes_per_s())
        << fmt::format("{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},", m.batch_s.median, m.batch_s.p90, m.batch_s.p99,
-                      m.slowest_batch_s, m.utilisation, m.resident_before, m.io)
+                      m.slowest_batch_s, m.utilisation, m.resident_before, m.mode)
        << fmt::format("{:.6f},{:.6f},{},{},{},{},{},", after.cpu_user_s - before.cpu_user_s,
                       after.cpu_system_s - before.cpu_system_s, after.read_bytes - before.read_bytes,
                       after.written_bytes - before.written_bytes, after.major_faults - before.major_faults,

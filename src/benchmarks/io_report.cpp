@@ -16,6 +16,12 @@ double median_of(const IoRow& row, Get&& get) {
   return quantile(values, 0.5);
 }
 
+// As it was asked for, and what "auto" came to.
+std::string reader_of(const IoRow& row) {
+  const std::string& used = row.repetitions.front().mode;
+  return used == row.point.reader ? used : fmt::format("{}: {}", row.point.reader, used);
+}
+
 std::string percent(double share) { return fmt::format("{:.0f} %", 100 * share); }
 
 // Of the time spent in open, storage, decoding and making, each part.
@@ -61,7 +67,7 @@ void print_heading(const IoReport& report) {
 void print(const IoReport& report) {
   print_heading(report);
   const bool computing = report.options.compute_s > 0;
-  fmt::print("{:<9}{:<13}{:<6}{:>7}{:>9}{:>9}{:>11}{:>21}{:>9}{:>18}{:>17}{:>8}{}\n", "format", "reader", "cache",
+  fmt::print("{:<9}{:<19}{:<6}{:>7}{:>9}{:>9}{:>11}{:>21}{:>9}{:>18}{:>17}{:>8}{}\n", "format", "reader", "cache",
              "batch", "batches", "images", "images/s", "(low - high)", "MB/s", "batch ms p50/p99", "work: o r d m",
              "cached", computing ? "    use" : "");
   for (const IoRow& row : report.rows) {
@@ -70,8 +76,8 @@ void print(const IoReport& report) {
     for (const auto& repetition : row.repetitions) highest = std::max(highest, repetition.images_per_s());
     const auto& point = row.point;
     fmt::print(
-        "{:<9}{:<13}{:<6}{:>7}{:>9}{:>9}{:>11.0f}{:>21}{:>9.1f}{:>18}{:>17}{:>8}{}\n", name_of(point.format),
-        point.reader, name_of(point.cache), point.batch_size, point.batches, point.dataset_images, speed.median,
+        "{:<9}{:<19}{:<6}{:>7}{:>9}{:>9}{:>11.0f}{:>21}{:>9.1f}{:>18}{:>17}{:>8}{}\n", name_of(point.format),
+        reader_of(row), name_of(point.cache), point.batch_size, point.batches, point.dataset_images, speed.median,
         fmt::format("({:.0f} - {:.0f})", speed.min, highest),
         1e-6 * median_of(row, [](const auto& m) { return m.stored_bytes_per_s(); }),
         fmt::format("{:.2f} / {:.2f}", 1e3 * median_of(row, [](const auto& m) { return m.batch_s.median; }),
@@ -118,7 +124,7 @@ std::string to_json(const IoReport& report) {
                              {"batch_max_s", m.slowest_batch_s},
                              {"utilisation", m.utilisation},
                              {"resident_before", m.resident_before},
-                             {"io", m.io}});
+                             {"reader_used", m.mode}});
     const Quantiles speed = row.images_per_s();
     json["rows"].push_back(
         {{"format", name_of(row.point.format)},

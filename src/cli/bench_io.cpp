@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "io.hpp"
 #include "options.hpp"
+#include "reader_options.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -18,8 +19,6 @@ namespace {
 using benchmarks::Cache;
 using benchmarks::IoFormat;
 using benchmarks::Pipeline;
-using dataset::ReaderMode;
-using dataset::Verify;
 
 enum class Preset : std::uint8_t { none, mlperf_storage_resnet50, cloud_study };
 
@@ -29,7 +28,7 @@ struct IoCommand {
   std::string dataset, source, work, formats, output, json;
   std::int64_t synthesise = 0;
   std::string image_size = "0";
-  std::string readers = "mmap", caches = "warm", batch_sizes = "64", batch_numbers = "20", dataset_sizes = "0";
+  std::string readers = "auto", caches = "warm", batch_sizes = "64", batch_numbers = "20", dataset_sizes = "0";
   double compute_ms = 0;
   std::string augment = "none";
   bool skip_check = false;
@@ -92,7 +91,8 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
       .add("image-size", command.image_size,
            "height and width that images are delivered in, or HEIGHTxWIDTH with --synthesise; 0: as the first, or 64")
       .add("format", command.formats, "list of files, tfrecord, raw, encoded; empty: all, or that of --dataset")
-      .add("reader", command.readers, "list of mmap, independent: how shards are read")
+      .add("reader", command.readers,
+           "list of auto, mmap, independent, collective, preload, stage: how shards are read, as in training")
       .add("cache", command.caches, "list of warm, cold (page cache of the files dropped before each measurement)")
       .add("batch-size", command.batch_sizes, "list of images a batch, of each rank")
       .add("batches", command.batch_numbers, "list of batches a measurement")
@@ -104,13 +104,12 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
       .add("data-threads", io.data_threads, "train: threads that read, decode and augment")
       .add("augment", command.augment, "train: WORD[=VALUE],..., see `brigade train --help`")
       .add("crop-size", io.crop_size, "train: height and width of the pictures made; 0: as delivered")
-      .choice("verify", io.verify, {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
-              "compare checksums at every, the first or no read of an image while measuring")
       .add("emulate-compute", command.compute_ms, "ms slept after each batch, as a step would compute; 0: none")
       .flag("skip-check", command.skip_check, "do not read and compare all images before measuring")
       .add("seed", io.seed, "of the order of images")
       .optional("output", command.output, "DIR: for logs, one a rank, see `brigade_analysis io`")
       .optional("json", command.json, "FILE: all numbers, for programs");
+  declare_verify(options, io.verify);
   const bool run = options.parse(arguments, print);
   command.resolved = options.resolved();
   return run;
@@ -192,8 +191,7 @@ std::vector<IoFormat> formats_of(const IoCommand& command) {
 void resolve(IoCommand& command) {
   auto& io = command.io;
   io.sweep.formats = formats_of(command);
-  io.sweep.readers = choices_of<ReaderMode>(command.readers, "reader",
-                                            {{"mmap", ReaderMode::mmap}, {"independent", ReaderMode::independent}});
+  io.sweep.readers = choices_of(command.readers, "reader", reader_modes());
   io.sweep.caches = choices_of<Cache>(command.caches, "cache", {{"warm", Cache::warm}, {"cold", Cache::cold}});
   io.sweep.batch_sizes = numbers_of(command.batch_sizes, "batch-size", 1);
   io.sweep.batch_numbers = numbers_of(command.batch_numbers, "batches", 1);

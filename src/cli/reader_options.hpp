@@ -7,5 +7,8 @@
 namespace brigade::cli {
 
 void declare_reader(Options& options, dataset::ReaderOptions& reader);
+void declare_verify(Options& options, dataset::Verify& verify);
+// All modes by their names.
+std::vector<std::pair<std::string, dataset::ReaderMode>> reader_modes();
 
 }  // namespace brigade::cli

@@ -148,7 +148,8 @@ StreamWork BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batc
   const Stopwatch fetching;
   worker.reader->fetch(indices, worker.stored);
   const double fetch_s = fetching.elapsed();
-  StageClock clock(worker.reader->format().layout == Layout::encoded);
+  const bool decodes = worker.reader->format().layout == Layout::encoded;
+  StageClock clock(decodes);
   std::copy(worker.stored.labels.begin(), worker.stored.labels.end(), slot.labels.begin());
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const RandomKey key = augmentation_key(options_.seed, epoch, indices[i]);
@@ -157,7 +158,7 @@ StreamWork BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batc
     const auto stored = worker.reader->take(worker.stored, i);
     clock.end(spent.read.read_s);
     const auto view = unpack(*worker.reader, indices[i], stored, worker.make.needed(recipe), worker.decoded);
-    clock.end(spent.read.decode_s);
+    clock.end(decodes ? spent.read.decode_s : spent.make_s);
     worker.make(recipe, view, slot.images.as<float>() + i * out_floats);
     clock.end(spent.make_s);
     spent.read.stored_bytes += static_cast<std::int64_t>(stored.size());
