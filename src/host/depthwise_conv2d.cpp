@@ -14,64 +14,68 @@
 #include "depthwise_rows.hpp"
 #include "host_backend.hpp"
 #include "moments.hpp"
-#include "widened.hpp"
 
 namespace brigade::host {
 namespace {
 
+template <class T>
 struct Rows {
   const ops::DepthwiseConv2d& op;
-  Images<const float> x;
-  Images<float> y;
-  const float *w = nullptr, *bias = nullptr, *zeros = nullptr;
+  Images<const T> x;
+  Images<T> y;
+  const float *w = nullptr, *bias = nullptr;
+  const T* zeros = nullptr;
   Normaliser of_x;
   bool streaming = false;  // y is stored past the caches
 };
 
 // Row `oy` of y, written to `out`, whose pixels are out_pixel apart.
-void forward_row(const Rows& s, RowWindow& x, std::int64_t oy, float* out, std::int64_t out_pixel, bool streaming) {
-  thread_local RowMemory memory;
+template <class T>
+void forward_row(const Rows<T>& s, RowWindow<T>& x, std::int64_t oy, T* out, std::int64_t out_pixel, bool streaming) {
+  thread_local RowMemory<T> memory;
   const ops::DepthwiseConv2d& op = s.op;
   memory.reserve(op.kernel_h, 1, depthwise_table_size(op.kernel_h, op.kernel_w, op.stride_w));
   const std::int64_t first = oy * op.stride_h - op.pad_top;
-  DepthwiseSums row{.channels = op.channels,
-                    .rows = memory.rows.data(),
-                    .weights = memory.weights.data(),
-                    .taps = op.kernel_w,
-                    .step = op.stride_w,
-                    .first = -op.pad_left,
-                    .width = s.x.width,
-                    .pixel = x.pixel(),
-                    .zeros = s.zeros,
-                    .bias = s.bias,
-                    .out = out,
-                    .out_width = s.y.width,
-                    .out_pixel = out_pixel,
-                    .streaming = streaming,
-                    .table = memory.table.data()};
+  DepthwiseSums<T> row{.channels = op.channels,
+                       .rows = memory.rows.data(),
+                       .weights = memory.weights.data(),
+                       .taps = op.kernel_w,
+                       .step = op.stride_w,
+                       .first = -op.pad_left,
+                       .width = s.x.width,
+                       .pixel = x.pixel(),
+                       .zeros = s.zeros,
+                       .bias = s.bias,
+                       .out = out,
+                       .out_width = s.y.width,
+                       .out_pixel = out_pixel,
+                       .streaming = streaming,
+                       .table = memory.table.data()};
   for (int ky = 0; ky < op.kernel_h; ++ky) {
     if (first + ky < 0 || first + ky >= s.x.height) continue;
     memory.rows[static_cast<std::size_t>(row.n_rows)] = x.row(first + ky);
     memory.weights[static_cast<std::size_t>(row.n_rows++)] = s.w + ky * op.kernel_w * op.channels;
   }
   if (x.same_pixels()) ask_for(row, s.x, x.memory(0), std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
-  depthwise_sums_kernel(op.activation, op.kernel_w, op.stride_w)(row, 0, s.y.width);
+  depthwise_sums_kernel<T>(op.activation, op.kernel_w, op.stride_w)(row, 0, s.y.width);
 }
 
 // The rows of a part, and their moments if `moments` is not null.
-void forward_part(const Rows& s, const DepthwiseSplit::Part& part, const Moments* moments) {
+template <class T>
+void forward_part(const Rows<T>& s, const DepthwiseSplit::Part& part, const Moments* moments) {
   const std::int64_t channels = s.op.channels;
-  RowWindow x(s.x, channels, s.of_x, s.op.kernel_h);
+  RowWindow<T> x(s.x, channels, s.of_x, s.op.kernel_h);
   // What goes past the caches is measured before it goes.
   const bool by_way_of_row = s.streaming && moments != nullptr;
-  float* row = thread_floats(s.y.width * channels + 16 + x.size());
-  float* ring = row + (s.y.width * channels + 15) / 16 * 16;
+  const std::int64_t row_size = whole_lines<T>(s.y.width * channels);
+  T* row = thread_memory<T>(row_size + x.size());
+  T* ring = row + row_size;
   bool first = true;
   for (std::int64_t image = part.first_image; image < part.last_image; ++image) {
     x.start(image, ring);
     for (std::int64_t oy = part.first_row; oy < part.last_row; ++oy) {
-      float* y = s.y.data + image * s.y.image + oy * s.y.row;
-      float* out = by_way_of_row ? row : y;
+      T* y = s.y.data + image * s.y.image + oy * s.y.row;
+      T* out = by_way_of_row ? row : y;
       const std::int64_t pixel = by_way_of_row ? channels : s.y.pixel;
       forward_row(s, x, oy, out, pixel, s.streaming && !by_way_of_row);
       if (moments != nullptr) {
@@ -86,42 +90,20 @@ void forward_part(const Rows& s, const DepthwiseSplit::Part& part, const Moments
   if (s.streaming) finish_streaming();
 }
 
-// In bf16, of floats made for it: more passes over memory than f32 has.
-void forward_widened(HostBackend& backend, const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& t) {
-  ops::DepthwiseConv2d::Forward wide = t;
-  wide.x = widened(backend, t.x, Scratch::wide_x);
-  wide.y = wide_scratch(backend, t.y.shape, Scratch::wide_result);
-  backend.forward(op, wide);
-  backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = wide.y, .y = t.y});
-}
-
-void gradients_widened(HostBackend& backend, const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& t) {
-  ops::DepthwiseConv2d::Backward wide = t;
-  wide.x = widened(backend, t.x, Scratch::wide_x);
-  wide.dy = wide_scratch(backend, t.dy.shape, Scratch::wide_dy);
-  backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = t.dy, .y = wide.dy});
-  if (t.dx) wide.dx = wide_scratch(backend, t.dx.shape, Scratch::wide_result);
-  depthwise_gradients(backend, op, wide);
-  if (t.dx) backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = wide.dx, .y = t.dx});
-}
-
-}  // namespace
-
-void HostBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& t) {
-  EXPECT(t.y.shape == op.output_shape(t.x.shape) && t.w.shape == op.weight_shape() && t.w.dense());
-  if (t.x.dtype == DType::bf16) return forward_widened(*this, op, t);
-  EXPECT(!t.mean || op.activation == ops::Activation::none);
+template <class T>
+void forward_as(HostBackend& backend, const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& t) {
   const DepthwiseSplit split(t.y.shape);
   const std::int64_t parts = split.parts();
-  float* scales = scratch(Scratch::partial_sums, op.channels + (t.mean ? MomentsTable::size(parts, op.channels) : 0));
-  const Rows rows{.op = op,
-                  .x = Images<const float>::of(t.x),
-                  .y = Images<float>::of(t.y),
-                  .w = t.w.f32(),
-                  .bias = t.bias ? t.bias.f32() : nullptr,
-                  .zeros = scratch(Scratch::zeros, op.channels),
-                  .of_x = normaliser(t.of_x, scales),
-                  .streaming = can_stream(t.y)};
+  float* scales =
+      backend.scratch(Scratch::partial_sums, op.channels + (t.mean ? MomentsTable::size(parts, op.channels) : 0));
+  const Rows<T> rows{.op = op,
+                     .x = Images<const T>::of(t.x),
+                     .y = Images<T>::of(t.y),
+                     .w = t.w.f32(),
+                     .bias = t.bias ? t.bias.f32() : nullptr,
+                     .zeros = backend.scratch<T>(Scratch::zeros, op.channels),
+                     .of_x = normaliser(t.of_x, scales),
+                     .streaming = can_stream(t.y)};
   const MomentsTable table(scales + op.channels, op.channels);
   for_each_part(parts, [&](std::int64_t i) {
     const Moments moments = table.part(i);
@@ -132,6 +114,14 @@ void HostBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseCo
   combine_moments(table, parts, part_of, op.channels, t.y.shape.size() / op.channels, t.mean.f32(), t.variance.f32());
 }
 
+}  // namespace
+
+void HostBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& t) {
+  EXPECT(t.y.shape == op.output_shape(t.x.shape) && t.w.shape == op.weight_shape() && t.w.dense());
+  EXPECT(!t.mean || op.activation == ops::Activation::none);
+  with_element(t.x.dtype, [&](auto element) { forward_as<typename decltype(element)::Type>(*this, op, t); });
+}
+
 void HostBackend::backward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& t) {
   EXPECT(t.dy.shape == op.output_shape(t.x.shape) && t.w.shape == op.weight_shape() && t.w.dense());
   EXPECT(!t.dw || (t.dw.shape == op.weight_shape() && t.dw.dense()));
@@ -139,7 +129,6 @@ void HostBackend::backward(const ops::DepthwiseConv2d& op, const ops::DepthwiseC
   EXPECT(!t.dgamma || (t.dx && t.of_x));
   mask_and_sum(*this, op.activation, t.y, t.dy, t.dbias);
   if (!t.dw && !t.dx) return;
-  if (t.dy.dtype == DType::bf16) return gradients_widened(*this, op, t);
   depthwise_gradients(*this, op, t);
 }
 

@@ -53,15 +53,17 @@ void pack_mirrored(const ops::DepthwiseConv2d& op, const float* w, float* packed
 }
 
 // A row of dx: one sum for each class of its pixels.
+template <class T>
 struct GradientRow {
-  RowMemory memory;                   // weights: [class][row]
+  RowMemory<T> memory;                // weights: [class][row]
   std::vector<const float*> kernels;  // [row]: the packed weights of its ky
-  std::vector<DepthwiseSums> classes;
+  std::vector<DepthwiseSums<T>> classes;
 };
 
 // The rows of dy that row y of dx meets.
-void find_rows(const ops::DepthwiseConv2d& op, const Images<const float>& dy, const float* image, const float* packed,
-               std::int64_t y, GradientRow& row, DepthwiseSums& common) {
+template <class T>
+void find_rows(const ops::DepthwiseConv2d& op, const Images<const T>& dy, const T* image, const float* packed,
+               std::int64_t y, GradientRow<T>& row, DepthwiseSums<T>& common) {
   const GradientClass c = gradient_class(static_cast<int>(y % op.stride_h), op.pad_top, op.kernel_h, op.stride_h);
   for (int k = 0; k < c.taps; ++k) {
     const std::int64_t from = y / op.stride_h + c.first + k;
@@ -75,11 +77,12 @@ void find_rows(const ops::DepthwiseConv2d& op, const Images<const float>& dy, co
 }
 
 // What the sweep reads and writes, the same for all rows.
+template <class T>
 struct Sweep {
   const ops::DepthwiseConv2d& op;
-  Images<const float> x, dy;
-  Images<float> dx;
-  const float* zeros = nullptr;
+  Images<const T> x, dy;
+  Images<T> dx;
+  const T* zeros = nullptr;
   const float* packed = nullptr;  // mirrored weights
   bool wants_dx = false, wants_dw = false;
   bool streaming = false;  // dx is stored past the caches
@@ -88,19 +91,20 @@ struct Sweep {
 };
 
 // Row y of dx, written to `out`, whose pixels are out_pixel apart.
-void input_gradient_row(const Sweep& s, std::int64_t image, std::int64_t y, float* out, std::int64_t out_pixel,
+template <class T>
+void input_gradient_row(const Sweep<T>& s, std::int64_t image, std::int64_t y, T* out, std::int64_t out_pixel,
                         bool streaming) {
-  thread_local GradientRow row;
+  thread_local GradientRow<T> row;
   const ops::DepthwiseConv2d& op = s.op;
   row.memory.reserve(op.kernel_h, op.stride_w, depthwise_table_size(op.kernel_h, op.kernel_w, 1));
   row.kernels.resize(static_cast<std::size_t>(op.kernel_h));
-  DepthwiseSums common{.channels = op.channels,
-                       .rows = row.memory.rows.data(),
-                       .width = s.dy.width,
-                       .pixel = s.dy.pixel,
-                       .zeros = s.zeros,
-                       .streaming = streaming,
-                       .table = row.memory.table.data()};
+  DepthwiseSums<T> common{.channels = op.channels,
+                          .rows = row.memory.rows.data(),
+                          .width = s.dy.width,
+                          .pixel = s.dy.pixel,
+                          .zeros = s.zeros,
+                          .streaming = streaming,
+                          .table = row.memory.table.data()};
   find_rows(op, s.dy, s.dy.data + image * s.dy.image, s.packed, y, row, common);
   row.classes.assign(static_cast<std::size_t>(op.stride_w), common);
   int place = 0;  // of the class's taps among the packed weights of a ky
@@ -109,7 +113,7 @@ void input_gradient_row(const Sweep& s, std::int64_t image, std::int64_t y, floa
     const float** weights = row.memory.weights.data() + rx * op.kernel_h;
     for (int r = 0; r < common.n_rows; ++r) weights[r] = row.kernels[static_cast<std::size_t>(r)] + place * op.channels;
     place += c.taps;
-    DepthwiseSums& sums = row.classes[static_cast<std::size_t>(rx)];
+    DepthwiseSums<T>& sums = row.classes[static_cast<std::size_t>(rx)];
     sums.weights = weights;
     sums.taps = c.taps;
     sums.first = c.first;
@@ -121,13 +125,14 @@ void input_gradient_row(const Sweep& s, std::int64_t image, std::int64_t y, floa
   // Where classes take turns, they do so block by block.
   const std::int64_t width = row.classes.front().out_width, turn = op.stride_w == 1 ? width : kDepthwisePixels;
   for (std::int64_t j = 0; j < width; j += turn)
-    for (const DepthwiseSums& sums : row.classes)
-      depthwise_sums_kernel(ops::Activation::none, sums.taps, 1)(sums, j, std::min(j + turn, sums.out_width));
+    for (const DepthwiseSums<T>& sums : row.classes)
+      depthwise_sums_kernel<T>(ops::Activation::none, sums.taps, 1)(sums, j, std::min(j + turn, sums.out_width));
 }
 
 // Adds what row y of dy gives to dw.
-void add_weight_gradient(const Sweep& s, RowWindow& x, std::int64_t image, std::int64_t y, float* dw) {
-  thread_local RowMemory memory;
+template <class T>
+void add_weight_gradient(const Sweep<T>& s, RowWindow<T>& x, std::int64_t image, std::int64_t y, float* dw) {
+  thread_local RowMemory<T> memory;
   const ops::DepthwiseConv2d& op = s.op;
   memory.reserve(op.kernel_h, 1, 0);
   const std::int64_t first = y * op.stride_h - op.pad_top;
@@ -135,34 +140,35 @@ void add_weight_gradient(const Sweep& s, RowWindow& x, std::int64_t image, std::
     const bool inside = first + ky >= 0 && first + ky < s.x.height;
     memory.rows[static_cast<std::size_t>(ky)] = inside ? x.row(first + ky) : nullptr;
   }
-  DepthwiseProducts row{.channels = op.channels,
-                        .n_rows = op.kernel_h,
-                        .rows = memory.rows.data(),
-                        .taps = op.kernel_w,
-                        .step = op.stride_w,
-                        .first = -op.pad_left,
-                        .width = s.x.width,
-                        .pixel = x.pixel(),
-                        .zeros = s.zeros,
-                        .dy = s.dy.data + image * s.dy.image + y * s.dy.row,
-                        .dy_width = s.dy.width,
-                        .dy_pixel = s.dy.pixel,
-                        .dw = dw};
+  DepthwiseProducts<T> row{.channels = op.channels,
+                           .n_rows = op.kernel_h,
+                           .rows = memory.rows.data(),
+                           .taps = op.kernel_w,
+                           .step = op.stride_w,
+                           .first = -op.pad_left,
+                           .width = s.x.width,
+                           .pixel = x.pixel(),
+                           .zeros = s.zeros,
+                           .dy = s.dy.data + image * s.dy.image + y * s.dy.row,
+                           .dy_width = s.dy.width,
+                           .dy_pixel = s.dy.pixel,
+                           .dw = dw};
   row.next_dy = y + 1 < s.dy.height && !s.wants_dx ? row.dy + s.dy.row : row.dy;  // dx has asked for it
   if (x.same_pixels()) ask_for(row, s.x, x.memory(0), std::max<std::int64_t>(0, first + op.kernel_h), op.stride_h);
-  depthwise_products_kernel(op.kernel_h, op.kernel_w, op.stride_w)(row);
+  depthwise_products_kernel<T>(op.kernel_h, op.kernel_w, op.stride_w)(row);
 }
 
 // Row y of dx, and its share of the normalisation's gradients.
-void add_input_gradient(const Sweep& s, std::int64_t image, std::int64_t y, float* row, FirstRows first,
+template <class T>
+void add_input_gradient(const Sweep<T>& s, std::int64_t image, std::int64_t y, T* row, FirstRows first,
                         const GradientSums& sums) {
-  float* dx = s.dx.data + image * s.dx.image + y * s.dx.row;
+  T* dx = s.dx.data + image * s.dx.image + y * s.dx.row;
   if (!s.sums) return input_gradient_row(s, image, y, dx, s.dx.pixel, s.streaming);
   // What goes past the caches is summed before it goes.
-  float* out = s.streaming ? row : dx;
+  T* out = s.streaming ? row : dx;
   const std::int64_t pixel = s.streaming ? s.op.channels : s.dx.pixel;
   input_gradient_row(s, image, y, out, pixel, false);
-  const float* x = s.x.data + image * s.x.image + y * s.x.row;
+  const T* x = s.x.data + image * s.x.image + y * s.x.row;
   with_activation(s.of_x.activation, [&](auto activation) {
     add_gradients<activation()>([&](std::int64_t i) { return x + i * s.x.pixel; },
                                 [&](std::int64_t i) { return out + i * pixel; }, s.x.width, s.op.channels, s.of_x,
@@ -171,11 +177,13 @@ void add_input_gradient(const Sweep& s, std::int64_t image, std::int64_t y, floa
   if (s.streaming) stream_row(out, s.dx.width, s.op.channels, dx, s.dx.pixel);
 }
 
-void sweep_part(const Sweep& s, const DepthwiseSplit::Part& part, float* dw, const GradientSums& sums) {
+template <class T>
+void sweep_part(const Sweep<T>& s, const DepthwiseSplit::Part& part, float* dw, const GradientSums& sums) {
   const ops::DepthwiseConv2d& op = s.op;
-  RowWindow x(s.x, op.channels, s.of_x, op.kernel_h);
-  float* row = thread_floats(s.dx.width * op.channels + 16 + x.size());
-  float* ring = row + (s.dx.width * op.channels + 15) / 16 * 16;
+  RowWindow<T> x(s.x, op.channels, s.of_x, op.kernel_h);
+  const std::int64_t row_size = whole_lines<T>(s.dx.width * op.channels);
+  T* row = thread_memory<T>(row_size + x.size());
+  T* ring = row + row_size;
   if (s.wants_dw) std::fill_n(dw, op.weight_shape().size(), 0.0F);
   FirstRows first = FirstRows::yes;
   for (std::int64_t image = part.first_image; image < part.last_image; ++image) {
@@ -205,10 +213,8 @@ void add_partial(const float* partial, std::int64_t parts, std::int64_t size, fl
   });
 }
 
-}  // namespace
-
-void depthwise_gradients(HostBackend& backend, const ops::DepthwiseConv2d& op,
-                         const ops::DepthwiseConv2d::Backward& t) {
+template <class T>
+void gradients_as(HostBackend& backend, const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Backward& t) {
   const DepthwiseSplit split(t.dy.shape);
   const std::int64_t size = op.weight_shape().size(), parts = split.parts();
   const std::int64_t dw_floats = t.dw ? parts * size : 0;
@@ -220,17 +226,17 @@ void depthwise_gradients(HostBackend& backend, const ops::DepthwiseConv2d& op,
     packed = backend.scratch(Scratch::packed_weights, size);
     pack_mirrored(op, t.w.f32(), packed);
   }
-  Sweep s{.op = op,
-          .x = Images<const float>::of(t.x),
-          .dy = Images<const float>::of(ConstTensorView(t.dy)),
-          .dx = t.dx ? Images<float>::of(t.dx) : Images<float>(),
-          .zeros = backend.scratch(Scratch::zeros, op.channels),
-          .packed = packed,
-          .wants_dx = static_cast<bool>(t.dx),
-          .wants_dw = static_cast<bool>(t.dw),
-          .streaming = t.dx && can_stream(t.dx),
-          .of_x = normaliser(t.of_x, scales),
-          .sums = t.dgamma ? GradientSumsTable(partial + dw_floats, op.channels) : GradientSumsTable()};
+  Sweep<T> s{.op = op,
+             .x = Images<const T>::of(t.x),
+             .dy = Images<const T>::of(ConstTensorView(t.dy)),
+             .dx = t.dx ? Images<T>::of(t.dx) : Images<T>(),
+             .zeros = backend.scratch<T>(Scratch::zeros, op.channels),
+             .packed = packed,
+             .wants_dx = static_cast<bool>(t.dx),
+             .wants_dw = static_cast<bool>(t.dw),
+             .streaming = t.dx && can_stream(t.dx),
+             .of_x = normaliser(t.of_x, scales),
+             .sums = t.dgamma ? GradientSumsTable(partial + dw_floats, op.channels) : GradientSumsTable()};
   for_each_part(parts, [&](std::int64_t i) {
     sweep_part(s, split.part(i), partial + i * size, s.sums ? s.sums.part(i) : GradientSums());
   });
@@ -239,6 +245,13 @@ void depthwise_gradients(HostBackend& backend, const ops::DepthwiseConv2d& op,
     combine_gradients(
         s.sums, parts, [&](std::int64_t) { return op.channels; }, op.channels, t.of_x.variance.f32(), t.of_x.epsilon,
         t.dgamma.f32(), t.dbeta.f32());
+}
+
+}  // namespace
+
+void depthwise_gradients(HostBackend& backend, const ops::DepthwiseConv2d& op,
+                         const ops::DepthwiseConv2d::Backward& t) {
+  with_element(t.dy.dtype, [&](auto element) { gradients_as<typename decltype(element)::Type>(backend, op, t); });
 }
 
 }  // namespace brigade::host

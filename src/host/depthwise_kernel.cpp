@@ -6,10 +6,11 @@ namespace brigade::host {
 namespace {
 
 // Pointers to pixels [first, first + n) of a row; zeros stand for those outside of it.
-[[gnu::always_inline]] inline void point_to_pixels(const float* row, std::int64_t first, int n, std::int64_t width,
-                                                   std::int64_t pixel, const float* zeros, const float** to) {
+template <class T>
+[[gnu::always_inline]] inline void point_to_pixels(const T* row, std::int64_t first, int n, std::int64_t width,
+                                                   std::int64_t pixel, const T* zeros, const T** to) {
   if (row != nullptr && first >= 0 && first + n <= width) {
-    const float* p = row + first * pixel;
+    const T* p = row + first * pixel;
 #pragma GCC unroll 16
     for (int q = 0; q < n; ++q, p += pixel) to[q] = p;
     return;
@@ -20,19 +21,27 @@ namespace {
   }
 }
 
-template <int kBlock, int kStep, class Row>
-[[gnu::always_inline]] inline void prefetch(const Row& s, std::int64_t j, std::int64_t c) {
+// Whether register c of a pixel begins a cache line of it.
+template <class T>
+[[gnu::always_inline]] inline bool begins_line(std::int64_t c) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  return kLanes == kLine || c % kLine == 0;
+}
+
+template <int kBlock, int kStep, template <class> class Row, class T>
+[[gnu::always_inline]] inline void prefetch(const Row<T>& s, std::int64_t j, std::int64_t c) {
+  if (!begins_line<T>(c)) return;
   if constexpr (kStep > 0)
     for (int k = 0; k < s.n_next; ++k) {
-      const float* soon = s.next + k * s.next_row + j * kStep * s.pixel + c;
+      const T* soon = s.next + k * s.next_row + j * kStep * s.pixel + c;
 #pragma GCC unroll 16
       for (int b = 0; b < kBlock * kStep; ++b) __builtin_prefetch(soon + b * s.pixel, 0, 2);
     }
 }
 
 // Adds the products of one input row, found through its pointers.
-template <int kTaps, int kStep, class Lanes>
-[[gnu::always_inline]] inline void add_row(const DepthwiseSums& s, const float* const* in, const float* w,
+template <int kTaps, int kStep, class T, class Lanes>
+[[gnu::always_inline]] inline void add_row(const DepthwiseSums<T>& s, const T* const* in, const float* w,
                                            std::int64_t c, Lanes lanes, Vec (&sum)[kDepthwisePixels]) {
   constexpr int kBlock = kDepthwisePixels;
   if constexpr (kTaps > 0) {
@@ -56,9 +65,9 @@ template <int kTaps, int kStep, class Lanes>
 }
 
 // Writes one register of a block of pixels.
-template <ops::Activation kBy, int kTaps, int kStep, class Lanes>
-[[gnu::always_inline]] inline void sum_block(const DepthwiseSums& s, const float* const* table, int n_in,
-                                             std::int64_t c, Lanes lanes, float* out, std::int64_t n_out) {
+template <ops::Activation kBy, int kTaps, int kStep, class T, class Lanes>
+[[gnu::always_inline]] inline void sum_block(const DepthwiseSums<T>& s, const T* const* table, int n_in, std::int64_t c,
+                                             Lanes lanes, T* out, std::int64_t n_out) {
   constexpr int kBlock = kDepthwisePixels;
   Vec sum[kBlock];
   const Vec start = s.bias == nullptr ? Vec{} : lanes.load(s.bias + c);
@@ -82,14 +91,14 @@ template <ops::Activation kBy, int kTaps, int kStep, class Lanes>
 }
 
 // Taps and step as constants share loads and stay in registers; zero stands for any.
-template <ops::Activation kBy, int kTaps, int kStep>
-void sum_run(const DepthwiseSums& row, std::int64_t begin, std::int64_t end) {
-  const DepthwiseSums s = row;  // a copy: no store of results can change it, for all the compiler knows
+template <class T, ops::Activation kBy, int kTaps, int kStep>
+void sum_run(const DepthwiseSums<T>& row, std::int64_t begin, std::int64_t end) {
+  const DepthwiseSums<T> s = row;  // a copy: no store of results can change it, for all the compiler knows
   constexpr int kBlock = kDepthwisePixels;
   const int step = kTaps > 0 ? kStep : s.step, n_in = (kBlock - 1) * step + (kTaps > 0 ? kTaps : s.taps);
   constexpr int kIn = (kBlock - 1) * kStep + kTaps;
-  const float* few[kTaps > 0 ? 3 * kIn : 1];  // the table of most networks, where the compiler sees it
-  const float** table = kTaps > 0 && s.n_rows <= 3 ? few : s.table;
+  const T* few[kTaps > 0 ? 3 * kIn : 1];  // the table of most networks, where the compiler sees it
+  const T** table = kTaps > 0 && s.n_rows <= 3 ? few : s.table;
   for (std::int64_t j = begin; j < end; j += kBlock) {
     for (int r = 0; r < s.n_rows; ++r)
       point_to_pixels(s.rows[r], j * step + s.first, n_in, s.width, s.pixel, s.zeros, table + r * n_in);
@@ -101,19 +110,19 @@ void sum_run(const DepthwiseSums& row, std::int64_t begin, std::int64_t end) {
   }
 }
 
-template <ops::Activation kBy>
-DepthwiseSumsKernel sums_kernel(int taps, int step) {
-  if (taps == 3 && step == 1) return sum_run<kBy, 3, 1>;
-  if (taps == 3 && step == 2) return sum_run<kBy, 3, 2>;
-  if (taps == 2 && step == 1) return sum_run<kBy, 2, 1>;
-  if (taps == 1 && step == 1) return sum_run<kBy, 1, 1>;
-  return sum_run<kBy, 0, 0>;
+template <class T, ops::Activation kBy>
+DepthwiseSumsKernel<T> sums_kernel(int taps, int step) {
+  if (taps == 3 && step == 1) return sum_run<T, kBy, 3, 1>;
+  if (taps == 3 && step == 2) return sum_run<T, kBy, 3, 2>;
+  if (taps == 2 && step == 1) return sum_run<T, kBy, 2, 1>;
+  if (taps == 1 && step == 1) return sum_run<T, kBy, 1, 1>;
+  return sum_run<T, kBy, 0, 0>;
 }
 
 // The sums of a whole window stay in registers while a block of pixels is added; they rest in dw, in the first cache.
-template <int kRows, int kTaps, int kStep, class Lanes>
-[[gnu::always_inline]] inline void multiply_block(const DepthwiseProducts& s, const float* const* in,
-                                                  const float* const* gradients, std::int64_t c, Lanes lanes) {
+template <int kRows, int kTaps, int kStep, class T, class Lanes>
+[[gnu::always_inline]] inline void multiply_block(const DepthwiseProducts<T>& s, const T* const* in,
+                                                  const T* const* gradients, std::int64_t c, Lanes lanes) {
   constexpr int kBlock = kDepthwiseGradientPixels, kIn = (kBlock - 1) * kStep + kTaps;
   Vec sum[kRows * kTaps], dy[kBlock];
 #pragma GCC unroll 16
@@ -133,12 +142,12 @@ template <int kRows, int kTaps, int kStep, class Lanes>
   for (int t = 0; t < kRows * kTaps; ++t) lanes.store(s.dw + t * s.channels + c, sum[t]);
 }
 
-template <int kRows, int kTaps, int kStep>
-void multiply_row(const DepthwiseProducts& row) {
-  const DepthwiseProducts s = row;
+template <class T, int kRows, int kTaps, int kStep>
+void multiply_row(const DepthwiseProducts<T>& row) {
+  const DepthwiseProducts<T> s = row;
   constexpr int kBlock = kDepthwiseGradientPixels, kIn = (kBlock - 1) * kStep + kTaps;
-  const float* in[kRows * kIn];
-  const float* gradients[kBlock];
+  const T* in[kRows * kIn];
+  const T* gradients[kBlock];
   for (std::int64_t j = 0; j < s.dy_width; j += kBlock) {
     for (int r = 0; r < kRows; ++r)
       point_to_pixels(s.rows[r], j * kStep + s.first, kIn, s.width, s.pixel, s.zeros, in + r * kIn);
@@ -146,15 +155,18 @@ void multiply_row(const DepthwiseProducts& row) {
     over_lanes(
         s.channels, [&](std::int64_t c, auto lanes) __attribute__((always_inline)) {
           prefetch<kBlock, kStep>(s, j, c);
+          if (begins_line<T>(c)) {
 #pragma GCC unroll 16
-          for (int b = 0; b < kBlock; ++b) __builtin_prefetch(s.next_dy + (j + b) * s.dy_pixel + c, 0, 2);
+            for (int b = 0; b < kBlock; ++b) __builtin_prefetch(s.next_dy + (j + b) * s.dy_pixel + c, 0, 2);
+          }
           multiply_block<kRows, kTaps, kStep>(s, in, gradients, c, lanes);
         });
   }
 }
 
 // Any window: one weight at a time, over its pixels inside of the image.
-void multiply_row_any(const DepthwiseProducts& s) {
+template <class T>
+void multiply_row_any(const DepthwiseProducts<T>& s) {
   for (int r = 0; r < s.n_rows; ++r) {
     if (s.rows[r] == nullptr) continue;
     for (std::int64_t j = 0; j < s.dy_width; j += kDepthwiseGradientPixels) {
@@ -177,14 +189,20 @@ void multiply_row_any(const DepthwiseProducts& s) {
 
 }  // namespace
 
-DepthwiseSumsKernel depthwise_sums_kernel(ops::Activation activation, int taps, int step) {
-  return with_activation(activation, [&](auto by) { return sums_kernel<by()>(taps, step); });
+template <class T>
+DepthwiseSumsKernel<T> depthwise_sums_kernel(ops::Activation activation, int taps, int step) {
+  return with_activation(activation, [&](auto by) { return sums_kernel<T, by()>(taps, step); });
 }
+template DepthwiseSumsKernel<float> depthwise_sums_kernel(ops::Activation, int, int);
+template DepthwiseSumsKernel<Bf16> depthwise_sums_kernel(ops::Activation, int, int);
 
-DepthwiseProductsKernel depthwise_products_kernel(int rows, int taps, int step) {
-  if (rows == 3 && taps == 3 && step == 1) return multiply_row<3, 3, 1>;
-  if (rows == 3 && taps == 3 && step == 2) return multiply_row<3, 3, 2>;
-  return multiply_row_any;
+template <class T>
+DepthwiseProductsKernel<T> depthwise_products_kernel(int rows, int taps, int step) {
+  if (rows == 3 && taps == 3 && step == 1) return multiply_row<T, 3, 3, 1>;
+  if (rows == 3 && taps == 3 && step == 2) return multiply_row<T, 3, 3, 2>;
+  return multiply_row_any<T>;
 }
+template DepthwiseProductsKernel<float> depthwise_products_kernel(int, int, int);
+template DepthwiseProductsKernel<Bf16> depthwise_products_kernel(int, int, int);
 
 }  // namespace brigade::host

@@ -42,16 +42,24 @@ class DepthwiseSplit {
   std::int64_t images_, height_, images_per_part_ = 1, rows_per_part_ = 1, strips_ = 1;
 };
 
+// A number of elements, rounded up to cache lines.
+template <class T>
+constexpr std::int64_t whole_lines(std::int64_t count) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  return (count + kLine - 1) / kLine * kLine;
+}
+
 // The rows of an image as a pass reads them: where they are, or normalised into a ring of the last few rows, which
 // stays in the second-level cache.
+template <class T>
 class RowWindow {
  public:
-  // `floats` must hold size() floats.
-  RowWindow(const Images<const float>& in, std::int64_t channels, const Normaliser& by, int rows)
+  RowWindow(const Images<const T>& in, std::int64_t channels, const Normaliser& by, int rows)
       : in_(in), channels_(channels), by_(by), held_(by ? static_cast<std::size_t>(rows) : 0) {}
 
-  std::int64_t size() const { return static_cast<std::int64_t>(held_.size()) * row_floats(); }
-  void start(std::int64_t image, float* ring) {
+  // Of the ring, in elements.
+  std::int64_t size() const { return static_cast<std::int64_t>(held_.size()) * row_size(); }
+  void start(std::int64_t image, T* ring) {
     image_ = in_.data + image * in_.image;
     ring_ = ring;
     std::fill(held_.begin(), held_.end(), -1);
@@ -60,15 +68,15 @@ class RowWindow {
   // Whether pixels lie as far apart in memory as in row(): the memory of rows to come can be asked for on the way.
   bool same_pixels() const { return pixel() == in_.pixel; }
   // Row y of the image, as it lies in memory.
-  const float* memory(std::int64_t y) const { return image_ + y * in_.row; }
+  const T* memory(std::int64_t y) const { return image_ + y * in_.row; }
   // Row y as the pass shall see it: valid until `rows` others have been asked for.
-  const float* row(std::int64_t y) {
+  const T* row(std::int64_t y) {
     if (!by_) return memory(y);
     const std::int64_t slot = y % static_cast<std::int64_t>(held_.size());
-    float* to = ring_ + slot * row_floats();
+    T* to = ring_ + slot * row_size();
     if (std::int64_t& held = held_[static_cast<std::size_t>(slot)]; held != y) {
       held = y;
-      const float* from = memory(y);
+      const T* from = memory(y);
       with_activation(by_.activation, [&](auto activation) {
         normalise_rows<activation()>([&](std::int64_t pixel) { return from + pixel * in_.pixel; }, in_.width, channels_,
                                      by_, to, channels_);
@@ -79,30 +87,33 @@ class RowWindow {
 
  private:
   // Whole cache lines.
-  std::int64_t row_floats() const { return (in_.width * channels_ + 15) / 16 * 16; }
+  std::int64_t row_size() const { return whole_lines<T>(in_.width * channels_); }
 
-  Images<const float> in_;
+  Images<const T> in_;
   std::int64_t channels_;
   Normaliser by_;
   std::vector<std::int64_t> held_;  // by slot: the row it holds, or -1
-  const float* image_ = nullptr;
-  float* ring_ = nullptr;
+  const T* image_ = nullptr;
+  T* ring_ = nullptr;
 };
 
-// Floats that each thread keeps from call to call.
-inline float* thread_floats(std::int64_t floats) {
+// Elements that each thread keeps from call to call.
+template <class T>
+T* thread_memory(std::int64_t count) {
   thread_local Buffer buffer;
-  const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
+  const auto bytes = static_cast<std::size_t>(count) * sizeof(T);
   if (buffer.bytes() < bytes) {
     buffer = Buffer();
     buffer = Buffer(host_memory(), bytes);
   }
-  return buffer.as<float>();
+  return buffer.as<T>();
 }
 
 // What a row's sums need beside its numbers; kept by each thread, so that a step allocates nothing.
+template <class T>
 struct RowMemory {
-  std::vector<const float*> rows, weights, table;
+  std::vector<const T*> rows, table;
+  std::vector<const float*> weights;
   void reserve(int n_rows, int classes, std::int64_t table_size) {
     rows.resize(static_cast<std::size_t>(n_rows));
     weights.resize(static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(classes));
@@ -113,20 +124,21 @@ struct RowMemory {
 // Outputs above this size do not fit into the last cache anyway: stored past it.
 inline bool can_stream(const TensorView& out) {
   constexpr std::int64_t kStreamingBytes = 24 << 20;
-  return out.shape.size() * 4 > kStreamingBytes && out.shape.back() % kLanes == 0 && out.pitch % kLanes == 0 &&
-         reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
+  return static_cast<std::int64_t>(out.bytes()) > kStreamingBytes && out.shape.back() % kLanes == 0 &&
+         out.pitch % kLanes == 0 && reinterpret_cast<std::uintptr_t>(out.data) % 64 == 0;
 }
 
 // Where a row is computed that is looked at once more before it goes past the caches.
-inline void stream_row(const float* from, std::int64_t width, std::int64_t channels, float* to, std::int64_t pixel) {
+template <class T>
+void stream_row(const T* from, std::int64_t width, std::int64_t channels, T* to, std::int64_t pixel) {
   for (std::int64_t x = 0; x < width; ++x)
     for (std::int64_t c = 0; c < channels; c += kLanes)
       store_streaming(to + x * pixel + c, load(from + x * channels + c));
 }
 
 // The `count` rows from `first` on, as far as an image has them, are asked for on the way.
-template <class Row>
-void ask_for(Row& row, const Images<const float>& in, const float* image, std::int64_t first, int count) {
+template <class Row, class T>
+void ask_for(Row& row, const Images<const T>& in, const T* image, std::int64_t first, int count) {
   row.n_next = static_cast<int>(std::clamp<std::int64_t>(in.height - first, 0, count));
   row.next = image + first * in.row;
   row.next_row = in.row;

@@ -68,14 +68,18 @@ inline IntVec zero_extend(HalfVec v) {
 #endif
 }
 inline Vec widen(HalfVec v) { return (Vec)(zero_extend(v) << 16); }
-// Rounds to nearest even; NaN stays NaN. (_mm512_cvtneps_pbh() would flush denormals.)
+// Rounds to nearest even; NaN stays NaN. (The instruction for it flushes denormals, as those that multiply bf16 do.)
 inline HalfVec narrow(Vec v) {
+#if defined(__AVX512BF16__)
+  return (HalfVec)_mm512_cvtneps_pbh((__m512)v);
+#else
   const auto word = (UintVec)v;
   const UintVec rounded = (v != v) ? (word | 0x400000U) : word + 0x7FFFU + ((word >> 16) & 1U);
 #if defined(__AVX512F__)
   return (HalfVec)_mm512_maskz_cvtepi32_epi16(0xFFFF, (__m512i)(rounded >> 16));
 #else
   return __builtin_convertvector(rounded >> 16, HalfVec);
+#endif
 #endif
 }
 
@@ -113,6 +117,15 @@ inline void store_first(Bf16* p, Vec v, int n) {
 inline void store_streaming(float* p, Vec v) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)v);
+#else
+  store(p, v);
+#endif
+}
+
+// p is aligned to half a register.
+inline void store_streaming(Bf16* p, Vec v) {
+#if defined(__AVX512F__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)narrow(v));
 #else
   store(p, v);
 #endif
