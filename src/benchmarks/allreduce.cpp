@@ -8,6 +8,7 @@
 #include "brigade/core/clock.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/host_name.hpp"
+#include "brigade/core/memory.hpp"
 
 namespace brigade::benchmarks {
 namespace {
@@ -20,6 +21,7 @@ constexpr const char* kPeer = "MPI_Allreduce";
 
 struct Contender {
   std::string name;
+  bool in_array_memory;  // of the communicator, as gradients are; else in memory of the rank alone
   void (*sum)(Communicator&, std::span<float>, std::size_t segment_bytes);
 };
 
@@ -29,11 +31,11 @@ void sum_by(Communicator& communicator, std::span<float> data, std::size_t segme
 }
 
 std::vector<Contender> contenders() {
-  return {{"automatic", sum_by<Algorithm::automatic>},
-          {"ring", sum_by<Algorithm::ring>},
-          {"halving-doubling", sum_by<Algorithm::halving_doubling>},
-          {"hierarchical", sum_by<Algorithm::hierarchical>},
-          {kPeer, [](Communicator& communicator, std::span<float> data, std::size_t) {
+  return {{"automatic", true, sum_by<Algorithm::automatic>},
+          {"hierarchical, private", false, sum_by<Algorithm::hierarchical>},
+          {"ring", false, sum_by<Algorithm::ring>},
+          {"halving-doubling", false, sum_by<Algorithm::halving_doubling>},
+          {kPeer, false, [](Communicator& communicator, std::span<float> data, std::size_t) {
              communication::mpi_allreduce(communicator, data);
            }}};
 }
@@ -41,7 +43,7 @@ std::vector<Contender> contenders() {
 // Whole numbers, so that every order of additions gives the same sum.
 float value(int rank, std::size_t i) { return static_cast<float>((rank + 1) * (1 + static_cast<int>(i % 997))); }
 
-void check(Communicator& communicator, const Contender& contender, std::vector<float>& data, std::size_t segment) {
+void check(Communicator& communicator, const Contender& contender, std::span<float> data, std::size_t segment) {
   for (std::size_t i = 0; i < data.size(); ++i) data[i] = value(communicator.rank(), i);
   contender.sum(communicator, data, segment);
   const int ranks = communicator.size(), all_ranks = ranks * (ranks + 1) / 2;
@@ -65,9 +67,14 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
       .ranks = communicator.size(), .ranks_per_node = communicator.node_size(), .segment_bytes = wanted.segment_bytes};
   const std::vector<Contender> all = contenders();
   for (std::size_t bytes = wanted.least_bytes; bytes <= wanted.most_bytes; bytes *= 4) {
-    std::vector<float> data(bytes / sizeof(float));
-    for (const Contender& contender : all) check(communicator, contender, data, wanted.segment_bytes);
-    std::ranges::fill(data, 0.0F);  // stays 0, however often it is summed
+    const Buffer shared(communicator.array_memory(), bytes), own(host_memory(), bytes);
+    const auto data = [&](const Contender& contender) {
+      return std::span((contender.in_array_memory ? shared : own).as<float>(), bytes / sizeof(float));
+    };
+    for (const Contender& contender : all) {
+      check(communicator, contender, data(contender), wanted.segment_bytes);
+      std::ranges::fill(data(contender), 0.0F);  // stays 0, however often it is summed
+    }
     const int repetitions = wanted.repetitions > 0 ? wanted.repetitions : repetitions_of(bytes);
     const auto samples = static_cast<std::size_t>(repetitions);
     // By contender, repetition and rank; each rank fills in its own.
@@ -77,7 +84,7 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
       for (std::size_t c = 0; c < all.size(); ++c) {
         communicator.barrier("the start of a sum");
         const double start_s = now_s();
-        all[c].sum(communicator, data, wanted.segment_bytes);
+        all[c].sum(communicator, data(all[c]), wanted.segment_bytes);
         seconds[(c * samples + r) * ranks + static_cast<std::size_t>(communicator.rank())] = now_s() - start_s;
       }
     communicator.sum(seconds, "times");
@@ -101,14 +108,15 @@ void print(const AllreduceReport& report) {
   fmt::print(
       "allreduce over {} ranks, {} a node; segments of {} KiB; time of the slowest rank; every sum was checked\n",
       report.ranks, report.ranks_per_node, report.segment_bytes >> 10);
+  fmt::print("automatic: of arrays in the communicator's memory, as gradients are; the others: of a rank's own\n");
   fmt::print("algorithm GB/s = bytes / median time;  bus GB/s = algorithm GB/s x 2 (N-1) / N, N = {}\n\n",
              report.ranks);
-  fmt::print("{:>11}  {:<18}{:>6}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}\n", "KiB", "algorithm", "times", "p10 us",
+  fmt::print("{:>11}  {:<22}{:>6}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}\n", "KiB", "algorithm", "times", "p10 us",
              "median us", "p90 us", "alg GB/s", "bus GB/s", "vs MPI");
   for (const AllreduceRow& row : report.rows) {
     const auto peer = std::ranges::find_if(
         report.rows, [&](const AllreduceRow& r) { return r.bytes == row.bytes && r.algorithm == kPeer; });
-    fmt::print("{:>11}  {:<18}{:>6}{:>12.1f}{:>12.1f}{:>12.1f}{:>10.2f}{:>10.2f}{:>9.2f}x\n", row.bytes >> 10,
+    fmt::print("{:>11}  {:<22}{:>6}{:>12.1f}{:>12.1f}{:>12.1f}{:>10.2f}{:>10.2f}{:>9.2f}x\n", row.bytes >> 10,
                row.algorithm, row.repetitions, row.seconds.p10 * 1e6, row.seconds.median * 1e6, row.seconds.p90 * 1e6,
                row.algorithm_bytes_per_s() / kGiga, report.bus_bytes_per_s(row) / kGiga,
                peer->seconds.median / row.seconds.median);

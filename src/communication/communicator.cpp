@@ -95,6 +95,8 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   int usable = *scatter_window_ && *gather_window_ ? 1 : 0;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &usable, 1, MPI_INT, MPI_LAND, comm), "MPI_Allreduce");
   if (usable == 0) nodes = 0;  // by messages, then
+  if (nodes == 1) in_place = std::make_unique<InPlace>(node_);
+  if (in_place && !in_place->sums) in_place.reset();
   if (nodes <= 1) return;
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
@@ -111,6 +113,7 @@ bool Communicator::Impl::is_branch() const {
 Communicator::Impl::~Impl() {
   if (!mpi_is_live()) return;
   if (std::uncaught_exceptions() == 0 && all_abandoned_completed()) {
+    in_place.reset();
     scatter_window_.reset();
     gather_window_.reset();
     if (node_ != MPI_COMM_NULL) MPI_Comm_free(&node_);
@@ -186,6 +189,10 @@ std::unique_ptr<SharedBlock> Communicator::share(std::size_t size, std::string_v
   if (!impl_) return Team::share(size, what);
   barrier(what);  // watched; what follows is not
   return share_block(impl_->comm, size);
+}
+
+MemoryResource& Communicator::array_memory() const {
+  return impl_ && impl_->in_place ? impl_->in_place->memory : host_memory();
 }
 
 void Communicator::barrier(std::string_view what) {

@@ -13,6 +13,8 @@
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/core/memory.hpp"
+#include "in_place_sums.hpp"
+#include "node_memory.hpp"
 #include "node_window.hpp"
 
 namespace brigade::communication {
@@ -51,6 +53,14 @@ struct Communicator::Impl {
   int next_tag() { return tag_ = (tag_ + 1) % kSumTags; }
 
   SegmentPool segments;
+
+  /// All ranks on one node only: memory whose arrays are summed where they are.
+  struct InPlace {
+    explicit InPlace(MPI_Comm node) : memory(node), sums(node) {}
+    NodeMemory memory;
+    InPlaceSums sums;
+  };
+  std::unique_ptr<InPlace> in_place;
 
   /// With node_size > 1 and equal nodes only; the others with nodes > 1 only.
   NodeWindow& scatter_window() { return *scatter_window_; }

@@ -1,5 +1,6 @@
 // Sums that use the memory a node's ranks share (node_window.hpp).
 //
+//   in place      all ranks are on one node, the arrays are in memory that all see, and long (in_place_sums.hpp)
 //   node          all ranks are on one node: one pass through the window
 //   hierarchical  1. reduce-scatter on each node: local rank r holds its node's sum of chunk r
 //                 2. the ranks r of all nodes sum chunk r among themselves: all ranks of a node share its link to the
@@ -9,6 +10,7 @@
 //    Phases 1 and 3 have a window each, in which sums queue in the order of their start; phase 3 of a sum is held until
 //    its phase 2 is done, so the order is the same on all ranks though phase 2 takes them different times.
 #include <utility>
+#include <vector>
 
 #include "allreduce_state.hpp"
 #include "communicator_impl.hpp"
@@ -16,6 +18,33 @@
 
 namespace brigade::communication {
 namespace {
+
+// Up to here, copying through the window costs less than the second wait of a sum in place.
+constexpr std::size_t kShortBytes = 64U << 10;
+
+class InPlaceSum final : public Allreduce::State {
+ public:
+  InPlaceSum(Communicator::Impl& communicator, std::vector<float*> arrays, std::span<float> data)
+      : State(communicator),
+        sums_(communicator.in_place->sums),
+        bytes_(data.size_bytes()),
+        ticket_(sums_.start(std::move(arrays), data.size())) {}
+  ~InPlaceSum() override {
+    if (!done()) sums_.forget();
+  }
+
+  bool advance() override {
+    const bool moved = sums_.advance();
+    if (done()) bytes_sent = bytes_;
+    return moved;
+  }
+  bool done() const override { return sums_.done(ticket_); }
+
+ private:
+  InPlaceSums& sums_;
+  std::size_t bytes_;
+  std::uint64_t ticket_;
+};
 
 class NodeSum final : public Allreduce::State {
  public:
@@ -96,6 +125,10 @@ class HierarchicalSum final : public Allreduce::State {
 
 std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::span<float> data,
                                                  std::size_t segment_bytes) {
+  if (impl.in_place && data.size_bytes() > kShortBytes) {
+    std::vector<float*> arrays = impl.in_place->memory.everyones(data);
+    if (!arrays.empty()) return std::make_unique<InPlaceSum>(impl, std::move(arrays), data);
+  }
   return std::make_unique<NodeSum>(impl, data, segment_bytes);
 }
 

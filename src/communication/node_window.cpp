@@ -1,26 +1,23 @@
 #include "node_window.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <new>
-
-#include "check_mpi.hpp"
 
 namespace brigade::communication {
 namespace {
 
 constexpr std::size_t kLine = 64;  // bytes; what two ranks write never shares one
 constexpr std::size_t kLineFloats = kLine / sizeof(float);
-constexpr std::size_t kRun = 2048;  // floats of a partial sum: 8 KiB stay in the first cache
 
 }  // namespace
 
-NodeWindow::NodeWindow(MPI_Comm node) : memory_(node, sizeof(Counters) + kSlots * kSlotFloats * sizeof(float)) {
-  check_mpi(MPI_Comm_rank(node, &rank_), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(node, &size_), "MPI_Comm_size");
-  spare_.resize(kRun * static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(size_))));
-}
+NodeWindow::NodeWindow(MPI_Comm node)
+    : memory_(node, sizeof(Counters) + kSlots * kSlotFloats * sizeof(float)),
+      rank_(memory_.rank()),
+      size_(memory_.ranks()),
+      terms_(static_cast<std::size_t>(size_)),
+      tree_sum_(size_) {}
 
 // Counters are lock-free atomics without constructors or destructors to run: zeroed memory holds zeros.
 NodeWindow::Counters& NodeWindow::counters(int rank) const {
@@ -115,33 +112,9 @@ bool NodeWindow::copy_in() {
   return true;
 }
 
-// to[0, count) = the sum of slots [first_rank, last_rank) from element `at`, as a binary tree whose left side is the
-// largest power of two. `spare` has room for the right sides.
-void NodeWindow::add_up(int first_rank, int last_rank, std::uint64_t index, std::size_t at, std::size_t count,
-                        float* to, float* spare) const {
-  const auto ranks = static_cast<unsigned>(last_rank - first_rank);
-  if (ranks == 1) {
-    std::memcpy(to, slot(first_rank, index) + at, count * sizeof(float));
-    return;
-  }
-  const int middle = first_rank + static_cast<int>(std::bit_ceil(ranks) / 2);
-  const float* left = slot(first_rank, index) + at;
-  const float* right = slot(middle, index) + at;
-  if (middle - first_rank > 1) {
-    add_up(first_rank, middle, index, at, count, to, spare);
-    left = to;
-  }
-  if (last_rank - middle > 1) {
-    add_up(middle, last_rank, index, at, count, spare, spare + kRun);
-    right = spare;
-  }
-  for (std::size_t i = 0; i < count; ++i) to[i] = left[i] + right[i];
-}
-
-void NodeWindow::sum_piece(const Piece& p, std::uint64_t index, float* data) const {
-  for (std::size_t done = 0; done < p.range.size(); done += kRun)
-    add_up(0, size_, index, p.in_slot + done, std::min(kRun, p.range.size() - done), data + p.range.begin + done,
-           spare_.data());
+void NodeWindow::sum_piece(const Piece& p, std::uint64_t index, float* data) {
+  for (int rank = 0; rank < size_; ++rank) terms_[static_cast<std::size_t>(rank)] = slot(rank, index);
+  tree_sum_(terms_, p.in_slot, p.range.size(), data + p.range.begin);
 }
 
 bool NodeWindow::reduce() {

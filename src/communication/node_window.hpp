@@ -15,15 +15,13 @@
 //
 // A counter is written by its rank alone (release) and read by the others (acquire); nobody waits in here.
 //
-//   sum             Two ranks, or short segments, sum all of it themselves, right into their data (one wait). More
-//   ranks
+//   sum             Two ranks, or short segments, sum all of it themselves, right into their data (one wait). More ranks
 //                   sum a slice each and then copy the slices of the others: a rank reads 2 (L-1)/L of a segment from
 //                   its peers instead of L-1, at the price of a second wait.
 //   reduce_scatter  Rank r ends with the sum of chunk r of the array (the rest of its data is left as it was).
 //   all_gather      Rank r gives chunk r of the array and ends with all.
 //
-// Sums are binary trees over the ranks, ((0+1) + (2+3)) + ..., so all ranks get the same bits, and aligned groups of
-// 2, 4, 8 ranks the same partial sums as the tree over all ranks of a job has (halving_doubling.cpp).
+// Sums are binary trees over the ranks (tree_sum.hpp), so all ranks get the same bits.
 #pragma once
 
 #include <atomic>
@@ -34,6 +32,7 @@
 #include <vector>
 
 #include "shared_memory.hpp"
+#include "tree_sum.hpp"
 
 namespace brigade::communication {
 
@@ -87,9 +86,7 @@ class NodeWindow {
   bool copy_in();
   bool reduce();
   bool take_out();
-  void add_up(int first_rank, int last_rank, std::uint64_t segment, std::size_t at, std::size_t count, float* to,
-              float* spare) const;
-  void sum_piece(const Piece& piece, std::uint64_t segment, float* data) const;
+  void sum_piece(const Piece& piece, std::uint64_t segment, float* data);
 
   const Job& job(std::uint64_t segment) const;
   Piece piece(const Job& job, std::uint64_t segment, int of) const;
@@ -103,7 +100,8 @@ class NodeWindow {
   std::deque<Job> jobs_;
   std::uint64_t started_ = 0;                           // segments of all collectives so far
   std::uint64_t copied_ = 0, reduced_ = 0, taken_ = 0;  // my counters
-  mutable std::vector<float> spare_;                    // partial sums
+  std::vector<const float*> terms_;                     // of a sum, by rank
+  TreeSum tree_sum_;
   bool broken_ = false;
 };
 

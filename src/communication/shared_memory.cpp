@@ -28,8 +28,8 @@ class Descriptor {
   int fd_;
 };
 
-std::byte* map(int fd, std::size_t bytes) {
-  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+std::byte* map(int fd, std::size_t bytes, int how = 0) {
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | how, fd, 0);
   return address == MAP_FAILED ? nullptr : static_cast<std::byte*>(address);
 }
 
@@ -42,9 +42,10 @@ std::byte* create(const std::string& name, std::size_t bytes) {
   return part;
 }
 
+// The pages of a peer, which are there already: populated, so that no sum stops to find them.
 std::byte* open(const std::string& name, std::size_t bytes) {
   const Descriptor file(shm_open(name.c_str(), O_RDWR, 0));
-  return file.get() < 0 ? nullptr : map(file.get(), bytes);
+  return file.get() < 0 ? nullptr : map(file.get(), bytes, MAP_POPULATE);
 }
 
 bool all_of(MPI_Comm node, bool mine) {
@@ -121,21 +122,22 @@ std::unique_ptr<SharedBlock> share_block(MPI_Comm node, std::size_t bytes) {
 }
 
 SharedMemory::SharedMemory(MPI_Comm node, std::size_t bytes) : bytes_(bytes) {
-  const auto [rank, size] = place_in(node);
+  const Place place = place_in(node);
+  rank_ = place.rank, ranks_ = place.size;
   const auto key = draw_key(node);
   const auto name = [&](int r) { return fmt::format("/brigade-{:08x}-{}", key, r); };
 
-  parts_.assign(static_cast<std::size_t>(size), nullptr);
-  std::byte* mine = parts_[static_cast<std::size_t>(rank)] = create(name(rank), bytes);
+  parts_.assign(static_cast<std::size_t>(ranks_), nullptr);
+  std::byte* mine = parts_[static_cast<std::size_t>(rank_)] = create(name(rank_), bytes);
   bool complete = all_of(node, mine != nullptr);
   if (complete) {
-    for (int r = 0; r < size; ++r)
-      if (r != rank) parts_[static_cast<std::size_t>(r)] = open(name(r), bytes);
+    for (int r = 0; r < ranks_; ++r)
+      if (r != rank_) parts_[static_cast<std::size_t>(r)] = open(name(r), bytes);
     complete = true;
     for (const std::byte* part : parts_) complete = complete && part != nullptr;
     complete = all_of(node, complete);
   }
-  shm_unlink(name(rank).c_str());
+  shm_unlink(name(rank_).c_str());
   if (complete) return;
   for (std::byte* part : parts_)
     if (part != nullptr) munmap(part, bytes_);

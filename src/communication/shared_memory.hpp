@@ -20,15 +20,18 @@ class SharedMemory {
   /// Collective over the ranks of `node`.
   SharedMemory(MPI_Comm node, std::size_t bytes);
   ~SharedMemory();
-  SharedMemory(const SharedMemory&) = delete;
-  SharedMemory& operator=(const SharedMemory&) = delete;
+  SharedMemory(SharedMemory&&) = default;
+  SharedMemory& operator=(SharedMemory&&) = delete;
 
   /// False, on all ranks alike, if the node does not give that much shared memory.
   explicit operator bool() const { return !parts_.empty(); }
   std::byte* part(int rank) const { return parts_[static_cast<std::size_t>(rank)]; }
+  int rank() const { return rank_; }
+  int ranks() const { return ranks_; }
 
  private:
   std::size_t bytes_;
+  int rank_ = 0, ranks_ = 1;
   std::vector<std::byte*> parts_;  // by rank
 };
 

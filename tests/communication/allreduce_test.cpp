@@ -2,13 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <optional>
 #include <span>
+#include <thread>
 #include <vector>
 
+#include "brigade/core/memory.hpp"
 #include "brigade/core/random.hpp"
 #include "world.hpp"
 
@@ -142,6 +145,50 @@ TEST(Allreduce, RefusesATreeFromAlgorithmsThatHaveNone) {
   std::vector<float> data(3);
   for (const Algorithm algorithm : {Algorithm::ring, Algorithm::mpi})
     EXPECT_THROW(allreduce(world(), data, {.algorithm = algorithm, .one_tree = true}), OptionError);
+}
+
+// Sums of parts of an array that all ranks see: the tree's bits, and nothing beside the part is touched.
+TEST(Allreduce, SumsInArrayMemoryWhereItIs) {
+  for (Communicator* communicator : {&world(), &pairs()})
+    for (const std::size_t count : {20'000U, 100'003U, 300'001U}) {
+      constexpr std::size_t kBefore = 5, kAfter = 7;
+      const Buffer buffer(communicator->array_memory(), (kBefore + count + kAfter) * sizeof(float));
+      const std::span<float> all(buffer.as<float>(), kBefore + count + kAfter), part = all.subspan(kBefore, count);
+      std::ranges::fill(all, -1.0F);
+      std::ranges::copy(values(world().rank(), count), part.begin());
+      allreduce(*communicator, part);
+      EXPECT_TRUE(std::ranges::equal(part, expected_sum(world().size(), count)));
+      for (const float outside : all.first(kBefore)) EXPECT_EQ(outside, -1.0F);
+      for (const float outside : all.last(kAfter)) EXPECT_EQ(outside, -1.0F);
+
+      std::ranges::copy(wild_values(world().rank(), count), part.begin());
+      allreduce(*communicator, part, {.algorithm = Algorithm::halving_doubling});
+      const std::vector<float> by_messages(part.begin(), part.end());
+      std::ranges::copy(wild_values(world().rank(), count), part.begin());
+      allreduce(*communicator, part);
+      if (communicator == &pairs() || !std::has_single_bit(static_cast<unsigned>(world().size()))) continue;
+      EXPECT_EQ(std::memcmp(part.data(), by_messages.data(), part.size_bytes()), 0);
+    }
+}
+
+// Many in flight, ranks come late in turn, arrays are used anew at once.
+TEST(Allreduce, SumsInArrayMemoryOneAfterTheOther) {
+  constexpr std::size_t kSums = 6, kFloats = 50'000, kRounds = 20;
+  const Buffer buffer(world().array_memory(), kSums * kFloats * sizeof(float));
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    std::vector<Allreduce> sums;
+    for (std::size_t s = 0; s < kSums; ++s) {
+      const std::span<float> one(buffer.as<float>() + s * kFloats, kFloats);
+      std::ranges::copy(values(world().rank(), kFloats, static_cast<int>(s + round)), one.begin());
+      if (static_cast<int>(round) % world().size() == world().rank()) std::this_thread::yield();
+      sums.emplace_back(world(), one);
+    }
+    for (std::size_t s = kSums; s-- > 0;) sums[s].wait("a test");
+    for (std::size_t s = 0; s < kSums; ++s)
+      ASSERT_TRUE(std::ranges::equal(std::span(buffer.as<float>() + s * kFloats, kFloats),
+                                     expected_sum(world().size(), kFloats, static_cast<int>(s + round))))
+          << "round " << round << ", sum " << s;
+  }
 }
 
 TEST(Allreduce, LeavesTheSameBitsOnEveryRank) {

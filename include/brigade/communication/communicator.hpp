@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "brigade/core/error.hpp"
+#include "brigade/core/memory.hpp"
 #include "brigade/core/team.hpp"
 
 namespace brigade::communication {
@@ -46,6 +47,11 @@ class Communicator final : public Team {
   int node_size() const;
   /// The ranks of this node, as a team with watched waits of its own.
   Team& node();
+
+  /// Host memory for arrays that will be summed; it must not outlive the communicator. Where all ranks share one node's
+  /// memory, sums of whole arrays or of parts of them happen in place, without copies, if all ranks give the same part.
+  /// Allocating is then collective: all ranks ask for the same sizes in the same order.
+  MemoryResource& array_memory() const;
 
   void barrier(std::string_view what) override;
   std::int64_t minimum(std::int64_t mine, std::string_view what) override;

@@ -1,0 +1,76 @@
+// Sums of arrays that lie in memory all ranks of a node see (node_memory.hpp): nothing is copied.
+//
+//     rank 0's array  [ 0 | 1 | 2 | 3 | ... ] ─┐             ┌─►  [ 0 | ...
+//     rank 1's array  [ 0 | 1 | 2 | 3 | ... ] ─┼─ segment 0 ─┼─►  [ 0 | ...     by whichever rank claims it
+//     rank 2's array  [ 0 | 1 | 2 | 3 | ... ] ─┘             └─►  [ 0 | ...
+//
+// Once all ranks have said that their arrays are ready, whoever has time claims the next segment, adds it up and writes
+// the sum into all arrays. Each float is read once and written once, the least there is. A rank that still computes
+// costs the others nothing, for they do its share of the adding; and the bits do not depend on who did it (tree_sum.hpp).
+//
+// Segments are numbered through all sums ever started. What the ranks tell each other:
+//
+//     next      the segment to be claimed next, by compare-and-swap (rank 0's is the one in use)
+//     ready     of a rank: its arrays of all segments below may be read and written
+//     working   of a rank: the segment it adds up now, stored *before* it tries to claim it; or kNone
+//
+// A sum is done when `next` lies beyond it and nobody is working on a segment of it: who sees `next` beyond a segment
+// sees that its owner is (or was) working on it. Nobody waits in here.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <limits>
+#include <vector>
+
+#include "shared_memory.hpp"
+#include "tree_sum.hpp"
+
+namespace brigade::communication {
+
+class InPlaceSums {
+ public:
+  /// Collective over the ranks of `node` (2 or more), which share memory.
+  explicit InPlaceSums(MPI_Comm node);
+  /// False, on all ranks of the node, if there is not enough shared memory: unusable then.
+  explicit operator bool() const { return static_cast<bool>(memory_); }
+
+  /// Sums `arrays` (by rank, one's own among them), left in all of them; returns a ticket. All ranks of the node start
+  /// the same sums in the same order.
+  std::uint64_t start(std::vector<float*> arrays, std::size_t floats);
+  /// Adds up what can be, without waiting; true if anything was done.
+  bool advance();
+  bool done(std::uint64_t ticket) const;
+  /// Nobody waits for the sums any more, and their arrays may be gone.
+  void forget() { jobs_.clear(), broken_ = true; }
+
+ private:
+  static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
+
+  struct Counters {
+    alignas(64) std::atomic<std::uint64_t> next;
+    alignas(64) std::atomic<std::uint64_t> ready;
+    alignas(64) std::atomic<std::uint64_t> working;
+  };
+  struct Job {
+    std::vector<float*> arrays;
+    std::size_t floats;
+    std::uint64_t first, end;  // its segments among all
+  };
+
+  const Job* claim(std::uint64_t& segment);
+  void add_up(const Job& job, std::uint64_t segment);
+  Counters& counters(int rank) const;
+
+  SharedMemory memory_;  // counters of each rank
+  int rank_ = 0, size_ = 1;
+  std::deque<Job> jobs_;
+  std::uint64_t started_ = 0;  // segments of all sums so far
+  TreeSum tree_sum_;
+  std::vector<float> sum_;  // of a run, for more than two ranks
+  bool broken_ = false;
+};
+
+}  // namespace brigade::communication
