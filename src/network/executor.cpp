@@ -33,8 +33,8 @@ std::size_t most_inputs(const Graph& graph) {
   return std::ranges::max(graph.nodes, {}, [](const Node& node) { return node.inputs.size(); }).inputs.size();
 }
 
-Buffer allocate_floats(ops::Backend& backend, std::int64_t floats) {
-  return Buffer(backend.memory(), static_cast<std::size_t>(floats) * sizeof(float));
+Buffer allocate_floats(MemoryResource& memory, std::int64_t floats) {
+  return Buffer(memory, static_cast<std::size_t>(floats) * sizeof(float));
 }
 
 std::size_t index_of(const Graph& graph, const Node& node) {
@@ -66,11 +66,12 @@ struct Executor::Impl {
         training(wanted.training ? std::optional<Program>(std::in_place, graph, wanted, true) : std::nullopt),
         backend(target),
         arena(backend.memory(), static_cast<std::size_t>(arena_bytes())),
-        weights(allocate_floats(backend, layout.parameter_count)),
-        statistics(allocate_floats(backend, layout.statistics_count)),
-        reduction(allocate_floats(backend, reduction_size())),
-        unit_gamma(allocate_floats(backend, widest_unscaled(graph))),
-        unused_gradient(allocate_floats(backend, widest_unscaled(graph))),
+        weights(allocate_floats(backend.memory(), layout.parameter_count)),
+        statistics(allocate_floats(backend.memory(), layout.statistics_count)),
+        reduction(allocate_floats(options.reduction_memory ? *options.reduction_memory : backend.memory(),
+                                  reduction_size())),
+        unit_gamma(allocate_floats(backend.memory(), widest_unscaled(graph))),
+        unused_gradient(allocate_floats(backend.memory(), widest_unscaled(graph))),
         mixed_labels(backend.memory(), training ? bytes_of_labels() : 0),
         label_share(backend.memory(), training ? bytes_of_labels() : 0),
         inputs(most_inputs(graph)),

@@ -12,14 +12,18 @@ std::int64_t MicroBatchSum::arrays(std::int64_t count, std::int64_t leaf) {
   return leaf == 1 ? levels - 1 : levels;
 }
 
-MicroBatchSum::MicroBatchSum(ops::Backend& backend, TensorView source, std::int64_t count, std::int64_t leaf)
+MicroBatchSum::MicroBatchSum(ops::Backend& backend, MemoryResource& memory, TensorView source, std::int64_t count,
+                             std::int64_t leaf)
     : backend_(backend), source_(source), leaf_(leaf) {
   EXPECT(leaf >= 1 && count % leaf == 0 &&
          (leaf == count || std::has_single_bit(static_cast<std::uint64_t>(count / leaf))));
   const std::int64_t needed = arrays(count, leaf);
-  memory_ = Buffer(backend.memory(), static_cast<std::size_t>(needed) * source.bytes());
-  for (std::int64_t i = 0; i < needed; ++i)
-    partial_sums_.emplace_back(memory_.as<float>() + i * source.shape.size(), source.shape);
+  if (needed == 0) return;
+  first_ = Buffer(memory, source.bytes());
+  others_ = Buffer(backend.memory(), static_cast<std::size_t>(needed - 1) * source.bytes());
+  partial_sums_.emplace_back(first_.data(), source.shape);
+  for (std::int64_t i = 1; i < needed; ++i)
+    partial_sums_.emplace_back(others_.as<float>() + (i - 1) * source.shape.size(), source.shape);
 }
 
 void MicroBatchSum::blend(float keep, const TensorView& from, const TensorView& to, std::int64_t begin,

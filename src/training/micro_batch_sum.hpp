@@ -16,8 +16,9 @@ namespace brigade::training {
 
 class MicroBatchSum {
  public:
-  // Of `count` micro-batches, a multiple of `leaf`; each leaves its array in `source`.
-  MicroBatchSum(ops::Backend& backend, TensorView source, std::int64_t count, std::int64_t leaf);
+  // Of `count` micro-batches, a multiple of `leaf`; each leaves its array in `source`. The sum is in `memory`, too.
+  MicroBatchSum(ops::Backend& backend, MemoryResource& memory, TensorView source, std::int64_t count,
+                std::int64_t leaf);
 
   // Where the sum is after the last micro-batch: `source` itself if there is only one.
   TensorView total() const { return partial_sums_.empty() ? source_ : partial_sums_.front(); }
@@ -33,7 +34,7 @@ class MicroBatchSum {
   ops::Backend& backend_;
   TensorView source_;
   std::int64_t leaf_;
-  Buffer memory_;
+  Buffer first_, others_;
   std::vector<TensorView> partial_sums_;
 };
 

@@ -44,7 +44,8 @@ TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend,
       optimizer_(optimizer),
       options_(options),
       reducer_(communicator, options.allreduce),
-      micro_batch_sum_(backend, executor.reduction(), options.own_micro_batches.size(), options.leaf),
+      micro_batch_sum_(backend, options.sum_memory ? *options.sum_memory : backend.memory(), executor.reduction(),
+                       options.own_micro_batches.size(), options.leaf),
       sum_(micro_batch_sum_.total()) {
   // A bucket is closed by the first layer border at or beyond its size; the front of the array goes last.
   const auto& parameters = executor_.parameters();

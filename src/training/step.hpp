@@ -34,6 +34,7 @@ struct StepOptions {
   float batch_norm_momentum = 0.99F;
   std::size_t bucket_bytes = 4U << 20;
   communication::AllreduceOptions allreduce;
+  MemoryResource* sum_memory = nullptr;  // of the sum over own micro-batches; null: the backend's
   double clock_origin_s = 0;             // now_s() at which the ranks' common clock shows 0
   std::function<bool()> stop_requested;  // asked once a step
 };

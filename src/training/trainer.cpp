@@ -44,6 +44,7 @@ class Trainer {
                   {.max_batch = plan.micro_batch(),
                    .training = true,
                    .reduction_header = kStatusFloats,
+                   .reduction_memory = sum_memory(),
                    .seed = options.seed,
                    .label_smoothing = static_cast<float>(options.augmentation.label_smoothing),
                    .precision = options.precision}),
@@ -62,6 +63,11 @@ class Trainer {
   void validate(telemetry::EpochRow& row);
   void checkpoint();
   bool stop() const { return stopped_ || step_ == last_step(); }
+  // Gradients are summed in place where they can be: on the host, and if all ranks have the same arrays to sum.
+  MemoryResource* sum_memory() const {
+    const bool alike = plan_.micro_batches % communicator_.size() == 0;
+    return alike && &backend_.memory() == &host_memory() ? &communicator_.array_memory() : nullptr;
+  }
   std::int64_t last_step() const {
     return options_.max_steps > 0 ? std::min(options_.max_steps, plan_.total_steps) : plan_.total_steps;
   }
@@ -222,6 +228,7 @@ TrainResult Trainer::run() {
                      .batch_norm_momentum = options_.batch_norm_momentum,
                      .bucket_bytes = options_.bucket_bytes,
                      .allreduce = plan_.allreduce,
+                     .sum_memory = sum_memory(),
                      .clock_origin_s = now_s(),
                      .stop_requested = [] { return stop_is_requested.load(); }});
   summary_.startup_s = wall_clock_s() - process_start_s();

@@ -38,6 +38,7 @@ struct ExecutorOptions {
   std::int64_t max_batch = 1;         ///< largest micro-batch (or evaluation batch) to be run
   bool training = true;               ///< false: no gradients, smaller arena
   std::int64_t reduction_header = 0;  ///< floats kept free for the caller at the front of `reduction`
+  MemoryResource* reduction_memory = nullptr;  ///< of `reduction`, which the backend can use; null: the backend's
   std::uint64_t seed = 1;             ///< of initial weights and dropout
   float label_smoothing = 0;          ///< of the loss in training (ops/softmax_cross_entropy.hpp)
   Passes passes = {};
