@@ -21,7 +21,7 @@ packages=(g++ cmake ninja-build pkg-config ca-certificates
           dpkg-dev dataset-fashion-mnist python3 python3-numpy python3-pandas python3-matplotlib python3-h5py)
 while [ $# -gt 0 ]; do
   case $1 in
-    --tests) packages+=(python3-pytest python3-pil slurm-wlm munge iproute2); target=all ;;
+    --tests) packages+=(python3-pytest python3-scipy python3-pil slurm-wlm munge iproute2); target=all ;;
     --peers) packages+=(python3-torch python3-torchvision python3-pil libtcmalloc-minimal4) ;;
     --preset) preset=$2; shift ;;
     *) echo "setup: unknown option $1 (known: --tests, --peers, --preset NAME)" >&2; exit 2 ;;

@@ -1,4 +1,4 @@
-"""python3 -m brigade_analysis report RUN | compare RUN RUN... | ratios FILE..."""
+"""python3 -m brigade_analysis report RUN | compare RUN RUN... | ratios FILE... | io DIR..."""
 import argparse
 import importlib.util
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 NEEDED = {"numpy": "python3-numpy", "pandas": "python3-pandas", "matplotlib": "python3-matplotlib"}
+NEEDED_BY = {"io": {"scipy": "python3-scipy"}}
 BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
 
 
@@ -20,14 +21,20 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument("runs", nargs="+", metavar="RUN")
     ratios = commands.add_parser("ratios", help="print Brigade's steps beside PyTorch's, with what was wanted")
     ratios.add_argument("files", nargs="+", metavar="FILE", help="what tests/peers/compare_step.py wrote")
+    io = commands.add_parser("io", help="write DIR/report: throughput by format and parameter, regressions, plots")
+    io.add_argument("directories", nargs="+", metavar="DIR",
+                    help="what `brigade bench io --output` named; several (of other numbers of ranks) count as one")
     options = parser.parse_args(arguments)
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        print(f"brigade_analysis: {explain_missing(missing)}", file=sys.stderr)
+    needed = NEEDED | NEEDED_BY.get(options.command, {})
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        print(f"brigade_analysis: {explain_missing(missing, needed)}", file=sys.stderr)
         return BAD_OPTIONS
     try:
         from .load import RunError
         if options.command == "ratios":
             return print_ratios(options.files)
+        if options.command == "io":
+            return report_io(options.directories)
         return make_report(options.run) if options.command == "report" else print_comparison(options.runs)
     except RunError as error:
         print(f"brigade_analysis: {error}", file=sys.stderr)
@@ -37,15 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         return BAD_DATA
 
 
-def explain_missing(missing: list[str]) -> str:
+def explain_missing(missing: list[str], needed: dict[str, str]) -> str:
     """Which interpreter to use instead, or what to install."""
     problem = f"{sys.executable} has no {' and no '.join(missing)}."
     for other in ("/usr/bin/python3", "/usr/local/bin/python3"):
         if Path(other).exists() and not os.path.samefile(other, sys.executable):
-            found = subprocess.run([other, "-c", f"import {', '.join(NEEDED)}"], capture_output=True, check=False)
+            found = subprocess.run([other, "-c", f"import {', '.join(needed)}"], capture_output=True, check=False)
             if found.returncode == 0:
                 return f"{problem} Use {other} -m brigade_analysis {' '.join(sys.argv[1:])}?"
-    return (f"{problem} Install them (Debian: apt install {' '.join(NEEDED[name] for name in missing)}; elsewhere: "
+    return (f"{problem} Install them (Debian: apt install {' '.join(needed[name] for name in missing)}; elsewhere: "
             f"{sys.executable} -m pip install {' '.join(missing)})?")
 
 
@@ -90,6 +97,14 @@ def print_ratios(paths: list[str]) -> int:
     from .ratios import load_rows, ratio_table
 
     print(ratio_table([row for path in paths for row in load_rows(path)]))
+    return 0
+
+
+def report_io(paths: list[str]) -> int:
+    from .io_report import write_report
+    from .io_study import load_study
+
+    print(write_report(load_study(paths)))
     return 0
 
 

@@ -66,6 +66,12 @@ def comparison(rows: list[dict]) -> str:
     """A table of runs, one a line; `ranks` is ranks × threads of each."""
     titles = [title for title, _ in COMPARED]
     cells = [titles] + [[str(say(row)) for _, say in COMPARED] for row in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(titles))]
-    return "\n".join("  ".join(text.ljust(width) if title in LEFT_ALIGNED else text.rjust(width)
-                               for text, width, title in zip(line, widths, titles)).rstrip() for line in cells)
+    return align(cells, left=[column for column, title in enumerate(titles) if title in LEFT_ALIGNED])
+
+
+def align(lines: list[list[str]], left: int | list[int]) -> str:
+    """Lines of a table in columns; `left`: which are flush left, or how many of the first ones."""
+    left = range(left) if isinstance(left, int) else left
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join("  ".join(text.ljust(width) if column in left else text.rjust(width)
+                               for column, (text, width) in enumerate(zip(line, widths))).rstrip() for line in lines)
