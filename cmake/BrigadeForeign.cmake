@@ -30,6 +30,10 @@ add_library(brigade_minizip INTERFACE)
 target_include_directories(brigade_minizip SYSTEM INTERFACE ${MINIZIP_INCLUDE_DIR})
 target_link_libraries(brigade_minizip INTERFACE ${MINIZIP_LIBRARY} ZLIB::ZLIB)
 
+if(BRIGADE_FUZZ)
+  return()  # no kernels, and Clang may not find the OpenMP that Kokkos was built with
+endif()
+
 # Kokkos with OpenMP: an installed one first (Kokkos_ROOT, Spack, modules), then the one that
 # cmake/build-kokkos.sh put into build/deps, then, where the network allows, upstream's release.
 set(BRIGADE_FETCH_KOKKOS OFF CACHE BOOL "Download and build Kokkos if none is installed")

@@ -1,5 +1,6 @@
 # Build options and the INTERFACE targets that carry flags; there are no global flags.
 option(BRIGADE_TESTS "Build the tests" ON)
+option(BRIGADE_FUZZ "Build only the fuzzers of the readers (Clang)" OFF)
 option(BRIGADE_CUDA "Build the GPU backend (CUDA, cuDNN, NCCL)" OFF)
 set(BRIGADE_CPU native CACHE STRING "Processor the kernels are compiled for (-march=); empty: the compiler's default")
 set(BRIGADE_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
@@ -18,6 +19,10 @@ if(BRIGADE_SANITIZE)
   target_compile_options(brigade_sanitizers INTERFACE
     -fsanitize=${BRIGADE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(brigade_sanitizers INTERFACE -fsanitize=${BRIGADE_SANITIZE})
+endif()
+
+if(BRIGADE_FUZZ)
+  target_compile_options(brigade_sanitizers INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # Linked by rooms with arithmetic worth vectorising.

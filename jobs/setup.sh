@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Sets Brigade up on this machine: packages, Kokkos, build. What is there already is left alone.
 #
-#   bash jobs/setup.sh [--tests] [--peers] [--preset NAME]
+#   bash jobs/setup.sh [--tests] [--peers] [--fuzz] [--preset NAME]
 #
 #   --tests   also the tests, and what they need
 #   --peers   also PyTorch, for the side-by-side measurements in tests/peers
+#   --fuzz    the fuzzers in tests/fuzz instead, with Clang
 #   --preset  CMake preset to build (release)
 #
 # On Debian 12 missing packages are installed (as root, or with sudo). Elsewhere (a cluster with
@@ -23,8 +24,9 @@ while [ $# -gt 0 ]; do
   case $1 in
     --tests) packages+=(python3-pytest python3-scipy python3-pil slurm-wlm munge iproute2); target=all ;;
     --peers) packages+=(python3-torch python3-torchvision python3-pil libtcmalloc-minimal4) ;;
+    --fuzz) packages+=(clang libclang-rt-14-dev); preset=fuzz target=all ;;
     --preset) preset=$2; shift ;;
-    *) echo "setup: unknown option $1 (known: --tests, --peers, --preset NAME)" >&2; exit 2 ;;
+    *) echo "setup: unknown option $1 (known: --tests, --peers, --fuzz, --preset NAME)" >&2; exit 2 ;;
   esac
   shift
 done

@@ -36,13 +36,22 @@ inline constexpr bool kPicksLanes = true;
 inline void stream_lanes(float* to, Lanes values) { _mm512_stream_ps(to, (__m512)values); }
 // What this thread streamed is in memory before anything it does next.
 inline void finish_streams() { _mm_sfence(); }
+// Lane i is element `which[i]`, in [0, 32), of `low` and `high`.
+inline Lanes pick_lanes(Lanes low, Lanes high, LaneNumbers which) {
+  return (Lanes)_mm512_permutex2var_ps((__m512)low, (__m512i)which, (__m512)high);
+}
 #else
-inline constexpr bool kPicksLanes = false;  // pick_lanes() is as slow as one element at a time
+inline constexpr bool kPicksLanes = false;  // pick_lanes() takes one element at a time
 inline void stream_lanes(float* to, Lanes values) { store_lanes(to, values); }
 inline void finish_streams() {}
+inline Lanes pick_lanes(Lanes low, Lanes high, LaneNumbers which) {
+  Lanes picked{};
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    const auto from = static_cast<std::size_t>(which[i]);
+    picked[i] = from < kLanes ? low[from] : high[from - kLanes];
+  }
+  return picked;
+}
 #endif
-
-// Lane i is element `which[i]`, in [0, 32), of `low` and `high`.
-inline Lanes pick_lanes(Lanes low, Lanes high, LaneNumbers which) { return __builtin_shuffle(low, high, which); }
 
 }  // namespace brigade::dataset

@@ -53,10 +53,10 @@ class ZipMember {
       : where_(fmt::format("{}: {}", archive.string(), name)), zip_(unzOpen64(archive.c_str())) {
     require(zip_ != nullptr, "{} is no zip archive, or truncated (its directory is missing). Copy it again?",
             archive.string());
-    found_ = unzLocateFile(zip_, name.c_str(), 1) == UNZ_OK;
+    found_ = unzLocateFile(zip_.get(), name.c_str(), 1) == UNZ_OK;
     if (!found_) return;
     unz_file_info64 info{};
-    check(unzGetCurrentFileInfo64(zip_, &info, nullptr, 0, nullptr, 0, nullptr, 0), "cannot be found");
+    check(unzGetCurrentFileInfo64(zip_.get(), &info, nullptr, 0, nullptr, 0, nullptr, 0), "cannot be found");
     require(info.compression_method == 0 || info.compression_method == Z_DEFLATED,
             "{} is compressed by method {} (expected stored or deflated)", where_, info.compression_method);
     require((info.flag & 1) == 0, "{} is encrypted", where_);
@@ -67,29 +67,22 @@ class ZipMember {
                 (!stored_ || bytes_ == info.compressed_size),
             "{} does not hold the {} bytes it claims (the archive has {}). Copy it again?", where_, bytes_,
             archive_bytes);
-    check(unzOpenCurrentFile(zip_), "cannot be opened");
+    check(unzOpenCurrentFile(zip_.get()), "cannot be opened");
   }
-  ~ZipMember() {
-    if (zip_ == nullptr) return;
-    unzCloseCurrentFile(zip_);
-    unzClose(zip_);
-  }
-  ZipMember(const ZipMember&) = delete;
-  ZipMember& operator=(const ZipMember&) = delete;
 
   bool found() const { return found_; }
   bool stored() const { return stored_; }
   std::uint64_t bytes() const { return bytes_; }
   const std::string& where() const { return where_; }
   // Of the content in the archive, before anything was read.
-  std::uint64_t offset() const { return unzGetCurrentFileZStreamPos64(zip_); }
+  std::uint64_t offset() const { return unzGetCurrentFileZStreamPos64(zip_.get()); }
 
   // The next bytes, as many as are left and fit.
   std::size_t read(std::span<std::byte> bytes) {
     std::size_t got = 0;
     while (got < bytes.size()) {
       const auto piece = static_cast<unsigned>(std::min(bytes.size() - got, kPieceBytes));
-      const int count = unzReadCurrentFile(zip_, bytes.data() + got, piece);
+      const int count = unzReadCurrentFile(zip_.get(), bytes.data() + got, piece);
       check(std::min(count, 0), "is truncated or damaged");
       if (count == 0) break;
       got += static_cast<std::size_t>(count);
@@ -97,7 +90,7 @@ class ZipMember {
     return got;
   }
   // Call when everything was read.
-  void check_checksum() { check(unzCloseCurrentFile(zip_), "is damaged"); }
+  void check_checksum() { check(unzCloseCurrentFile(zip_.get()), "is damaged"); }
 
  private:
   void check(int result, const char* problem) const {
@@ -105,8 +98,15 @@ class ZipMember {
                          result == UNZ_CRCERROR ? "its bytes do not match its CRC-32" : fmt::format("zip {}", result));
   }
 
+  struct Close {
+    void operator()(unzFile zip) const {
+      unzCloseCurrentFile(zip);
+      unzClose(zip);
+    }
+  };
+
   std::string where_;
-  unzFile zip_;
+  std::unique_ptr<void, Close> zip_;
   bool found_ = false, stored_ = false;
   std::uint64_t bytes_ = 0;
 };

@@ -22,7 +22,7 @@
 
 namespace brigade::dataset {
 
-inline constexpr std::int32_t kShardVersion = 1;
+inline constexpr std::int32_t kShardVersion = 2;
 
 // The dataset cannot be written on. (A DataError while a sample is read is that sample's alone.)
 struct WriteError : Error {

@@ -76,8 +76,7 @@ Hdf5Type text_type(std::size_t bytes) {
   Hdf5Type type(check_hdf5(H5Tcopy(H5T_C_S1), "cannot make a text type"));
   check_hdf5(H5Tset_size(type, bytes), "cannot make a text type of {} bytes", bytes);
   check_hdf5(H5Tset_cset(type, H5T_CSET_UTF8), "cannot make a text type");
-  check_hdf5(H5Tset_strpad(type, bytes == H5T_VARIABLE ? H5T_STR_NULLTERM : H5T_STR_NULLPAD),
-             "cannot make a text type");
+  check_hdf5(H5Tset_strpad(type, H5T_STR_NULLPAD), "cannot make a text type");
   return type;
 }
 
@@ -100,9 +99,9 @@ Hdf5Attribute create_attribute(hid_t file, const char* name, hid_t type, hid_t s
 
 void write_attribute(hid_t file, const char* name, const std::string& value) {
   const Hdf5Space scalar(check_hdf5(H5Screate(H5S_SCALAR), "cannot shape attribute {}", name));
-  const auto type = text_type(H5T_VARIABLE);
-  const char* text = value.c_str();
-  check_hdf5(H5Awrite(create_attribute(file, name, type, scalar), type, &text), "cannot write attribute {}", name);
+  const auto type = text_type(std::max<std::size_t>(1, value.size()));
+  check_hdf5(H5Awrite(create_attribute(file, name, type, scalar), type, value.c_str()), "cannot write attribute {}",
+             name);
 }
 
 template <class T>

@@ -103,7 +103,7 @@ TEST_P(Damage, AFileThatIsNoShard) {
   const std::string text(static_cast<std::size_t>(manifest.splits["train"].shards[1].bytes), 'x');
   write_file(shard, text);
   EXPECT_HAS(opening(), kShard);
-  EXPECT_HAS(opening(), "HDF5:");
+  EXPECT_HAS(opening(), "is no HDF5 file");
 }
 
 TEST_P(Damage, ALabelOutOfRange) {

@@ -15,9 +15,9 @@ seen = {}
 for split, info in manifest["splits"].items():
     for index, shard in enumerate(info["shards"]):
         with h5py.File(directory / shard["file"], "r") as file:
-            assert file.attrs["brigade_shard_version"] == 1 and file.attrs["layout"] == "raw"
-            assert file.attrs["split"] == split and file.attrs["shard_index"] == index
-            assert isinstance(file.attrs["plan"], str) and "seed 1" in file.attrs["plan"]
+            assert file.attrs["brigade_shard_version"] == 2 and file.attrs["layout"] == b"raw"
+            assert file.attrs["split"].decode() == split and file.attrs["shard_index"] == index
+            assert "seed 1" in file.attrs["plan"].decode()
             images, labels, names = file["images"], file["labels"][:], file["names"][:]
             assert images.chunks is None and (images.nbytes < 4096 or images.id.get_offset() % 4096 == 0)
             assert images.dtype == np.uint8 and labels.dtype == np.int32 and file["checksums"].dtype == np.uint32
