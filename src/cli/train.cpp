@@ -3,6 +3,7 @@
 #include "backend_options.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "preflight.hpp"
 #include "reader_options.hpp"
 
 namespace brigade::cli {
@@ -13,6 +14,7 @@ using training::OptimizerKind;
 using training::ScheduleKind;
 
 struct TrainCommand {
+  bool preflight = false;
   training::TrainOptions train;
   BackendOptions backend;
 };
@@ -26,6 +28,8 @@ bool parse(Call& call, TrainCommand& command) {
       .required("run", run, "DIR: for logs, checkpoints and summary; made if missing")
       .flag("resume", t.resume, "continue from the newest checkpoint in --run; harmless on a first run")
       .flag("dry-run", t.dry_run, "print the plan (memory, traffic, steps) and exit")
+      .flag("preflight", command.preflight,
+            "first measure arithmetic, memory and links of all ranks (seconds), and name those far from the others")
       .add("network", t.network, "see `brigade models`")
       .add("width", t.width_multiplier, "multiplies the network's filters, where its paper does so (MobileNets)")
       .add("epochs", t.epochs, "passes over the training split")
@@ -114,6 +118,10 @@ ExitCode train(Call& call) {
   if (!command.train.dry_run) call.launch.check_allocation(call.communicator);
   const LiveBackend backend(command.backend, call.communicator);
   command.train.pinned_processors = backend.placement().processors;
+  if (command.preflight && !command.train.dry_run) {
+    const auto report = benchmarks::preflight(call.communicator, backend->threads());
+    if (call.speaks()) print(report);
+  }
   const auto result = training::train(command.train, *backend, call.communicator);
   if (call.speaks() && !command.train.dry_run) print_result(result, command.train.run.string());
   return result.code;

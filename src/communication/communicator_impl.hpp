@@ -81,7 +81,7 @@ struct Communicator::Impl {
 
   // Tags: MPI promises at least 0 ... 32767.
   static constexpr int kSumTags = 32000;
-  static constexpr int kRollCallTag = 32001, kRollAnswerTag = 32002;
+  static constexpr int kRollCallTag = 32001, kRollAnswerTag = 32002, kProbeTag = 32003;
 
  private:
   struct Abandoned {

@@ -6,7 +6,8 @@
 //
 // Once all ranks have said that their arrays are ready, whoever has time claims the next segment, adds it up and writes
 // the sum into all arrays. Each float is read once and written once, the least there is. A rank that still computes
-// costs the others nothing, for they do its share of the adding; and the bits do not depend on who did it (tree_sum.hpp).
+// costs the others nothing, for they do its share of the adding; and the bits do not depend on who did it
+// (tree_sum.hpp).
 //
 // Segments are numbered through all sums ever started. What the ranks tell each other:
 //

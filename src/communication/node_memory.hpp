@@ -14,8 +14,8 @@ class NodeMemory final : public MemoryResource {
  public:
   explicit NodeMemory(MPI_Comm node) : node_(node) {}
 
-  /// Collective over the ranks of the node, which ask for the same sizes in the same order. Where shared memory does not
-  /// suffice it is memory of one's own, on all of them.
+  /// Collective over the ranks of the node, which ask for the same sizes in the same order. Where shared memory does
+  /// not suffice it is memory of one's own, on all of them.
   void* allocate(std::size_t bytes) override;
   void deallocate(void* pointer, std::size_t bytes) noexcept override;
 

@@ -33,7 +33,8 @@ void add_up(std::span<const float* const> terms, std::size_t at, std::size_t cou
 
 }  // namespace
 
-TreeSum::TreeSum(int terms) : spare_(2 * kRun * static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(terms)))) {}
+TreeSum::TreeSum(int terms)
+    : spare_(2 * kRun * static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(terms)))) {}
 
 void TreeSum::operator()(std::span<const float* const> terms, std::size_t at, std::size_t count, float* to) {
   for (std::size_t done = 0; done < count; done += kRun)

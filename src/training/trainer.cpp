@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "brigade/communication/probe.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/core/host_name.hpp"
@@ -30,6 +31,14 @@ struct EpochSums {
   double loss = 0, correct = 0, train_s = 0;
   std::int64_t images = 0;
 };
+
+// now_s() of this rank at one moment for all: that at which rank 0 says so.
+double common_clock_origin_s(communication::Communicator& communicator) {
+  const double offset_s = communication::clock_offset_s(communicator);
+  double origin_s = now_s();
+  communicator.broadcast(std::as_writable_bytes(std::span(&origin_s, 1)), 0, "agreeing on a clock");
+  return origin_s - offset_s;
+}
 
 class Trainer {
  public:
@@ -229,7 +238,7 @@ TrainResult Trainer::run() {
                      .bucket_bytes = options_.bucket_bytes,
                      .allreduce = plan_.allreduce,
                      .sum_memory = sum_memory(),
-                     .clock_origin_s = now_s(),
+                     .clock_origin_s = common_clock_origin_s(communicator_),
                      .stop_requested = [] { return stop_is_requested.load(); }});
   summary_.startup_s = wall_clock_s() - process_start_s();
   while (!stop()) train_epoch(step_ / plan_.steps_per_epoch + 1, step);
