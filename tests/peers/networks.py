@@ -77,6 +77,19 @@ def relu6():
     return nn.ReLU6(inplace=True)
 
 
+class Clamp(nn.Module):
+    def forward(self, x):
+        return x.clamp(0, 6)
+
+
+def clamp_for_relu6(network):
+    """In place of each ReLU6: PyTorch 1.13 lacks its backward pass in bf16."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.ReLU6):
+            setattr(network, name, Clamp())
+        clamp_for_relu6(child)
+
+
 def norm(channels, epsilon=KERAS_EPSILON, scale=True):
     module = nn.BatchNorm2d(channels, eps=epsilon)
     if not scale:

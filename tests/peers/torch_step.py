@@ -58,6 +58,8 @@ class Step:
         memory_format, _, how = variant.partition(" ")
         layout = torch.channels_last if memory_format == "channels-last" else torch.contiguous_format
         network = networks.build(name, exact_padding=False).to(memory_format=layout).train(not options.inference)
+        if options.precision == "bf16" and not options.inference and int(torch.__version__.split(".")[0]) < 2:
+            networks.clamp_for_relu6(network)
         _, image, classes, self.parameters = networks.NETWORKS[name]
         self.torch, self.options, self.count = torch, options, 0
         self.optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, foreach=True)
@@ -118,7 +120,7 @@ def working(options, name):
             if options.variants:
                 raise
             print(f"{name}, {variant}: skipped ({str(error).strip().splitlines()[-1]})", file=sys.stderr)
-    return steps
+    return steps or sys.exit(f"this PyTorch can run {name} in no way (see above). Use another --precision?")
 
 
 def measure(options, name):
