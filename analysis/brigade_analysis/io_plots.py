@@ -117,7 +117,7 @@ def draw_fit(axes, fit: pd.Series, values: pd.Series, colour: str) -> None:
 
 def unit(parameter: str) -> str:
     return {"batch_size": " (images of a rank)", "dataset_images": " (images)",
-            "images_read": " (batch size × batches, all ranks)"}.get(parameter, "")
+            "images_read": " (batch size × batches)"}.get(parameter, "")
 
 
 def thousands(axis) -> None:

@@ -14,16 +14,17 @@ import pandas as pd
 
 from .load import RunError, enumerate_words, plural
 
-POINT = ["format", "reader", "cache", "batch_size", "batches", "dataset_images", "ranks", "pipeline", "prefetch",
+POINT = ["format", "reader", "order", "cache", "batch_size", "batches", "dataset_images", "ranks", "pipeline", "prefetch",
          "data_threads", "emulated_step_s"]
-WORDS = ["format", "reader", "cache", "pipeline", "reader_used"]  # the other columns are numbers
+WORDS = ["format", "reader", "order", "cache", "pipeline", "reader_used"]  # the other columns are numbers
 SUMMED = ["images", "stored_bytes", "read_bytes", "major_faults"]
 STAGES = ["open_s", "read_s", "decode_s", "augment_s"]
 MEASURED = ["seconds", *STAGES, "wait_data_s", "compute_s", "batch_p50_s", "batch_p99_s", "utilisation",
             "resident_before", *SUMMED]
 NEEDED = [*POINT, "reader_used", "repetition", "rank", *MEASURED]
 
-# What throughput may depend on, and how to call it. `images_read` is batch size x batches.
+# What throughput may depend on, and how to call it. `images_read`, by each rank, is
+# batch size x batches.
 PARAMETERS = {"batch_size": "batch size", "batches": "batches", "images_read": "images read",
               "dataset_images": "dataset size", "repetition": "repetition", "ranks": "ranks"}
 FORMATS = {"files": "image files", "tfrecord": "TFRecord", "raw": "raw shards", "encoded": "encoded shards"}
@@ -32,7 +33,7 @@ FORMATS = {"files": "image files", "tfrecord": "TFRecord", "raw": "raw shards", 
 @dataclass
 class Study:
     path: Path  # where the report goes
-    measurements: pd.DataFrame  # one a row, with column `way`: format and reader, in words
+    measurements: pd.DataFrame  # one a row, with column `way`: format, reader and order, in words
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -50,9 +51,10 @@ def load_study(paths: list[str]) -> Study:
     notes: list[str] = []
     tables = [load_directory(Path(path), notes) for path in paths]
     measurements = pd.concat(tables, ignore_index=True)
-    readers = measurements.groupby("format")["reader"].nunique()
-    several = measurements["format"].map(readers) > 1
-    measurements["way"] = measurements["format"].map(FORMATS) + np.where(several, ", " + measurements["reader"], "")
+    measurements["way"] = measurements["format"].map(FORMATS)
+    for choice in ("reader", "order"):  # named where there were several
+        several = measurements["format"].map(measurements.groupby("format")[choice].nunique()) > 1
+        measurements["way"] += np.where(several, ", " + measurements[choice], "")
     return Study(Path(paths[0]), measurements, notes)
 
 
@@ -80,7 +82,7 @@ def load_directory(path: Path, notes: list[str]) -> pd.DataFrame:
     table["images_per_s"] = table["images"] / table["seconds"]
     table["stored_bytes_per_s"] = table["stored_bytes"] / table["seconds"]
     table = table.reset_index()
-    table["images_read"] = table["batch_size"] * table["batches"] * table["ranks"]
+    table["images_read"] = table["batch_size"] * table["batches"]
     return table
 
 
@@ -162,7 +164,7 @@ def speeds(study: Study) -> pd.DataFrame:
 def ratios(study: Study) -> pd.DataFrame:
     """How many times as fast each way is as the first one (image files, if these were measured): geometric mean over
     the points that both measured."""
-    same = [column for column in POINT if column not in ("format", "reader")]
+    same = [column for column in POINT if column not in ("format", "reader", "order")]
     rows = []
     for cache in study.caches:
         medians = study.measurements[study.measurements["cache"] == cache].pivot_table(

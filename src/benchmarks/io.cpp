@@ -21,12 +21,20 @@ std::vector<dataset::ReaderMode> readers_of(IoFormat format, const IoSweep& swee
   return {dataset::ReaderMode::mmap};  // means nothing there
 }
 
+template <class A, class B>
+std::vector<std::pair<A, B>> pairs_of(const std::vector<A>& first, const std::vector<B>& second) {
+  std::vector<std::pair<A, B>> pairs;
+  for (const A& a : first)
+    for (const B& b : second) pairs.emplace_back(a, b);
+  return pairs;
+}
+
 std::vector<IoTask> tasks_of(const Communicator& communicator, const IoData& data, const IoOptions& options) {
   std::vector<IoTask> tasks;
   const IoSweep& sweep = options.sweep;
   for (const IoFormat format : data.formats())
     for (const auto mode : readers_of(format, sweep))
-      for (const Cache cache : sweep.caches)
+      for (const auto& [order, cache] : pairs_of(sweep.orders, sweep.caches))
         for (const std::int64_t size : sweep.dataset_sizes)
           for (const std::int64_t batch : sweep.batch_sizes)
             for (const std::int64_t batches : sweep.batch_numbers) {
@@ -38,6 +46,7 @@ std::vector<IoTask> tasks_of(const Communicator& communicator, const IoData& dat
               const bool shards = format == IoFormat::raw || format == IoFormat::encoded;
               tasks.push_back({.point = {.format = format,
                                          .reader = shards ? std::string(name_of(mode)) : "source",
+                                         .order = order,
                                          .cache = cache,
                                          .batch_size = batch,
                                          .batches = batches,
@@ -135,6 +144,7 @@ IoMeasurement over_ranks(Communicator& communicator, const RankMeasurement& row)
 
 }  // namespace
 
+const char* name_of(Order order) { return order == Order::shuffled ? "shuffled" : "sequential"; }
 const char* name_of(Cache cache) { return cache == Cache::warm ? "warm" : "cold"; }
 const char* name_of(Pipeline pipeline) { return pipeline == Pipeline::read ? "read" : "train"; }
 

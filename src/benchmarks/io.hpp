@@ -17,6 +17,11 @@ namespace brigade::benchmarks {
 
 enum class Cache : std::uint8_t { warm, cold };
 
+enum class Order : std::uint8_t {
+  shuffled,    // as training has it
+  sequential,  // as the images lie in the files
+};
+
 // How far a batch goes.
 enum class Pipeline : std::uint8_t {
   read,   // pixels in memory, by one thread
@@ -27,6 +32,7 @@ enum class Pipeline : std::uint8_t {
 struct IoSweep {
   std::vector<IoFormat> formats = {};
   std::vector<dataset::ReaderMode> readers = {dataset::ReaderMode::automatic};  // of shards
+  std::vector<Order> orders = {Order::shuffled};
   std::vector<Cache> caches = {Cache::warm};
   std::vector<std::int64_t> batch_sizes = {64};    // images of one rank
   std::vector<std::int64_t> batch_numbers = {20};  // batches of one measurement
@@ -51,6 +57,7 @@ struct IoOptions {
 struct IoPoint {
   IoFormat format = IoFormat::raw;
   std::string reader;  // as it is called on the command line, or "source" for formats that are no shards
+  Order order = Order::shuffled;
   Cache cache = Cache::warm;
   std::int64_t batch_size = 0, batches = 0, dataset_images = 0;
 };
@@ -101,6 +108,7 @@ IoReport measure_io(communication::Communicator& communicator, const IoData& dat
 void print(const IoReport& report);
 std::string to_json(const IoReport& report);
 
+const char* name_of(Order order);
 const char* name_of(Cache cache);
 const char* name_of(Pipeline pipeline);
 

@@ -16,13 +16,29 @@ namespace {
 
 using communication::Communicator;
 
-// The batches of this rank, as the trainer would order them, and an end.
+// Batch k of all ranks is the k-th piece of the dataset, and of a rank its own part of that piece; from the front again
+// after the last whole one.
+dataset::BatchPlan sequential_plan(std::int64_t samples, std::int64_t global_batch, dataset::Range share) {
+  return [=](std::int64_t k, dataset::Selection& selection) {
+    const std::int64_t steps = samples / global_batch;
+    selection.epoch = k / steps;
+    selection.own = {0, share.size()};
+    selection.indices.clear();
+    for (std::int64_t i = share.begin; i < share.end; ++i) selection.indices.push_back(k % steps * global_batch + i);
+    return true;
+  };
+}
+
+// The batches of this rank, and an end.
 dataset::BatchPlan plan_of(const Communicator& communicator, const IoOptions& options, const IoPoint& point) {
-  const std::int64_t own = point.batch_size, first = communicator.rank() * own;
-  return [batches = point.batches,
-          plan = dataset::training_plan(point.dataset_images, own * communicator.size(), {first, first + own},
-                                        options.seed, options.augmentation.mixup > 0)](
-             std::int64_t k, dataset::Selection& selection) mutable { return k < batches && plan(k, selection); };
+  const std::int64_t own = point.batch_size, first = communicator.rank() * own, global = own * communicator.size();
+  auto plan = point.order == Order::sequential
+                  ? sequential_plan(point.dataset_images, global, {first, first + own})
+                  : dataset::training_plan(point.dataset_images, global, {first, first + own}, options.seed,
+                                           options.augmentation.mixup > 0);
+  return [batches = point.batches, plan = std::move(plan)](std::int64_t k, dataset::Selection& selection) {
+    return k < batches && plan(k, selection);
+  };
 }
 
 // Batches, however they are made.
@@ -165,7 +181,8 @@ IoLog::IoLog(const std::filesystem::path& directory, int rank, int ranks, const 
   std::filesystem::create_directories(directory, error);
   require(!error, "cannot make the directory {} ({})", directory.string(), error.message());
   out_.open(path_, std::ios::binary);
-  out_ << "format,reader,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_threads,"
+  out_ << "format,reader,order,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_"
+          "threads,"
           "emulated_step_s,start_s,seconds,open_s,read_s,decode_s,augment_s,wait_data_s,compute_s,images,stored_bytes,"
           "images_per_s,stored_bytes_per_s,batch_p50_s,batch_p90_s,batch_p99_s,batch_max_s,utilisation,"
           "resident_before,reader_used,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_"
@@ -183,8 +200,8 @@ void IoLog::write(const IoPoint& point, std::int64_t repetition, const RankMeasu
   const IoMeasurement& m = row.measured;
   const auto &before = row.process_before, &after = row.process;
   const auto &node_before = row.node_before, &node = row.node;
-  out_ << fmt::format("{},{},{},{},{},{},{},{},", name_of(point.format), point.reader, name_of(point.cache),
-                      point.batch_size, point.batches, point.dataset_images, repetition, fixed_)
+  out_ << fmt::format("{},{},{},{},{},{},{},{},{},", name_of(point.format), point.reader, name_of(point.order),
+                      name_of(point.cache), point.batch_size, point.batches, point.dataset_images, repetition, fixed_)
        << fmt::format("{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{},{:.6g},{:.6g},", m.start_s,
                       m.seconds, m.open_s, m.read_s, m.decode_s, m.make_s, m.wait_s, m.compute_s, m.images,
                       m.stored_bytes, m.images_per_s(), m.stored_bytes_per_s())

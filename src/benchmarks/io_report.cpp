@@ -37,9 +37,9 @@ std::string parts(const IoRow& row) {
 
 void print_heading(const IoReport& report) {
   const IoOptions& options = report.options;
-  fmt::print("{}, delivered as {}x{}x{}; {} {} on {} {}; order shuffled\n", report.data, report.image.height,
-             report.image.width, report.image.channels, report.ranks, report.ranks == 1 ? "rank" : "ranks",
-             report.nodes, report.nodes == 1 ? "node" : "nodes");
+  fmt::print("{}, delivered as {}x{}x{}; {} {} on {} {}\n", report.data, report.image.height, report.image.width,
+             report.image.channels, report.ranks, report.ranks == 1 ? "rank" : "ranks", report.nodes,
+             report.nodes == 1 ? "node" : "nodes");
   if (options.pipeline == Pipeline::read)
     fmt::print("batches of pixels, read by one thread of each rank\n");
   else
@@ -67,18 +67,18 @@ void print_heading(const IoReport& report) {
 void print(const IoReport& report) {
   print_heading(report);
   const bool computing = report.options.compute_s > 0;
-  fmt::print("{:<9}{:<19}{:<6}{:>7}{:>9}{:>9}{:>11}{:>21}{:>9}{:>18}{:>17}{:>8}{}\n", "format", "reader", "cache",
-             "batch", "batches", "images", "images/s", "(low - high)", "MB/s", "batch ms p50/p99", "work: o r d m",
-             "cached", computing ? "    use" : "");
+  fmt::print("{:<9}{:<19}{:<11}{:<6}{:>7}{:>9}{:>9}{:>11}{:>21}{:>9}{:>18}{:>17}{:>8}{}\n", "format", "reader", "order",
+             "cache", "batch", "batches", "images", "images/s", "(low - high)", "MB/s", "batch ms p50/p99",
+             "work: o r d m", "cached", computing ? "    use" : "");
   for (const IoRow& row : report.rows) {
     const Quantiles speed = row.images_per_s();
     double highest = 0;
     for (const auto& repetition : row.repetitions) highest = std::max(highest, repetition.images_per_s());
     const auto& point = row.point;
     fmt::print(
-        "{:<9}{:<19}{:<6}{:>7}{:>9}{:>9}{:>11.0f}{:>21}{:>9.1f}{:>18}{:>17}{:>8}{}\n", name_of(point.format),
-        reader_of(row), name_of(point.cache), point.batch_size, point.batches, point.dataset_images, speed.median,
-        fmt::format("({:.0f} - {:.0f})", speed.min, highest),
+        "{:<9}{:<19}{:<11}{:<6}{:>7}{:>9}{:>9}{:>11.0f}{:>21}{:>9.1f}{:>18}{:>17}{:>8}{}\n", name_of(point.format),
+        reader_of(row), name_of(point.order), name_of(point.cache), point.batch_size, point.batches,
+        point.dataset_images, speed.median, fmt::format("({:.0f} - {:.0f})", speed.min, highest),
         1e-6 * median_of(row, [](const auto& m) { return m.stored_bytes_per_s(); }),
         fmt::format("{:.2f} / {:.2f}", 1e3 * median_of(row, [](const auto& m) { return m.batch_s.median; }),
                     1e3 * median_of(row, [](const auto& m) { return m.batch_s.p99; })),
@@ -129,6 +129,7 @@ std::string to_json(const IoReport& report) {
     json["rows"].push_back(
         {{"format", name_of(row.point.format)},
          {"reader", row.point.reader},
+         {"order", name_of(row.point.order)},
          {"cache", name_of(row.point.cache)},
          {"batch_size", row.point.batch_size},
          {"batches", row.point.batches},

@@ -18,6 +18,7 @@ namespace {
 
 using benchmarks::Cache;
 using benchmarks::IoFormat;
+using benchmarks::Order;
 using benchmarks::Pipeline;
 
 enum class Preset : std::uint8_t { none, mlperf_storage_resnet50, cloud_study };
@@ -28,7 +29,8 @@ struct IoCommand {
   std::string dataset, source, work, formats, output, json;
   std::int64_t synthesise = 0;
   std::string image_size = "0";
-  std::string readers = "auto", caches = "warm", batch_sizes = "64", batch_numbers = "20", dataset_sizes = "0";
+  std::string readers = "auto", orders = "shuffled", caches = "warm", batch_sizes = "64", batch_numbers = "20",
+              dataset_sizes = "0";
   double compute_ms = 0;
   std::string augment = "none";
   bool skip_check = false;
@@ -93,6 +95,7 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
       .add("format", command.formats, "list of files, tfrecord, raw, encoded; empty: all, or that of --dataset")
       .add("reader", command.readers,
            "list of auto, mmap, independent, collective, preload, stage: how shards are read, as in training")
+      .add("order", command.orders, "list of shuffled (as training has it), sequential (as images lie in files)")
       .add("cache", command.caches, "list of warm, cold (page cache of the files dropped before each measurement)")
       .add("batch-size", command.batch_sizes, "list of images a batch, of each rank")
       .add("batches", command.batch_numbers, "list of batches a measurement")
@@ -192,6 +195,8 @@ void resolve(IoCommand& command) {
   auto& io = command.io;
   io.sweep.formats = formats_of(command);
   io.sweep.readers = choices_of(command.readers, "reader", reader_modes());
+  io.sweep.orders =
+      choices_of<Order>(command.orders, "order", {{"shuffled", Order::shuffled}, {"sequential", Order::sequential}});
   io.sweep.caches = choices_of<Cache>(command.caches, "cache", {{"warm", Cache::warm}, {"cold", Cache::cold}});
   io.sweep.batch_sizes = numbers_of(command.batch_sizes, "batch-size", 1);
   io.sweep.batch_numbers = numbers_of(command.batch_numbers, "batches", 1);

@@ -7,7 +7,7 @@ from brigade_analysis.__main__ import main
 from brigade_analysis.io_study import correlations, load_study, ratios, regressions, speeds
 from brigade_analysis.load import RunError
 
-HEADER = ("format,reader,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_threads,"
+HEADER = ("format,reader,order,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_threads,"
           "emulated_step_s,start_s,seconds,open_s,read_s,decode_s,augment_s,wait_data_s,compute_s,images,stored_bytes,"
           "images_per_s,stored_bytes_per_s,batch_p50_s,batch_p90_s,batch_p99_s,batch_max_s,utilisation,"
           "resident_before,reader_used,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,"
@@ -15,12 +15,12 @@ HEADER = ("format,reader,cache,batch_size,batches,dataset_images,repetition,rank
           "node_disk_read_bytes,node_disk_reads,node_disk_busy_s,node_network_received_bytes,node_network_sent_bytes")
 
 
-def line(form, cache, batch, batches, repetition, speed, rank=0, ranks=1, reader="mmap", slower=1.0):
+def line(form, cache, batch, batches, repetition, speed, rank=0, ranks=1, reader="mmap", order="shuffled", slower=1.0):
     """`speed` images/s over all ranks; this rank's time is `slower` times what that makes."""
     images = batch * batches
     seconds = images * ranks / speed * slower
     row = dict.fromkeys(HEADER.split(","), 0)
-    row |= {"format": form, "reader": reader, "cache": cache, "batch_size": batch, "batches": batches,
+    row |= {"format": form, "reader": reader, "order": order, "cache": cache, "batch_size": batch, "batches": batches,
             "dataset_images": 100, "repetition": repetition, "ranks": ranks, "rank": rank, "pipeline": "train",
             "prefetch": 3, "data_threads": 1, "seconds": repr(seconds), "open_s": 0.1, "read_s": 0.3, "decode_s": 0.5,
             "augment_s": 0.1, "images": images, "stored_bytes": 1000 * images, "resident_before": cache == "warm",
@@ -103,12 +103,14 @@ def test_ranks_are_added_and_the_slowest_counts(tmp_path):
     assert fit["slope_images_per_s"] == pytest.approx(200) and fit["r"] == pytest.approx(1)
 
 
-def test_readers_are_told_apart(tmp_path):
+def test_readers_and_orders_are_told_apart(tmp_path):
     write(tmp_path / "io", [line("raw", "warm", 8, 4, 0, 900, reader="mmap"),
                             line("raw", "warm", 8, 4, 0, 300, reader="independent")])
     study = load_study([tmp_path / "io"])
     assert study.ways == ["raw shards, mmap", "raw shards, independent"]
     assert ratios(study)["ratio"].to_numpy() == pytest.approx(1 / 3)
+    write(tmp_path / "io", [line("encoded", "warm", 8, 4, 0, 900, order=order) for order in ("shuffled", "sequential")])
+    assert load_study([tmp_path / "io"]).ways == ["encoded shards, shuffled", "encoded shards, sequential"]
 
 
 def test_report(directory, capsys):
@@ -127,14 +129,14 @@ def test_report(directory, capsys):
 
 def test_a_killed_benchmark_can_be_looked_at(tmp_path):
     write(tmp_path / "io", [line("raw", "warm", 8, 4, 0, 900, 0, 2), line("raw", "cold", 8, 4, 0, 900, 0, 2)])
-    write(tmp_path / "io", [line("raw", "warm", 8, 4, 0, 900, 1, 2), "raw,mmap,co"], rank=1, end="")
+    write(tmp_path / "io", [line("raw", "warm", 8, 4, 0, 900, 1, 2), "raw,mmap,sh"], rank=1, end="")
     study = load_study([tmp_path / "io"])
     assert len(study.measurements) == 1 and study.caches == ["warm"]
     assert any("cut off" in note for note in study.notes) and any("not finished" in note for note in study.notes)
 
 
 @pytest.mark.parametrize("lines, words", [
-    (["raw,mmap,warm,8"], "line 2 is damaged"),
+    (["raw,mmap,shuffled,warm,8"], "line 2 is damaged"),
     ([line("raw", "warm", 8, 4, 0, 900), line("hdf4", "warm", 8, 4, 0, 900)], "line 3 is damaged"),
     ([], "no measurement yet"),
     ([line("raw", "warm", 8, 4, 0, 900, 0, 2)], "1 rank of 2"),
@@ -150,4 +152,4 @@ def test_wrong_calls(tmp_path, capsys):
     assert "holds no io-*.csv" in capsys.readouterr().err
     (tmp_path / "io-00000.csv").write_text("format,reader\nraw,mmap\n")
     assert main(["io", str(tmp_path)]) == 3
-    assert "has no columns cache" in capsys.readouterr().err
+    assert "has no columns order" in capsys.readouterr().err

@@ -71,6 +71,15 @@ def test_every_combination_is_measured_and_logged_by_every_rank(brigade, work, t
     assert "posix_fadvise" in result.out and "read and compared first" in result.out
 
 
+def test_orders(brigade, work, tmp_path):
+    result = brigade("bench", "io", *made(work), "--format", "raw", "--order", "shuffled,sequential", "--batch-size", 8,
+                     "--batches", 7, "--repetitions", 1, "--json", tmp_path / "io.json", ranks=2)  # more than an epoch
+    assert result.code == 0, result.all_err
+    rows = json.loads((tmp_path / "io.json").read_text())["rows"]
+    assert [row["order"] for row in rows] == ["shuffled", "sequential"]
+    assert all(row["repetitions"][0]["images"] == 112 for row in rows)
+
+
 def test_reading_alone(brigade, work, tmp_path):
     result = brigade("bench", "io", *made(work), "--format", "raw", "--pipeline", "read", "--batch-size", 8, "--batches",
                      4, "--repetitions", 1, "--output", tmp_path / "out")

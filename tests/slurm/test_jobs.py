@@ -115,3 +115,19 @@ def test_other_ranks_than_granted(slurm, dataset, tmp_path):
     assert not (tmp_path / "run").exists()
     code, errors = salloc("mpirun")
     assert code == 0 and read_json(tmp_path / "run/summary.json")["steps"] == 3, errors
+
+
+def test_io_benchmark_of_one_and_two_ranks(slurm, tmp_path):
+    """As many ranks read as are asked for, up to the whole allocation, and the report knows of all."""
+    out = tmp_path / "io"
+    job = slurm.submit("--cpus-per-task=1", "--output", tmp_path / "out", "jobs/io-benchmark.sbatch", "--output", out,
+                       "--work", tmp_path / "work", "--synthesise", 40, "--image-size", 16, "--batch-size", 4, "--batches", 3,
+                       "--repetitions", 2, "--format", "raw,files")
+    state = slurm.wait_for_state(job, *ENDED)
+    output = (tmp_path / "out").read_text()
+    assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), output
+    assert [len(list((out / name).glob("io-*.csv"))) for name in ("ranks-1", "ranks-2")] == [1, 2]
+    assert len(set(read_json(out / "ranks-2/run.json")["hosts"])) == 2
+    report = read_json(out / "ranks-1/report/io.json")
+    assert {row["way"] for row in report["speeds"]} == {"raw shards", "image files"}
+    assert {row["values"] for row in report["regressions"] if row["parameter"] == "ranks"} == {2}
