@@ -1,4 +1,4 @@
-"""python3 -m brigade_analysis report RUN | compare RUN RUN... | ratios FILE... | io DIR..."""
+"""python3 -m brigade_analysis report RUN | compare RUN... | scaling RUN... | predict RUN... | ratios FILE... | io DIR..."""
 import argparse
 import importlib.util
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 NEEDED = {"numpy": "python3-numpy", "pandas": "python3-pandas", "matplotlib": "python3-matplotlib"}
-NEEDED_BY = {"io": {"scipy": "python3-scipy"}}
+NEEDED_BY = {command: {"scipy": "python3-scipy"} for command in ("io", "predict")}
 BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
 
 
@@ -24,6 +24,17 @@ def main(arguments: list[str] | None = None) -> int:
     io = commands.add_parser("io", help="write DIR/report: throughput by format and parameter, regressions, plots")
     io.add_argument("directories", nargs="+", metavar="DIR",
                     help="what `brigade bench io --output` named; several (of other numbers of ranks) count as one")
+    scaling = commands.add_parser("scaling", help="strong and weak scaling of several runs, and what limits it")
+    scaling.add_argument("runs", nargs="+", metavar="RUN")
+    scaling.add_argument("--output", default="scaling-report", metavar="DIR", help="for index.html, tables and plots (%(default)s)")
+    scaling.add_argument("--link-gbps", type=positive, metavar="G", help="what a node's link carries, to say how busy it was")
+    predict = commands.add_parser("predict", help="fit a model to runs on few nodes, predict images/s on others")
+    predict.add_argument("runs", nargs="+", metavar="RUN", help="on one and two or more nodes, one rank each, of one network")
+    predict.add_argument("--nodes", default="1..4096", metavar="LIST", help="1,2,4 or 1..4096, by powers of two (%(default)s)")
+    predict.add_argument("--fit-nodes", metavar="LIST", help="fit to runs on these only; the others are for comparison (all)")
+    predict.add_argument("--link-gbps", type=positive, metavar="G", help="what links will carry (as in the runs)")
+    predict.add_argument("--latency-us", type=not_negative, metavar="U", help="latency of a message (as in the runs)")
+    predict.add_argument("--json", metavar="FILE", help="all numbers, for programs")
     options = parser.parse_args(arguments)
     needed = NEEDED | NEEDED_BY.get(options.command, {})
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
@@ -35,6 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
             return print_ratios(options.files)
         if options.command == "io":
             return report_io(options.directories)
+        if options.command == "scaling":
+            return make_scaling_report(options)
+        if options.command == "predict":
+            return print_predictions(options)
         return make_report(options.run) if options.command == "report" else print_comparison(options.runs)
     except RunError as error:
         print(f"brigade_analysis: {error}", file=sys.stderr)
@@ -42,6 +57,18 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"brigade_analysis: cannot write {error.filename} ({error.strerror}).", file=sys.stderr)
         return BAD_DATA
+
+
+def positive(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def not_negative(text: str) -> float:
+    if not 0 <= (value := float(text)) < float("inf"):
+        raise ValueError(text)
+    return value
 
 
 def explain_missing(missing: list[str], needed: dict[str, str]) -> str:
@@ -91,6 +118,54 @@ def print_comparison(paths: list[str]) -> int:
     if rows:
         print(comparison(rows))
     return BAD_DATA if failed else 0
+
+
+def load_measurements(paths: list[str]):
+    """A run that cannot be read is named, and does not hide the others."""
+    from .load import RunError, load_run
+    from .scaling import measure
+
+    runs = []
+    for path in paths:
+        try:
+            runs.append(measure(load_run(path)))
+        except RunError as error:
+            print(f"brigade_analysis: {error} It is left out.", file=sys.stderr)
+    if not runs:
+        raise RunError("none of the runs can be read.")
+    return runs
+
+
+def make_scaling_report(options) -> int:
+    from .load import RunError
+    from .scaling import find_series
+    from .scaling_report import write_study
+
+    runs = load_measurements(options.runs)
+    if not find_series(runs):
+        raise RunError("no two runs differ in nodes (or ranks) only. Make some with jobs/scaling-study.sh?")
+    print("\n".join(line for line in write_study(runs, Path(options.output), options.link_gbps) if line))
+    print(f"report: {Path(options.output) / 'index.html'}")
+    return 0
+
+
+def print_predictions(options) -> int:
+    import json
+
+    from .prediction import describe, parse_nodes, predictions, text_table
+    from .ring_model import fit
+    from .tables import write_text
+
+    nodes = parse_nodes(options.nodes)
+    fit_nodes = parse_nodes(options.fit_nodes) if options.fit_nodes else None
+    runs = load_measurements(options.runs)
+    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us)
+    used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
+    print(f"fitted to {len(used)} runs: {describe(fit(used))}\n")
+    print(text_table(rows))
+    if options.json:
+        write_text(Path(options.json), json.dumps(rows, indent=1).replace("NaN", "null") + "\n")
+    return 0
 
 
 def print_ratios(paths: list[str]) -> int:

@@ -15,8 +15,8 @@ import pandas as pd
 
 STEP_COLUMNS = [
     "epoch", "step", "start_s", "wait_data_s", "forward_s", "backward_s", "reduce_wait_s", "optimizer_s",
-    "reduce_arrive_s", "step_s", "images", "loss", "learning_rate", "sent_bytes", "cpu_user_s", "cpu_system_s",
-    "read_bytes", "written_bytes", "major_faults", "involuntary_switches", "peak_rss_bytes",
+    "reduce_arrive_s", "step_s", "images", "loss", "learning_rate", "sent_bytes", "hidden_bytes",
+    "cpu_user_s", "cpu_system_s", "read_bytes", "written_bytes", "major_faults", "involuntary_switches", "peak_rss_bytes",
 ]
 EPOCH_COLUMNS = [
     "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_top5_accuracy", "learning_rate",

@@ -26,19 +26,20 @@ void GradientReducer::progress() {
 void GradientReducer::finish(std::string_view what) {
   if (in_flight_.empty()) return;
   Watch watch(*communicator_->impl(), what);
-  const auto sent = [this] {
-    std::size_t bytes = bytes_sent_;
-    for (const Allreduce& sum : in_flight_) bytes += sum.bytes_sent();
-    return bytes;
-  };
-  for (std::size_t before = sent();;) {
+  for (std::size_t before = bytes_sent();;) {
     const std::size_t sums = in_flight_.size();
     progress();
     if (in_flight_.empty()) return;
-    const std::size_t after = sent();
+    const std::size_t after = bytes_sent();
     after != before || in_flight_.size() != sums ? watch.moved() : watch.idle();
     before = after;
   }
+}
+
+std::size_t GradientReducer::bytes_sent() const {
+  std::size_t bytes = bytes_sent_;
+  for (const Allreduce& sum : in_flight_) bytes += sum.bytes_sent();
+  return bytes;
 }
 
 }  // namespace brigade::communication

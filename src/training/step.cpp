@@ -62,6 +62,7 @@ TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend,
 const dataset::Batch* TrainingStep::next_batch(telemetry::StepRow& row) {
   status_ = {.stop = options_.stop_requested && options_.stop_requested() ? 1.0F : 0.0F};
   buckets_added_ = 0;
+  sent_before_ = reducer_.bytes_sent();
   const dataset::Batch* batch = nullptr;
   try {
     batch = batches_.next();
@@ -108,10 +109,10 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
 
 void TrainingStep::finish_reduction(std::int64_t step, telemetry::StepRow& row) {
   row.reduce_arrive_s = now_s() - options_.clock_origin_s;
-  const std::size_t sent_before = reducer_.bytes_sent();
+  row.hidden_bytes = static_cast<std::int64_t>(reducer_.bytes_sent() - sent_before_);
   reduce_from(0);
   reducer_.finish(fmt::format("the sum of gradients of step {}", step));
-  row.sent_bytes = static_cast<std::int64_t>(reducer_.bytes_sent() - sent_before);
+  row.sent_bytes = static_cast<std::int64_t>(reducer_.bytes_sent() - sent_before_);
   backend_.download(sum_.data, &status_, sizeof status_);
   row.reduce_wait_s = watch_.lap();
 }

@@ -71,6 +71,7 @@ class TrainingStep {
   TensorView sum_;                     // what is reduced: its total
   std::vector<std::int64_t> buckets_;  // begin of each bucket within sum_, from the last to the first
   std::size_t buckets_added_ = 0;
+  std::size_t sent_before_ = 0;  // bytes, by the steps before
   StepStatus status_;
   std::string failure_;  // why this rank has no batch
   Stopwatch watch_;

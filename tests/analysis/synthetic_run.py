@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "analysis")
 
 STEP_HEADER = (
     "epoch,step,start_s,wait_data_s,forward_s,backward_s,reduce_wait_s,optimizer_s,reduce_arrive_s,step_s,images,loss,"
-    "learning_rate,sent_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
+    "learning_rate,sent_bytes,hidden_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
     "peak_rss_bytes\n")
 EPOCH_HEADER = (
     "epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,val_top5_accuracy,learning_rate,train_s,val_s,"
@@ -31,6 +31,10 @@ class Synthetic:
     epochs: int = 2
     steps_per_epoch: int = 50
     images: int = 64  # a step, of each rank
+    ranks_per_host: int = 2
+    sent_bytes: int = 1820072  # of each rank, a step
+    hidden_bytes: int = 910036
+    options: dict = field(default_factory=dict)
     wait_data_s: float = 0.001
     forward_s: float = 0.010
     backward_s: float = 0.020
@@ -90,7 +94,8 @@ def simulate(run: Synthetic, first_epoch: int):
                 rows[rank].append(
                     ",".join([str(epoch), str(step), f"{now[rank]:.6f}", *(f"{s:.6f}" for s in phases[rank]),
                               f"{leave - arrive[rank]:.6f}", f"{run.optimizer_s:.6f}", f"{arrive[rank]:.6f}",
-                              f"{end - now[rank]:.6f}", str(run.images), f"{loss_at(step, run):.9g}", "0.05", "1820072",
+                              f"{end - now[rank]:.6f}", str(run.images), f"{loss_at(step, run):.9g}", "0.05", str(run.sent_bytes),
+                              str(run.hidden_bytes),
                               f"{0.4 if looks else 0:.6f}", "0.000000", "0", "0", "0", "3" if looks else "0",
                               str(100_000_000 + rank)]))
                 now[rank] = end
@@ -111,9 +116,9 @@ def run_info(run: Synthetic) -> dict:
     return {"schema_version": 1, "command_line": "brigade train --dataset datasets/<x> --run runs/y",
             "started": "2025-01-01T12:00:00Z", "process_start_s": 1735732800, "network": "fashion-cnn",
             "dataset": "datasets/fashion-mnist", "backend": "host", "ranks": run.ranks, "threads_per_rank": 1,
-            "hosts": [f"node{rank // 2}" for rank in range(run.ranks)], "parameters": 455018,
+            "hosts": [f"node{rank // run.ranks_per_host}" for rank in range(run.ranks)], "parameters": 455018,
             "global_batch": run.ranks * run.images, "micro_batches": run.ranks, "steps_per_epoch": run.steps_per_epoch,
-            "options": {"epochs": str(run.epochs), "learning-rate": "0.05"},
+            "options": {"epochs": str(run.epochs), "learning-rate": "0.05", **run.options},
             "build": {"version": "0.1.0", "compiler": "gcc 12"}, "environment": {"OMP_NUM_THREADS": "1"}}
 
 

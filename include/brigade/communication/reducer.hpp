@@ -25,14 +25,14 @@ class GradientReducer {
   /// Waits until every added bucket holds the sum over all ranks.
   void finish(std::string_view what);
 
-  /// Bytes this rank has sent since construction, up to the last finish().
-  std::size_t bytes_sent() const { return bytes_sent_; }
+  /// Bytes this rank has sent since construction.
+  std::size_t bytes_sent() const;
 
  private:
   Communicator* communicator_;
   AllreduceOptions options_;
   std::deque<Allreduce> in_flight_;
-  std::size_t bytes_sent_ = 0;
+  std::size_t bytes_sent_ = 0;  // by sums that are complete
 };
 
 }  // namespace brigade::communication

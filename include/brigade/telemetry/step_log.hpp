@@ -19,7 +19,8 @@ struct StepRow {
   std::int64_t images = 0;     ///< on this rank
   double loss = 0;             ///< mean over the global batch
   double learning_rate = 0;
-  std::int64_t sent_bytes = 0;  ///< to other ranks, in this step
+  std::int64_t sent_bytes = 0;    ///< to other ranks, in this step
+  std::int64_t hidden_bytes = 0;  ///< of these, sent before the end of backward
 };
 
 /// Columns: the fields of StepRow in their order, then what SystemCounters gained since the row before

@@ -1,0 +1,111 @@
+"""The command `predict`: what a step would take on other node counts and networks, beside measurement and simulation."""
+import re
+
+import numpy as np
+
+from .load import RunError
+from .ring_model import Prediction, RingModel, fit, predict
+from .ring_simulation import Ring, mean_end_after_backward
+from .scaling import Measurement, group, label_of
+from .words import digits, percent, seconds
+
+MOST_SIMULATED = 32  # ranks: the number of messages grows with their square
+MOST_NODES = 1 << 20
+
+
+def parse_nodes(text: str) -> list[int]:
+    """'1,2,6' or '1..4096' (by powers of two, and the last one)"""
+    if match := re.fullmatch(r"(\d+)\.\.(\d+)", text):
+        first, last = int(match[1]), int(match[2])
+        nodes = [first] if 0 < first <= last else []
+        while nodes and nodes[-1] * 2 <= min(last, MOST_NODES):
+            nodes.append(nodes[-1] * 2)
+        nodes += [last] if nodes and nodes[-1] < last else []
+    else:
+        nodes = [int(part) for part in text.split(",") if part.strip().isdecimal()]
+    if not nodes or min(nodes) < 1 or max(nodes) > MOST_NODES or (".." not in text and len(nodes) != text.count(",") + 1):
+        raise RunError(f"--nodes {text} names no node counts from 1 to {MOST_NODES}. Write 1,2,4 or 1..4096?")
+    return nodes
+
+
+def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] | None, link_gbps: float | None,
+                latency_us: float | None) -> list[dict]:
+    """A row for each scaling mode, batch and node count."""
+    if len({label_of(run, "node") for run in runs}) > 1:
+        raise RunError("the runs are not of one kind: " + "; ".join(sorted({label_of(run, 'node') for run in runs})) +
+                       ". Give runs that differ in nodes and batch only?")
+    used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
+    if not used:
+        raise RunError(f"no run has one of the node counts {fit_nodes}.")
+    link = (link_gbps * 1e9 / 8 if link_gbps else None, latency_us * 1e-6 if latency_us is not None else None)
+    model = fit(used).on_link(*link)
+    rows = []
+    for mode, batch, batch_of in batches(used):
+        for p in predict(used, nodes, batch_of, link):
+            if batch_of(p.nodes) < p.nodes:
+                continue  # a node needs an image
+            rows.append({"mode": mode, "batch": batch, **as_row(p), "global_batch": batch_of(p.nodes),
+                         "simulated_step_s": simulated_step_s(model, p, batch_of(p.nodes) / p.nodes),
+                         "measured": measured(runs, p.nodes, batch_of(p.nodes)) if link == (None, None) else np.nan})
+    return rows
+
+
+def batches(runs: list[Measurement]):
+    """The strong and weak series to predict: those batches that the most runs share."""
+    strong = most_common(group(runs, lambda run: run.batch))
+    yield "strong", strong, lambda nodes: strong
+    for weak in sorted(group(runs, lambda run: run.batch / run.nodes)):
+        yield "weak", weak, lambda nodes, weak=weak: weak * nodes
+
+
+def most_common(groups: dict):
+    return max(groups, key=lambda key: (len({run.nodes for run in groups[key]}), key))
+
+
+def as_row(p: Prediction) -> dict:
+    return {"nodes": p.nodes, "images_per_second": p.images_per_second, "low": p.low, "high": p.high, "step_s": p.step_s,
+            **{f"{part}_s": value for part, value in p.parts_s.items()}}
+
+
+def measured(runs: list[Measurement], nodes: int, batch: float) -> float:
+    rates = [run.images_per_second for run in runs if run.nodes == nodes and run.batch == batch]
+    return float(np.mean(rates)) if rates else np.nan
+
+
+def simulated_step_s(model: RingModel, p: Prediction, images: float) -> float:
+    """With the exchange and the wait for late ranks from the simulation instead of the closed form."""
+    if not 1 < p.nodes <= MOST_SIMULATED:
+        return np.nan
+    count = max(1, round(model.gradient_bytes / model.bucket_bytes))
+    backward = model.compute(p.nodes).backward_s(images)
+    ring = Ring((model.gradient_bytes / count,) * count, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
+                max(model.overlap, 1e-3))
+    waits = mean_end_after_backward(ring, 8, model.scatter_s(images))
+    return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
+
+
+def describe(model: RingModel) -> str:
+    return (f"{model.gradient_bytes / 1e6:.3g} MB of gradients; links carry {8e-9 / model.seconds_per_byte:.3g} Gbit/s, a "
+            f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs; arrivals "
+            f"scatter by {seconds(model.lateness[0])} and {percent(model.lateness[1])} of computation.")
+
+
+def text_table(rows: list[dict]) -> str:
+    titles = ["scaling", "batch", "nodes", "images/s", "5 % to 95 %", "efficiency", "step", "data", "compute", "exchange",
+              "imbalance", "simulated", "measured", "error"]
+    lines, base = [titles], {}
+    for row in rows:
+        first = base.setdefault((row["mode"], row["batch"]), row)
+        efficiency = row["images_per_second"] / first["images_per_second"] * first["nodes"] / row["nodes"]
+        error = row["images_per_second"] / row["measured"] - 1
+        lines.append([row["mode"], digits_or_int(row["batch"]), str(row["nodes"]), digits(row["images_per_second"]),
+                      f"{digits(row['low'])} to {digits(row['high'])}", percent(efficiency), seconds(row["step_s"]),
+                      seconds(row["wait_data_s"]), seconds(row["forward_s"] + row["backward_s"] + row["rest_s"]),
+                      seconds(row["exchange_s"]), seconds(row["straggler_s"]), seconds(row["simulated_step_s"]),
+                      digits(row["measured"]), f"{100 * error:+.1f} %" if np.isfinite(error) else "–"])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
+
+
+def digits_or_int(value: float) -> str:
+    return str(int(value)) if value == int(value) else digits(value)

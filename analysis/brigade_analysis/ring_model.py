@@ -1,0 +1,216 @@
+"""How long a step takes on N nodes: a model with few terms, fitted to the logs of a few runs.
+
+    step(N, b) = data + forward(b) + backward(b)    of b images a node: measured ones joined by straight lines, beyond them
+                                                    a serial and a parallel part (Ernest)
+               + exchange(N, b)                     what backward does not hide of the sum of gradients
+               + (s0 + s1 c(b)) m(N)                the mean rank's wait for the last of N ranks
+               + optimizer and other
+
+A ring sends S(N) = 2 (N-1)/N K bytes of K bytes of gradients from every node, in 2 (N-1) rounds of one latency each
+(LogGP: Alexandrov et al., SPAA 1995; Ernest: Venkataraman et al., NSDI 2016):
+
+    alone(N)       = G S(N) + 2 (N-1) L
+    exchange(N, b) = max(alone(N) - w backward(b), alone(N) last bucket / K)
+
+G is seconds a byte, L latency, m(N) the mean of the largest of N standard normal numbers. The overlap w is below 1, for
+Brigade moves messages on between layers only; the last bucket is complete when backward is, so it cannot hide.
+
+The parts of a step are in the logs, and so each is fitted by itself, not the step's duration alone; runs on one and two
+nodes suffice. Computation in company is fitted apart from that on one node: messages move on the thread that computes,
+which so becomes slower once, and not again with more nodes. What is not in here: switches that many nodes overload, file
+systems, and nodes that are not alike.
+"""
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import integrate, optimize, stats
+
+from .load import RunError
+from .scaling import Measurement, group
+
+NARROW = 0.2  # a spread below this share tells nothing of a slope
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds for a number of images: straight between those measured, beyond them in proportion to a line."""
+    images: tuple[float, ...]  # ascending
+    seconds: tuple[float, ...]
+    serial_s: float  # of the line
+    per_image_s: float
+
+    def __call__(self, images: float) -> float:
+        nearest = min(max(images, self.images[0]), self.images[-1])
+        return float(np.interp(nearest, self.images, self.seconds)) * self.line(images) / self.line(nearest)
+
+    def line(self, images: float) -> float:
+        return self.serial_s + self.per_image_s * images
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Seconds of the parts that need no other node, of a step of some images on a node."""
+    data_s: float
+    forward_s: Curve
+    backward_s: Curve
+    rest_s: float  # optimizer and other
+
+
+@dataclass(frozen=True)
+class RingModel:
+    gradient_bytes: float  # K
+    bucket_bytes: float
+    alone: Compute  # on one node
+    together: Compute  # on several
+    seconds_per_byte: float  # G
+    latency_s: float  # L
+    overlap: float  # w
+    lateness: tuple[float, float]  # s0 seconds, and s1 of forward and backward
+    scatter: float  # relative standard deviation of a run's step about the model
+
+    def compute(self, nodes: int) -> Compute:
+        return self.alone if nodes == 1 else self.together
+
+    def ring_s(self, nodes: int) -> float:
+        """The whole sum, if nothing of it were hidden."""
+        sent = 2 * (nodes - 1) / nodes * self.gradient_bytes
+        return self.seconds_per_byte * sent + 2 * (nodes - 1) * self.latency_s
+
+    def exchange_s(self, nodes: int, images: float) -> float:
+        last = min(1.0, self.bucket_bytes / self.gradient_bytes)
+        return max(self.ring_s(nodes) - self.overlap * self.compute(nodes).backward_s(images), last * self.ring_s(nodes))
+
+    def scatter_s(self, images: float) -> float:
+        """Standard deviation of a rank's arrival at the sum."""
+        return self.lateness[0] + self.lateness[1] * (self.together.forward_s(images) + self.together.backward_s(images))
+
+    def parts_s(self, nodes: int, images: float) -> dict[str, float]:
+        """By part of the step, for this many images a node."""
+        own = self.compute(nodes)
+        return {"wait_data": own.data_s, "forward": own.forward_s(images), "backward": own.backward_s(images),
+                "exchange": self.exchange_s(nodes, images), "straggler": self.scatter_s(images) * mean_of_largest(nodes),
+                "rest": own.rest_s}
+
+    def step_s(self, nodes: int, images: float) -> float:
+        return sum(self.parts_s(nodes, images).values())
+
+    def on_link(self, bytes_per_second: float | None, latency_s: float | None) -> "RingModel":
+        """The same program on another network."""
+        return replace(self, seconds_per_byte=1 / bytes_per_second if bytes_per_second else self.seconds_per_byte,
+                       latency_s=self.latency_s if latency_s is None else latency_s)
+
+
+@functools.cache
+def mean_of_largest(n: int) -> float:
+    """Mean of the largest of n standard normal numbers: 0, 0.564, 0.846, 1.029, ..."""
+    if n == 1:
+        return 0.0
+    return integrate.quad(lambda x: n * x * stats.norm.pdf(x) * np.exp((n - 1) * stats.norm.logcdf(x)), -8, 10)[0]
+
+
+def fit(runs: list[Measurement]) -> RingModel:
+    """Needs runs of one network with one rank a node, some of them on several nodes."""
+    several = [run for run in runs if run.nodes > 1]
+    if not several:
+        raise RunError("the runs are all on one node (nothing tells how quick the network is). Add a run on two nodes?")
+    if any(run.ranks != run.nodes for run in runs):
+        raise RunError("some run has several ranks a node (the model is of one rank a node). Leave it out?")
+    together = fit_compute(several)
+    gradient_bytes = float(np.median([run.sent_bytes * run.nodes / (2 * (run.nodes - 1)) for run in several]))
+    if gradient_bytes <= 0:
+        raise RunError("the runs on several nodes log no byte sent. Were they written by this version?")
+    model = RingModel(gradient_bytes=gradient_bytes, bucket_bytes=several[0].bucket_bytes,
+                      alone=fit_compute([run for run in runs if run.nodes == 1] or several), together=together,
+                      **fit_network(several), lateness=fit_lateness(several), scatter=0.0)
+    residuals = [np.log(run.step_s / model.step_s(run.nodes, run.batch / run.nodes)) for run in several]
+    return replace(model, scatter=float(np.sqrt(np.mean(np.square(residuals)))))
+
+
+def fit_compute(runs: list[Measurement]) -> Compute:
+    return Compute(data_s=part_mean(runs, "wait_data"), forward_s=curve(runs, "forward"),
+                   backward_s=curve(runs, "backward"), rest_s=part_mean(runs, "optimizer") + part_mean(runs, "other"))
+
+
+def curve(runs: list[Measurement], part: str) -> Curve:
+    by_images = sorted(group(runs, lambda run: run.batch / run.nodes).items())
+    images = [n for n, _ in by_images]
+    seconds = [max(part_mean(own, part), 1e-9) for _, own in by_images]
+    return Curve(tuple(images), tuple(seconds), *line(images, seconds))
+
+
+def part_mean(runs: list[Measurement], part: str) -> float:
+    return float(np.mean([run.parts_s[part] for run in runs]))
+
+
+def line(x, y) -> tuple[float, float]:
+    """Intercept and slope, neither negative, by relative errors; with one x only, all is slope."""
+    x, y = np.asarray(x, float), np.maximum(np.asarray(y, float), 1e-9)
+    if np.ptp(x) < NARROW * x.max():
+        return 0.0, float(np.mean(y) / np.mean(x))
+    (intercept, slope), _ = optimize.nnls(np.stack([1 / y, x / y], axis=1), np.ones_like(y))
+    return float(intercept), float(slope)
+
+
+def fit_network(runs: list[Measurement]) -> dict[str, float]:
+    """exchange = G sent + L rounds - w backward, with G and L not negative and w in 0 to 1, by relative errors."""
+    sent = np.array([run.sent_bytes for run in runs])
+    rounds = np.array([2.0 * (run.nodes - 1) for run in runs])
+    backward = np.array([run.parts_s["backward"] for run in runs])
+    exchange = np.maximum([run.parts_s["exchange"] for run in runs], 1e-9)
+    columns, low, high = [sent / sent.mean()], [0.0], [np.inf]
+    if np.ptp(rounds) > 0:  # one node count cannot tell latency from bytes: then all is bytes
+        columns, low, high = [*columns, rounds], [*low, 0.0], [*high, np.inf]
+    known = 0.0
+    if np.ptp(backward) > NARROW * backward.max():
+        columns, low, high = [*columns, -backward], [*low, 0.0], [*high, 1.0]
+    else:  # one batch size cannot tell what is hidden from a quick link: the bytes handed over during backward can
+        hidden = np.array([run.hidden_share for run in runs])
+        known = float(np.clip(np.median(hidden / (1 - np.minimum(hidden, 0.9)) * exchange / backward), 0, 1))
+    target = exchange + known * backward
+    solution = optimize.lsq_linear(np.stack(columns, axis=1) / exchange[:, None], target / exchange, (low, high)).x
+    return {"seconds_per_byte": float(solution[0] / sent.mean()),
+            "latency_s": float(solution[1]) if np.ptp(rounds) > 0 else 0.0,
+            "overlap": known or (float(solution[-1]) if len(columns) > 1 and low[-1] == 0.0 and high[-1] == 1.0 else 0.0)}
+
+
+def fit_lateness(runs: list[Measurement]) -> tuple[float, float]:
+    compute = [run.parts_s["forward"] + run.parts_s["backward"] for run in runs]
+    return line(compute, [run.parts_s["straggler"] / mean_of_largest(run.nodes) for run in runs])
+
+
+@dataclass
+class Prediction:
+    nodes: int
+    images_per_second: float
+    low: float  # 5 % and
+    high: float  # 95 % quantile
+    parts_s: dict[str, float]
+
+    @property
+    def step_s(self) -> float:
+        return sum(self.parts_s.values())
+
+
+def predict(runs: list[Measurement], nodes: list[int], batch_of, link: tuple[float | None, float | None] = (None, None),
+            draws: int = 200, seed: int = 1) -> list[Prediction]:
+    """`batch_of(nodes)` is the global batch. The band is a bootstrap: the model is fitted to runs drawn with replacement
+    (of each node count and batch as many as there are), and a run's own scatter is added."""
+    random = np.random.default_rng(seed)
+    groups = list(group(runs, lambda run: (run.nodes, run.batch)).values())
+    models = []
+    for _ in range(draws):
+        drawn = [own[i] for own in groups for i in random.integers(0, len(own), len(own))]
+        models.append(fit(drawn).on_link(*link))
+    best = fit(runs)
+    scatter, best = best.scatter, best.on_link(*link)
+    predictions = []
+    for n in nodes:
+        batch = batch_of(n)
+        noise = np.exp(scatter * random.standard_normal(draws))
+        rates = [batch / (model.step_s(n, batch / n) * factor) for model, factor in zip(models, noise)]
+        low, high = np.quantile(rates, [0.05, 0.95])
+        parts = best.parts_s(n, batch / n)
+        rate = batch / sum(parts.values())
+        predictions.append(Prediction(n, rate, min(float(low), rate), max(float(high), rate), parts))
+    return predictions

@@ -1,0 +1,89 @@
+"""What limits scaling, in sentences."""
+import numpy as np
+
+from .scaling import PARTS, Measurement, Point, Series
+from .words import bytes_, digits, percent, seconds, times
+
+NAMES = {"wait_data": "waiting for data", "forward": "forward", "backward": "backward",
+         "exchange": "exposed allreduce", "straggler": "waiting for late ranks", "optimizer": "the optimizer",
+         "other": "the rest"}
+WORTH_SAYING = 0.01  # of a step
+
+
+def limits(series: Series, link_gbps: float | None) -> list[str]:
+    """Sentences about the largest point of a series, the most important first."""
+    point, base = series.points[-1], series.points[0]
+    at = f"at {times(point.count, series.unit)}"
+    if point.efficiency >= 1 - WORTH_SAYING:
+        first = f"{series.title}: nothing limits it {at}, efficiency is {percent(point.efficiency)}."
+    else:
+        lost = sorted(((share, part) for part, share in point.lost.items() if share >= WORTH_SAYING), reverse=True)
+        causes = "; ".join(f"{NAMES[part]} {percent(share)}" for share, part in lost)
+        error = f" ± {percent(point.efficiency_error)}" if np.isfinite(point.efficiency_error) else ""
+        first = (f"{series.title}: efficiency {at} is {percent(point.efficiency)}{error} of that at "
+                 f"{times(base.count, series.unit)}. Of a step of {seconds(point.step_s)}, perfect scaling would not need "
+                 f"{percent(1 - point.efficiency)}: {causes}.")
+    return [first, *exchange(point, series.unit, link_gbps), *gains(point)]
+
+
+def exchange(point: Point, unit: str, link_gbps: float | None) -> list[str]:
+    share = point.part_s("exchange") / point.step_s
+    sent, wire = point.mean(lambda run: run.sent_bytes), point.mean(lambda run: run.wire_bytes)
+    if sent <= 0:
+        return []
+    text = (f"Exposed allreduce is {percent(share)} of the step at {times(point.count, unit)}; each rank sends {bytes_(sent)} "
+            f"a step, and hands {percent(point.mean(lambda run: run.hidden_share))} of it over before backward ends.")
+    if wire > 0:
+        text += f" A node sends {digits(8e-9 * wire / point.step_s)} Gbit/s on average"
+        text += f": links of {link_gbps:g} Gbit/s are {percent(8e-9 * wire / point.step_s / link_gbps)} busy." if link_gbps else "."
+    return [text]
+
+
+def gains(point: Point) -> list[str]:
+    """What one change would give, all else equal."""
+    sentences = []
+    step, part = point.step_s, point.part_s
+    if part("exchange") >= 0.05 * step and all(precision(run) == "fp32" for run in point.runs):
+        saved = part("exchange") / 2  # at least: what backward hides today, it would still hide
+        sentences.append(f"Half the bytes (a bf16 wire format) would give about {percent(saved / (step - saved))} more images/s, "
+                         "or a little more.")
+    if part("straggler") >= 0.05 * step:
+        saved = part("straggler")
+        sentences.append(f"Ranks that all arrive together would give about {percent(saved / (step - saved))} more images/s.")
+    if part("wait_data") >= 0.05 * step:
+        saved = part("wait_data")
+        sentences.append(f"Data that is always ready would give about {percent(saved / (step - saved))} more images/s.")
+    return sentences
+
+
+def precision(run: Measurement) -> str:
+    return str((run.analysis.run.info.get("options") or {}).get("wire", "fp32"))
+
+
+def late_ranks(table) -> str:
+    """About straggler_table."""
+    named = table[table["cause"] != ""]
+    if len(named) == 0:
+        return "No rank makes the others wait for worth a mention."
+    first = [f"rank {row.rank}{' on ' + row.host if row.host else ''} ({row.cause}, {seconds(row.worst_s)})"
+             for row in named.head(5).itertuples()]
+    return "Ranks that make the others wait, those that cost most first: " + ", ".join(first) + "."
+
+
+def text_table(series: Series) -> str:
+    """For the terminal."""
+    titles = [series.unit + "s", "runs", "images/s", "speed-up", "efficiency", "step", *(NAMES[part] for part in PARTS),
+              "wire/step", f"{series.unit}-s/epoch"]
+    rows = []
+    for p in series.points:
+        error = f" ± {digits(p.error)}" if np.isfinite(p.error) else ""
+        efficiency_error = f" ± {percent(p.efficiency_error)}" if p.efficiency_error > 0 else ""
+        cost = p.count * p.mean(lambda run: run.images_per_epoch) / p.images_per_second
+        rows.append([str(p.count), str(len(p.runs)), digits(p.images_per_second) + error,
+                     digits(p.images_per_second / series.points[0].images_per_second),
+                     percent(p.efficiency) + efficiency_error, seconds(p.step_s),
+                     *(percent(p.part_s(part) / p.step_s) for part in PARTS),
+                     bytes_(p.mean(lambda run: run.wire_bytes)), digits(cost)])
+    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in [titles, *rows]]
+    return "\n".join([f"{series.title} ({series.label})", *lines])

@@ -1,0 +1,138 @@
+"""Scaling studies over runs with known answers."""
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_run import Synthetic, write_run
+
+from brigade_analysis import scaling_words
+from brigade_analysis.__main__ import main
+from brigade_analysis.load import load_run
+from brigade_analysis.scaling import bytes_of, find_series, measure, scaling_table, wire_bytes
+from brigade_analysis.stragglers import straggler_table
+
+PLAIN = {"epochs": 1, "ranks_per_host": 1, "evaluated": False, "validates": False}
+
+
+def measured(directory, name, **run):
+    return measure(load_run(write_run(directory / name, Synthetic(**{**PLAIN, **run}))))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """On one node a step of 36.5 ms without exchange; on two, 3 ms of it."""
+    base = {"exchange_s": 0.0, "sent_bytes": 0, "hidden_bytes": 0}
+    return [measured(tmp_path, "one", ranks=1, images=64, **base),
+            measured(tmp_path, "strong", ranks=2, images=32, wait_data_s=0.0005, forward_s=0.005, backward_s=0.01),
+            measured(tmp_path, "weak", ranks=2, images=64)]
+
+
+def test_series_are_found_by_their_batches(study):
+    strong, weak = sorted(find_series(study), key=lambda series: series.kind)
+    assert (strong.kind, strong.batch, [p.count for p in strong.points]) == ("strong", 64, [1, 2])
+    assert (weak.kind, weak.batch, [p.count for p in weak.points]) == ("weak", 64, [1, 2])
+    assert strong.unit == "node" and "fashion-cnn" in strong.label and "1 rank × 1 thread a node" in strong.label
+    assert strong.points[1].runs[0].name == "strong" and weak.points[1].runs[0].name == "weak"
+
+
+def test_efficiency_and_what_was_lost(study):
+    strong, weak = sorted(find_series(study), key=lambda series: series.kind)
+    one, two = 0.0335, 0.0005 + 0.005 + 0.01 + 0.003 + 0.002 + 0.0005
+    assert strong.points[0].step_s == pytest.approx(one, abs=2e-6)
+    assert strong.points[1].efficiency == pytest.approx(one / 2 / two, rel=1e-3)
+    assert weak.points[1].efficiency == pytest.approx(one / (one + 0.003), rel=1e-3)
+    for series in (strong, weak):
+        assert sum(series.points[1].lost.values()) == pytest.approx(1 - series.points[1].efficiency, abs=1e-4)
+    assert weak.points[1].lost["exchange"] == pytest.approx(0.003 / (one + 0.003), rel=1e-2)
+    assert strong.points[1].lost["optimizer"] == pytest.approx(0.001 / two, rel=1e-2)  # did not become half
+
+
+def test_ranks_are_counted_where_there_is_one_host(tmp_path):
+    runs = [measured(tmp_path, str(ranks), ranks=ranks, ranks_per_host=8) for ranks in (1, 2)]
+    [series] = find_series(runs)
+    assert (series.unit, series.kind) == ("rank", "weak") and runs[1].wire_bytes == 0
+
+
+def test_other_networks_and_algorithms_are_other_series(tmp_path):
+    runs = [measured(tmp_path, f"{kind}{ranks}", ranks=ranks, options={"allreduce": kind})
+            for kind in ("ring", "hierarchical") for ranks in (1, 2)]
+    assert [series.label.split(", ")[1] for series in find_series(runs)] == ["ring", "hierarchical"]
+    assert find_series([runs[0], runs[3]]) == []
+
+
+def test_repetitions_give_errors(tmp_path):
+    runs = [measured(tmp_path, f"{ranks}-{i}", ranks=ranks, exchange_s=exchange)
+            for ranks in (1, 2) for i, exchange in enumerate((0.003, 0.004, 0.005))]
+    [series] = find_series(runs)
+    rates = [64 / (0.0335 + exchange) for exchange in (0.003, 0.004, 0.005)]
+    error = np.std(rates, ddof=1) / np.sqrt(3)
+    assert series.points[0].error == pytest.approx(error, rel=1e-2)
+    assert series.points[1].efficiency_error == pytest.approx(np.sqrt(2) * error / np.mean(rates), rel=2e-2)
+
+
+def test_bytes_on_the_wire():
+    sent, hosts = np.array([10.0, 20.0, 30.0, 40.0]), ["a", "a", "b", "b"]
+    assert wire_bytes(sent, hosts, "ring") == 30  # the last rank of each node
+    assert wire_bytes(sent, hosts, "hierarchical") == 50
+    assert wire_bytes(sent, ["a"] * 4, "ring") == 0
+    assert [bytes_of(text) for text in ("4M", "256K", "1G", "12", "?")] == [2**22, 2**18, 2**30, 12, 2**22]
+
+
+def test_what_limits_in_words(study):
+    weak = [series for series in find_series(study) if series.kind == "weak"][0]
+    sentences = " ".join(scaling_words.limits(weak, link_gbps=0.5))
+    assert "efficiency at 2 nodes is 92 %" in sentences and "exposed allreduce 8.2 %" in sentences
+    assert "hands 50 % of it over before backward ends" in sentences
+    assert "0.40 Gbit/s on average: links of 0.5 Gbit/s are 80 % busy" in sentences  # 1.82 MB in 36.5 ms
+    assert "Half the bytes (a bf16 wire format) would give about 4.3 % more" in sentences  # 1.5 of 36.5 ms
+    assert "together" not in sentences and "always ready" not in sentences
+
+
+@pytest.mark.parametrize("phase, cause", [("backward", "slow compute"), ("wait_data", "slow data")])
+def test_stragglers_by_cause(tmp_path, phase, cause):
+    run = measured(tmp_path, "run", ranks=4, late={(2, phase): 0.010, (1, "forward"): 0.002})
+    late = straggler_table(run)
+    assert late["rank"].to_list()[:2] == [2, 1]
+    assert late["cause"].to_list() == [cause, "slow compute", "", ""] and late["host"][0] == "node2"
+    assert late["worst_s"][0] == pytest.approx(0.010, rel=0.05) and late["worst_s"][1] == pytest.approx(0.002, rel=0.05)
+    assert "rank 2 on node2 (" + cause in scaling_words.late_ranks(late)
+
+
+def test_a_slow_link_is_neither_compute_nor_data(tmp_path):
+    """Rank 3 leaves every sum 5 ms after the others, and so begins the next step later."""
+    directory = write_run(tmp_path / "run", Synthetic(**PLAIN, ranks=4))
+    log = pd.read_csv(directory / "steps-00003.csv")
+    log["reduce_wait_s"] += 0.005
+    log.to_csv(directory / "steps-00003.csv", index=False)
+    late = straggler_table(measure(load_run(directory)))
+    assert (late["rank"][0], late["cause"][0]) == (3, "slow network")
+    assert late["worst_s"][0] == pytest.approx(0.005, rel=0.01) and set(late["cause"][1:]) == {""}
+
+
+def test_report_and_its_files(study, tmp_path, capsys):
+    names = [str(tmp_path / name) for name in ("one", "strong", "weak")]
+    assert main(["scaling", "--output", str(tmp_path / "out"), "--link-gbps", "1", *names, str(tmp_path / "none")]) == 0
+    said = capsys.readouterr()
+    assert "strong scaling, 64 images a step" in said.out and "none is no directory" in said.err
+    table = pd.read_csv(tmp_path / "out/scaling.csv")
+    assert table["nodes"].to_list() == [1, 2, 1, 2]
+    one_epoch = 2 * 50 * 64 / table["images_per_second"][1]  # nodes, steps, images
+    assert table["node_seconds_per_epoch"][1] == pytest.approx(one_epoch)
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.count("<svg") == 4 and "exposed allreduce" in page
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "index.html", "scaling.csv", "stragglers.csv", "scaling-throughput.svg", "scaling-efficiency.svg",
+        "scaling-split-0.svg", "scaling-split-1.svg"}
+
+
+def test_one_node_count_is_no_study(tmp_path, capsys):
+    write_run(tmp_path / "run", Synthetic(**PLAIN))
+    assert main(["scaling", "--output", str(tmp_path / "out"), str(tmp_path / "run")]) == 3
+    assert "no two runs differ in nodes" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_table_has_a_row_a_point(study):
+    table = scaling_table(find_series(study))
+    assert len(table) == 4 and table["hidden_share"][1] == pytest.approx(0.5)
+    assert json.loads(table.to_json())["efficiency"]["0"] == 1

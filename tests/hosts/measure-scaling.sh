@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A scaling study on 1, 2 and 4 hosts with shaped links, its report, and what the model of 1 and 2 hosts says of 4.
+#
+#   bash tests/hosts/measure-scaling.sh [OUT [RATE_MBIT [STEPS [REPETITIONS]]]]     (runs/hosts 200 60 3)
+#
+# Four hosts share this machine's processors, and so compute slower than one does. A slow link keeps that small in the
+# step; on a cluster no such thing is needed. Needs root; takes about two minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. jobs/common.sh
+out=${1:-runs/hosts} mbit=${2:-200} steps=${3:-60} repetitions=${4:-3}
+if [ -z "${IN_SANDBOX:-}" ]; then
+  IN_SANDBOX=1 bash tests/sandbox.sh bash "$0" "$@"
+  export PYTHONPATH=analysis
+  python=$(find_python)
+  gbps=$(awk "BEGIN { print $mbit / 1000 }")
+  "$python" -m brigade_analysis scaling --output "$out/report" --link-gbps "$gbps" "$out"/*-*-*
+  "$python" -m brigade_analysis predict --fit-nodes 1,2 --nodes 1,2,4 "$out"/*-*-*
+  exit
+fi
+brigade=$(brigade_binary)
+mkdir -p "$out"
+python=$(find_python)
+"$python" -c 'import pathlib, sys; sys.path.insert(0, "tests"); import blocks; blocks.write_blocks(pathlib.Path("/tmp"))'
+"$brigade" shard --source /tmp --output /tmp/dataset
+HOSTS=4 bash tests/hosts/hosts-up.sh
+bash tests/hosts/cable.sh rate "${mbit}mbit"
+for repetition in $(seq "$repetitions"); do
+  for hosts in 1 2 4; do
+    for each in 4 16; do  # weak at either, strong where they meet: 1 x 16 = 4 x 4
+      run=$out/$hosts-$((hosts * each))-$repetition
+      [ -e "$run/summary.json" ] || bash tests/hosts/across-hosts.sh "$hosts" 1 "$brigade" train --dataset /tmp/dataset \
+        --run "$run" --network fashion-cnn --threads 1 --allreduce ring --bucket 256K --segment 64K \
+        --batch-size "$((hosts * each))" --max-steps "$steps" --epochs 1000000 --validation-split none --checkpoint-every 0
+    done
+  done
+done
