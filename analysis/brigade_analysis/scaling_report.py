@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 
 from . import scaling_words
 from .html import PAGE, STYLE, card, grid, table
@@ -12,7 +13,7 @@ from .plots import STYLE as PLOT_STYLE
 from .scaling import PARTS, Measurement, Series, find_series, scaling_table
 from .stragglers import straggler_table
 from .tables import write_text
-from .words import digits, percent, seconds
+from .words import count, digits, percent, seconds
 
 COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY)
 
@@ -74,8 +75,10 @@ def draw_throughput(series: list[Series]):
                       marker="o", markersize=4, capsize=3, label=s.title)
     counts(axes, series)
     axes.set_yscale("log")
+    for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis_format(FuncFormatter(lambda value, _: count(value) if f"{value:e}"[0] in "125" else ""))
     axes.set(ylabel="images/s")
-    axes.legend(loc="upper left", fontsize=8)
+    key_above(axes)
     return picture(figure, "scaling-throughput", "Throughput", "Bars: standard error over repetitions. Dashed: perfect scaling.")
 
 
@@ -89,7 +92,7 @@ def draw_efficiency(series: list[Series]):
     counts(axes, series)
     axes.set_ylim(0, 110)
     axes.set(ylabel="efficiency (%)")
-    axes.legend(loc="lower left", fontsize=8)
+    key_above(axes)
     return picture(figure, "scaling-efficiency", "Efficiency", "Images/s over those of the smallest count times the nodes.")
 
 
@@ -99,6 +102,10 @@ def counts(axes, series: list[Series]) -> None:
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"{series[0].unit}s")
+
+
+def key_above(axes, columns: int = 1) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=columns, fontsize=8, handlelength=1, columnspacing=1.2)
 
 
 def draw_split(s: Series, number: int):
@@ -118,5 +125,5 @@ def draw_split(s: Series, number: int):
     axes.grid(False, axis="y")
     axes.set_xlim(0, 1.15 * left.max())
     axes.set_xlabel("mean time of a step (ms)")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=3, fontsize=8, handlelength=1, columnspacing=1.2)
+    key_above(axes, 3)
     return picture(figure, f"scaling-split-{number}", "Where the time of a step goes", f"{s.title} ({s.label}).")

@@ -1,6 +1,7 @@
 """The scripts of jobs/, submitted with sbatch to a real Slurm of four nodes."""
 import csv
 import json
+import re
 
 from conftest import BRIGADE
 
@@ -131,3 +132,32 @@ def test_io_benchmark_of_one_and_two_ranks(slurm, tmp_path):
     report = read_json(out / "ranks-1/report/io.json")
     assert {row["way"] for row in report["speeds"]} == {"raw shards", "image files"}
     assert {row["values"] for row in report["regressions"] if row["parameter"] == "ranks"} == {2}
+
+
+STUDY = ["bash", "jobs/scaling-study.sh", "--repetitions", 1, "--steps", 20, "--batch-size", 40]
+
+
+def test_scaling_study(slurm, dataset, tmp_path):
+    """A job for each node count and mode, and one that waits for them and makes the report."""
+    result = slurm.run(*STUDY, "--dataset", dataset, "--nodes", "1 2", "--out", tmp_path, "--", "--network", "lenet5")
+    assert result.returncode == 0, result.stderr
+    submitted, report = re.match(r"4 jobs submitted \(([\d:]+)\); job (\d+) makes", result.stdout).groups()
+    assert slurm.wait_for_state(report, *ENDED)["JobState"] == "COMPLETED", (tmp_path / "report.out").read_text()
+    for job in submitted.split(":"):
+        assert slurm.job(job)["JobState"] == "COMPLETED"
+    assert [read_json(tmp_path / f"{name}-1/run.json")["global_batch"] for name in ("strong-2", "weak-2")] == [40, 80]
+    with open(tmp_path / "report/scaling.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["kind"], row["nodes"]) for row in rows] == [("strong", "1"), ("strong", "2"), ("weak", "1"), ("weak", "2")]
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert "What limits scaling" in (tmp_path / "report/index.html").read_text()
+
+
+def test_scaling_study_on_this_machine(slurm, dataset, tmp_path):
+    local = [*STUDY, "--dataset", dataset, "--local", "--mode", "strong", "--out", tmp_path, "--nodes"]
+    result = slurm.run(*local, "1 2", "--", "--network", "lenet5", "--threads", 1)
+    assert result.returncode == 0 and "strong scaling, 40 images a step" in result.stdout, result.stderr
+    again = slurm.run(*local, "1 2")
+    assert again.returncode == 0 and again.stdout.count("is finished (remove") == 2
+    bad = slurm.run(*local, "1 two")
+    assert bad.returncode == 2 and "'two' is no positive number" in bad.stderr
