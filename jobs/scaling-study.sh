@@ -82,7 +82,7 @@ run() {
   else
     local more
     read -ra more <<<"$sbatch_options"
-    jobs+=("$(sbatch --parsable --job-name="scaling-$name" --nodes="$count" --output="$out/$name.out" "${more[@]}" \
+    jobs+=("$(PREFLIGHT=no sbatch --parsable --job-name="scaling-$name" --nodes="$count" --output="$out/$name.out" "${more[@]}" \
                      jobs/train.sbatch "${options[@]}")")
   fi
 }

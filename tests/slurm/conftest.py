@@ -20,7 +20,8 @@ class Slurm:
         subprocess.run([ROOT / "tests/slurm/slurm-up.sh", directory], check=True)
         self.directory = pathlib.Path(directory)
         self.environment = dict(os.environ, SLURM_CONF=f"{directory}/slurm.conf", BRIGADE=str(BRIGADE),
-                                OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+                                OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                                PREFLIGHT="no")
 
     def run(self, *command):
         return subprocess.run(list(map(str, command)), cwd=ROOT, env=self.environment, capture_output=True, text=True,

@@ -29,8 +29,8 @@ def assert_logged(run, ranks, count):
 
 
 def test_train_on_two_nodes(slurm, dataset, tmp_path):
-    job = slurm.submit("--ntasks-per-node=2", "--cpus-per-task=1", "--output", tmp_path / "out", "jobs/train.sbatch",
-                       "--dataset", dataset, "--run", tmp_path / "run", "--epochs", 3, *TRAIN)
+    job = slurm.submit("--export=ALL,PREFLIGHT=yes", "--ntasks-per-node=2", "--cpus-per-task=1", "--output", tmp_path / "out",
+                       "jobs/train.sbatch", "--dataset", dataset, "--run", tmp_path / "run", "--epochs", 3, *TRAIN)
     state = slurm.wait_for_state(job, *ENDED)
     output = (tmp_path / "out").read_text()
     assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), output
@@ -41,6 +41,7 @@ def test_train_on_two_nodes(slurm, dataset, tmp_path):
     assert info["environment"]["SLURM_JOB_ID"] == job and info["environment"]["SLURM_NTASKS"] == "4"
     assert summary["exit_reason"] == "done" and summary["steps"] == 45
     assert summary["val_accuracy"] > 0.9, output
+    assert "preflight in " in output and "of 4 ranks and " in output
     assert_logged(tmp_path / "run", ranks=4, count=45)
 
 
