@@ -10,6 +10,7 @@ namespace brigade::cli {
 namespace {
 
 using communication::Algorithm;
+using communication::Wire;
 using training::OptimizerKind;
 using training::ScheduleKind;
 
@@ -69,6 +70,8 @@ bool parse(Call& call, TrainCommand& command) {
                {"hierarchical", Algorithm::hierarchical},
                {"mpi", Algorithm::mpi}},
               "how gradients are summed")
+      .choice("wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}},
+              "how gradients travel between nodes by ring; they are added in fp32")
       .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
       .add("segment", segment, "bytes a ring message carries (K, M, G)")
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")

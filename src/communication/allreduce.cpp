@@ -57,7 +57,8 @@ StartSum by_messages(const AllreduceOptions& options, std::size_t bytes) {
   const bool free = options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::hierarchical;
   const bool tree =
       options.algorithm == Algorithm::halving_doubling || (free && (options.one_tree || bytes <= kShortBytes));
-  return tree ? start_halving_doubling : start_ring;
+  if (tree) return start_halving_doubling;
+  return options.wire == Wire::bf16 ? start_ring_in_bf16 : start_ring;
 }
 
 std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
@@ -65,6 +66,10 @@ std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<floa
   const Algorithm algorithm = options.algorithm;
   require<OptionError>(!options.one_tree || (algorithm != Algorithm::ring && algorithm != Algorithm::mpi),
                        "the algorithm {} does not sum as one binary tree", name_of(algorithm));
+  require<OptionError>(options.wire == Wire::fp32 || (!options.one_tree && algorithm != Algorithm::halving_doubling &&
+                                                      algorithm != Algorithm::mpi),
+                       "only the ring sends bf16 (the algorithm is {}{}). Use --wire fp32, or --allreduce automatic?",
+                       name_of(algorithm), options.one_tree ? ", as one tree" : "");
   if (algorithm == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
   const bool shares_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
   if (shares_memory && (algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical)) {

@@ -28,6 +28,8 @@ using StartSum = std::unique_ptr<Allreduce::State> (*)(Communicator::Impl& impl,
                                                        std::size_t segment_bytes, int tag);
 std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data, std::size_t segment_bytes,
                                              int tag);
+std::unique_ptr<Allreduce::State> start_ring_in_bf16(Communicator::Impl& impl, std::span<float> data,
+                                                     std::size_t segment_bytes, int tag);
 std::unique_ptr<Allreduce::State> start_halving_doubling(Communicator::Impl& impl, std::span<float> data,
                                                          std::size_t segment_bytes, int tag);
 

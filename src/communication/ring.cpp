@@ -26,7 +26,10 @@
 // may leave once `i - (segments of my own chunk)` have been taken in, and while one segment is being added
 // the next ones arrive in other staging buffers: the links never wait for the end of a chunk.
 //
-// The all-gather receives in place. Its k-th segment lands where the k-th segment of all was sent from, so it
+// Segments may travel in bf16: each is rounded into a buffer of its own before it is sent, and widened when it is taken
+// in. The rank that has summed a chunk keeps what it sends, rounded, so that all ranks hold the same bits.
+//
+// In fp32 the all-gather receives in place. Its k-th segment lands where the k-th segment of all was sent from, so it
 // is asked for only after that send is complete.
 #include <mpi.h>
 
@@ -35,6 +38,7 @@
 #include <cstdint>
 
 #include "allreduce_state.hpp"
+#include "brigade/core/bf16.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
 
@@ -45,6 +49,17 @@ constexpr std::size_t kInFlight = 4;  // segments on their way in each direction
 
 void add(float* __restrict sum, const float* __restrict more, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) sum[i] += more[i];
+}
+
+// On the wire and back.
+void round_to(Bf16* __restrict to, const float* __restrict from, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) to[i] = Bf16(from[i]);
+}
+void widen(float* __restrict to, const Bf16* __restrict from, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]);
+}
+void add(float* __restrict sum, const Bf16* __restrict more, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) sum[i] += static_cast<float>(more[i]);
 }
 
 // How K floats are cut into N chunks, and chunks into segments.
@@ -82,7 +97,7 @@ class Walk {
 
 class Ring final : public Allreduce::State {
  public:
-  Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes, int tag);
+  Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes, int tag, Wire wire);
   ~Ring() override;
 
   bool advance() override {
@@ -98,31 +113,41 @@ class Ring final : public Allreduce::State {
   bool send_segment();
   bool complete_send();
 
-  float* staging(std::size_t segment) { return staging_.as<float>() + segment % kInFlight * stride_; }
+  // Of a received segment; in bf16 a second ring of buffers holds those on their way out.
+  template <class T>
+  T* staging(std::size_t segment, std::size_t ring = 0) {
+    return reinterpret_cast<T*>(staging_.as<std::byte>() + (ring * kInFlight + segment % kInFlight) * stride_);
+  }
+  const void* outgoing();
 
   float* data_;
   int left_, right_, tag_;
+  const bool bf16_;
+  MPI_Datatype type_ = bf16_ ? MPI_UINT16_T : MPI_FLOAT;
+  std::size_t bytes_ = bf16_ ? sizeof(Bf16) : sizeof(float);  // of an element on the wire
   Cut cut_;
   Walk asking_, taking_, sending_;
 
   std::size_t to_add_, to_receive_, to_send_;  // segments: received and added; received at all; sent
+  std::size_t to_send_partial_;                // sent before the all-gather
   std::size_t own_;                            // segments of my own chunk, which wait for nobody
   std::size_t asked_ = 0, taken_ = 0, sending_count_ = 0, sent_ = 0;
 
   std::array<MPI_Request, kInFlight> receives_, sends_;
   Buffer staging_;
-  std::size_t stride_ = 0;  // floats of a staging buffer
+  std::size_t stride_ = 0;  // bytes of a staging buffer
 };
 
-Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes, int tag)
+Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes, int tag, Wire wire)
     : State(communicator),
       data_(data.data()),
       left_((impl.rank + impl.size - 1) % impl.size),
       right_((impl.rank + 1) % impl.size),
       tag_(tag),
+      bf16_(wire == Wire::bf16),
       cut_{.floats = data.size(),
            .ranks = static_cast<std::size_t>(impl.size),
-           .segment = std::clamp<std::size_t>(segment_bytes / sizeof(float), 1, 1U << 28)},
+           .segment = std::clamp<std::size_t>(segment_bytes / bytes_, 1, 1U << 28)},
       asking_(cut_, static_cast<std::size_t>(left_)),
       taking_(asking_),
       sending_(cut_, static_cast<std::size_t>(impl.rank)) {
@@ -130,16 +155,16 @@ Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t 
   for (std::size_t chunk = 0; chunk < cut_.ranks; ++chunk) all += cut_.segments(chunk);
   const auto rank = static_cast<std::size_t>(impl.rank);
   own_ = cut_.segments(rank);
-  to_add_ = all - own_;                                                  // every chunk but mine, once
-  to_receive_ = to_add_ + all - cut_.segments((rank + 1) % cut_.ranks);  // then every chunk but the one I summed
-  to_send_ = (all - cut_.segments((rank + 1) % cut_.ranks)) +            // t < N-1: every chunk but that one
-             (all - cut_.segments((rank + 2) % cut_.ranks));             // t >= N-1: every chunk but my neighbour's
+  to_add_ = all - own_;                                                        // every chunk but mine, once
+  to_receive_ = to_add_ + all - cut_.segments((rank + 1) % cut_.ranks);        // then every chunk but the one I summed
+  to_send_partial_ = all - cut_.segments((rank + 1) % cut_.ranks);             // t < N-1: every chunk but that one
+  to_send_ = to_send_partial_ + all - cut_.segments((rank + 2) % cut_.ranks);  // then every chunk but my neighbour's
   receives_.fill(MPI_REQUEST_NULL);
   sends_.fill(MPI_REQUEST_NULL);
-  if (to_add_ > 0) {
-    constexpr std::size_t kLine = 16;  // staging buffers begin on cache lines
-    stride_ = (std::min(cut_.segment, cut_.size(0)) + kLine - 1) / kLine * kLine;
-    staging_ = impl.segments.take(kInFlight * stride_ * sizeof(float));
+  if (to_add_ > 0 || (bf16_ && cut_.floats > 0)) {
+    constexpr std::size_t kLine = 64;  // staging buffers begin on cache lines
+    stride_ = (std::min(cut_.segment, cut_.size(0)) * bytes_ + kLine - 1) / kLine * kLine;
+    staging_ = impl.segments.take((bf16_ ? 2 : 1) * kInFlight * stride_);
   }
 }
 
@@ -147,10 +172,10 @@ Ring::~Ring() { impl.close(receives_, sends_, std::move(staging_)); }
 
 bool Ring::ask_for_segment() {
   if (asked_ == to_receive_ || asked_ - taken_ == kInFlight) return false;
-  const bool in_place = asked_ >= to_add_;
+  const bool in_place = asked_ >= to_add_ && !bf16_;
   if (in_place && sent_ <= asked_ - to_add_) return false;  // what lies there is still on its way out
-  float* target = in_place ? data_ + asking_.offset() : staging(asked_);
-  check_mpi(MPI_Irecv(target, static_cast<int>(asking_.count()), MPI_FLOAT, left_, tag_, impl.comm,
+  void* target = in_place ? static_cast<void*>(data_ + asking_.offset()) : staging<std::byte>(asked_);
+  check_mpi(MPI_Irecv(target, static_cast<int>(asking_.count()), type_, left_, tag_, impl.comm,
                       &receives_[asked_ % kInFlight]),
             "MPI_Irecv");
   asking_.next();
@@ -160,22 +185,39 @@ bool Ring::ask_for_segment() {
 
 bool Ring::take_segment() {
   if (taken_ == asked_) return false;
+  if (bf16_ && taken_ >= to_add_ && sending_count_ <= taken_ - to_add_) return false;  // not yet sent from there
   int arrived = 0;
   check_mpi(MPI_Test(&receives_[taken_ % kInFlight], &arrived, MPI_STATUS_IGNORE), "MPI_Test");
   if (arrived == 0) return false;
-  if (taken_ < to_add_) add(data_ + taking_.offset(), staging(taken_), taking_.count());
+  float* const here = data_ + taking_.offset();
+  if (bf16_ && taken_ >= to_add_)
+    widen(here, staging<Bf16>(taken_), taking_.count());
+  else if (bf16_)
+    add(here, staging<Bf16>(taken_), taking_.count());
+  else if (taken_ < to_add_)
+    add(here, staging<float>(taken_), taking_.count());
   taking_.next();
   ++taken_;
   return true;
 }
 
+// The next segment as it is sent.
+const void* Ring::outgoing() {
+  float* const here = data_ + sending_.offset();
+  if (!bf16_) return here;
+  auto* rounded = staging<Bf16>(sending_count_, 1);
+  round_to(rounded, here, sending_.count());
+  if (sending_count_ >= to_send_partial_) widen(here, rounded, sending_.count());
+  return rounded;
+}
+
 bool Ring::send_segment() {
   if (sending_count_ == to_send_ || sending_count_ - sent_ == kInFlight) return false;
   if (sending_count_ >= own_ + taken_) return false;  // not here yet
-  check_mpi(MPI_Isend(data_ + sending_.offset(), static_cast<int>(sending_.count()), MPI_FLOAT, right_, tag_, impl.comm,
+  check_mpi(MPI_Isend(outgoing(), static_cast<int>(sending_.count()), type_, right_, tag_, impl.comm,
                       &sends_[sending_count_ % kInFlight]),
             "MPI_Isend");
-  bytes_sent += sending_.count() * sizeof(float);
+  bytes_sent += sending_.count() * bytes_;
   sending_.next();
   ++sending_count_;
   return true;
@@ -194,7 +236,12 @@ bool Ring::complete_send() {
 
 std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data, std::size_t segment_bytes,
                                              int tag) {
-  return std::make_unique<Ring>(impl, data, segment_bytes, tag);
+  return std::make_unique<Ring>(impl, data, segment_bytes, tag, Wire::fp32);
+}
+
+std::unique_ptr<Allreduce::State> start_ring_in_bf16(Communicator::Impl& impl, std::span<float> data,
+                                                     std::size_t segment_bytes, int tag) {
+  return std::make_unique<Ring>(impl, data, segment_bytes, tag, Wire::bf16);
 }
 
 }  // namespace brigade::communication

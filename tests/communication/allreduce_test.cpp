@@ -147,6 +147,47 @@ TEST(Allreduce, RefusesATreeFromAlgorithmsThatHaveNone) {
     EXPECT_THROW(allreduce(world(), data, {.algorithm = algorithm, .one_tree = true}), OptionError);
 }
 
+// bf16 holds whole numbers up to 256.
+TEST(Allreduce, InBf16IsExactWhereNothingIsRounded) {
+  for (Communicator* communicator : {&world(), &pairs()})
+    for (const std::size_t count : {1U, 5U, 37U, 1021U, 100'003U}) {
+      std::vector<float> data(count), expected(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        data[i] = static_cast<float>(static_cast<int>(i % 61) - 30 + world().rank());
+        for (int rank = 0; rank < world().size(); ++rank)
+          expected[i] += static_cast<float>(static_cast<int>(i % 61) - 30 + rank);
+      }
+      Allreduce sum(*communicator, data, {.algorithm = Algorithm::ring, .wire = Wire::bf16, .segment_bytes = 256});
+      sum.wait("a test");
+      EXPECT_EQ(data, expected) << count << " floats";
+      std::int64_t bytes = static_cast<std::int64_t>(sum.bytes_sent());
+      world().sum(std::span(&bytes, 1), "bytes");
+      EXPECT_EQ(bytes, 2 * static_cast<std::int64_t>(count * 2) * (world().size() - 1));
+    }
+}
+
+TEST(Allreduce, InBf16RoundsOnceARankAndLeavesTheSameBits) {
+  if (world().size() == 1) GTEST_SKIP() << "one rank has nothing to sum";
+  constexpr std::size_t kCount = 10'007;
+  std::vector<float> sizes(kCount), expected(kCount);
+  for (int rank = 0; rank < world().size(); ++rank) {
+    const std::vector<float> values = wild_values(rank, kCount);
+    for (std::size_t i = 0; i < kCount; ++i) sizes[i] += std::abs(values[i]), expected[i] += values[i];
+  }
+  std::vector<float> data = wild_values(world().rank(), kCount);
+  allreduce(world(), data, {.algorithm = Algorithm::ring, .wire = Wire::bf16, .segment_bytes = 1000});
+  bool rounded = false;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    EXPECT_LE(std::abs(data[i] - expected[i]), sizes[i] * static_cast<float>(world().size()) / 256) << i;
+    rounded = rounded || data[i] != expected[i];
+  }
+  EXPECT_TRUE(rounded);  // it did travel in bf16
+  std::vector<float> of_rank_0 = data;
+  world().broadcast(std::as_writable_bytes(std::span(of_rank_0)), 0, "the sum of rank 0");
+  EXPECT_EQ(data, of_rank_0);
+  EXPECT_THROW(allreduce(world(), data, {.algorithm = Algorithm::halving_doubling, .wire = Wire::bf16}), OptionError);
+}
+
 // Sums of parts of an array that all ranks see: the tree's bits, and nothing beside the part is touched.
 TEST(Allreduce, SumsInArrayMemoryWhereItIs) {
   for (Communicator* communicator : {&world(), &pairs()})

@@ -22,8 +22,14 @@ enum class Algorithm : std::uint8_t {
 /// "automatic", "ring", "halving-doubling", "hierarchical", "mpi"
 std::string_view name_of(Algorithm algorithm);
 
+/// What floats are on their way between ranks that exchange messages. bf16 halves the bytes; what arrives is added in
+/// fp32, and every partial sum is rounded once for each rank it passes. For the ring: between nodes, or chosen;
+/// sums too short for one and those through shared memory stay exact.
+enum class Wire : std::uint8_t { fp32, bf16 };
+
 struct AllreduceOptions {
   Algorithm algorithm = Algorithm::automatic;
+  Wire wire = Wire::fp32;
   /// A chunk travels in pieces of this size, so that adding one overlaps with receiving the next.
   std::size_t segment_bytes = 256U << 10;
   /// The sum is one binary tree over 2, 4, 8 ... ranks, ((0+1) + (2+3)) + ..., whatever its size and the nodes. Ring
