@@ -2,7 +2,9 @@
 // layer to the loss, whose small differences bf16 would round away; a factor on them (Scale) changes nothing about
 // that.
 //
-// All passes work on either type. Where values change their type, a gradient cannot overwrite the one it comes from
+// All passes work on either type; their results then agree to the rounding of bf16: a sum that normalises what it reads
+// rounds once less than one that reads what was stored, and a convolution measures its values before they are rounded.
+// Where values change their type, a gradient cannot overwrite the one it comes from
 // (memory_plan.cpp); that is before a last Scale whose input has other readers.
 #include "brigade/core/error.hpp"
 #include "nodes.hpp"
