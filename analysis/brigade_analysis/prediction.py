@@ -68,8 +68,9 @@ def as_row(p: Prediction) -> dict:
 
 
 def measured(runs: list[Measurement], nodes: int, batch: float) -> float:
+    """Median over repetitions: one that was disturbed does not count."""
     rates = [run.images_per_second for run in runs if run.nodes == nodes and run.batch == batch]
-    return float(np.mean(rates)) if rates else np.nan
+    return float(np.median(rates)) if rates else np.nan
 
 
 def simulated_step_s(model: RingModel, p: Prediction, images: float) -> float:

@@ -128,19 +128,19 @@ def fit(runs: list[Measurement]) -> RingModel:
 
 
 def fit_compute(runs: list[Measurement]) -> Compute:
-    return Compute(data_s=part_mean(runs, "wait_data"), forward_s=curve(runs, "forward"),
-                   backward_s=curve(runs, "backward"), rest_s=part_mean(runs, "optimizer") + part_mean(runs, "other"))
+    return Compute(data_s=part_median(runs, "wait_data"), forward_s=curve(runs, "forward"),
+                   backward_s=curve(runs, "backward"), rest_s=part_median(runs, "optimizer") + part_median(runs, "other"))
 
 
 def curve(runs: list[Measurement], part: str) -> Curve:
     by_images = sorted(group(runs, lambda run: run.batch / run.nodes).items())
     images = [n for n, _ in by_images]
-    seconds = [max(part_mean(own, part), 1e-9) for _, own in by_images]
+    seconds = [max(part_median(own, part), 1e-9) for _, own in by_images]
     return Curve(tuple(images), tuple(seconds), *line(images, seconds))
 
 
-def part_mean(runs: list[Measurement], part: str) -> float:
-    return float(np.mean([run.parts_s[part] for run in runs]))
+def part_median(runs: list[Measurement], part: str) -> float:
+    return float(np.median([run.parts_s[part] for run in runs]))
 
 
 def line(x, y) -> tuple[float, float]:
