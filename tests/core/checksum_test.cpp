@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace brigade {
@@ -49,6 +50,23 @@ TEST(Crc32c, IsTheBitwiseDefinitionAtEveryLengthAndOffset) {
       }
       ASSERT_EQ(crc32c(std::as_bytes(std::span(bytes).subspan(offset, length))), ~expected) << offset << " " << length;
     }
+}
+
+// Long enough for stripes, which are joined: a whole is what its parts are, however it is cut.
+TEST(Crc32c, LongRunsAreTheirPartsOneAfterAnother) {
+  std::vector<std::uint8_t> bytes(5000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i * 41 + i / 7);
+  const auto all = std::as_bytes(std::span(bytes));
+  for (const std::size_t length : {767U, 768U, 769U, 1535U, 1536U, 1543U, 2304U, 4999U, 5000U})
+    for (const std::size_t offset : {0U, 1U, 5U}) {
+      const auto part = all.subspan(offset, std::min(length, bytes.size() - offset));
+      std::uint32_t pieces = 0;
+      for (std::size_t i = 0; i < part.size(); i += 61)
+        pieces = crc32c(part.subspan(i, std::min<std::size_t>(61, part.size() - i)), pieces);
+      ASSERT_EQ(crc32c(part), pieces) << offset << " " << length;
+    }
+  const std::string zeros(768, '\0');  // stripes of nothing but zeros still shift what came before
+  EXPECT_NE(crc32c(std::as_bytes(std::span(zeros)), 1), crc32c(std::as_bytes(std::span(zeros)), 2));
 }
 
 TEST(Crc32c, ContinuesFromASeed) {

@@ -10,8 +10,8 @@ Three comparisons; figures are medians over the rounds, ratios are medians of th
              memory maps (copy_mapped.c) and h5py, an image at a time
     decode   the images of FOLDER at 64x64: Brigade's raw shards and Brigade's, Pillow's, torchvision's and DataLoader's
              decoding and resizing of the files, page cache warm
-    cold     the shards of `random`, dropped from the page cache: Brigade in the order of the files, Brigade shuffled,
-             and dd of the whole files
+    cold     the shards of `random`, dropped from the page cache: Brigade in the order of the files (by H5Dread, and by
+             memory map), Brigade shuffled, and dd of the whole files
 
 Needs a build in build/release, a C compiler, and PyTorch (bash jobs/setup.sh --peers).
 """
@@ -56,10 +56,10 @@ def run(*command):
     return done.stdout
 
 
-def bench(options, *more):
+def bench(options, *more, reader="mmap"):
     """The one measurement of one row."""
     scratch = pathlib.Path(options.work) / "result.json"
-    run(options.brigade, "bench", "io", "--pipeline", "read", "--reader", "mmap", "--batch-size", BATCH, "--repetitions",
+    run(options.brigade, "bench", "io", "--pipeline", "read", "--reader", reader, "--batch-size", BATCH, "--repetitions",
         1, "--json", scratch, *more)
     return json.loads(scratch.read_text())["rows"][0]["repetitions"][0]
 
@@ -178,8 +178,8 @@ def compare_cold(options):
     work = make(options, "synthetic", "--synthesise", options.synthetic, "--image-size", SIDE, "--format", "raw")
     common = ["--dataset", work / "raw", "--skip-check", "--cache", "cold", "--batches", options.synthetic // BATCH]
 
-    def ours(order):
-        once = bench(options, *common, "--order", order)
+    def ours(order, reader):
+        once = bench(options, *common, "--order", order, reader=reader)
         if once["resident_before"] > 0.01:
             sys.exit(f"{once['resident_before']:.0%} of the files stayed in the page cache: nothing cold can be measured here")
         return once["stored_bytes"] / (once["seconds"] + once["open_s"]) / 1e6
@@ -192,7 +192,9 @@ def compare_cold(options):
             run("dd", f"if={path}", "of=/dev/null", "bs=1M")
         return sum(path.stat().st_size for path in files) / (time.perf_counter() - begin) / 1e6
 
-    return {"Brigade, in order": lambda: ours("sequential"), "Brigade, shuffled": lambda: ours("shuffled"), "dd": with_dd}
+    return {"Brigade, in order": lambda: ours("sequential", "independent"),
+            "Brigade, in order, mmap": lambda: ours("sequential", "mmap"),
+            "Brigade, shuffled, mmap": lambda: ours("shuffled", "mmap"), "dd": with_dd}
 
 
 COMPARISONS = {"random": ("images/s", compare_random), "decode": ("images/s", compare_decode), "cold": ("MB/s", compare_cold)}
@@ -212,7 +214,7 @@ def main():
         results[name] = rounds
         print(f"\n{name}: {unit}, median (lowest to highest) of {options.rounds} rounds, one thread unless said otherwise\n")
         for way, rates in rounds.items():
-            print(f"  {way:<24}{statistics.median(rates):>12,.0f}  ({min(rates):,.0f} to {max(rates):,.0f})")
+            print(f"  {way:<26}{statistics.median(rates):>12,.0f}  ({min(rates):,.0f} to {max(rates):,.0f})")
         for (of, ours, theirs), wanted in WANTED.items():
             if of == name:
                 ratio = statistics.median(a / b for a, b in zip(rounds[ours], rounds[theirs]))
