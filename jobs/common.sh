@@ -53,7 +53,7 @@ forward_signals() {
     # shellcheck disable=SC2064  # the id of this child
     trap "signalled=1; kill -s $signal $child 2>/dev/null || true" "$signal"
   done
-  while signalled= again=0; do  # a signal ends the wait, not the child
+  while signalled="" again=0; do  # a signal ends the wait, not the child
     wait "$child" || again=$?
     [ "$again" = 127 ] || code=$again  # 127: it had ended before
     [ -n "$signalled" ] && [ "$again" -gt 128 ] || break

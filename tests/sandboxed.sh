@@ -6,6 +6,7 @@
 # Needs root, namespaces and what jobs/setup.sh --tests installs; says so and succeeds where not.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH=$PATH:/usr/sbin:/sbin  # where daemons and ip are, which not every shell looks through
 . jobs/common.sh
 
 kind=${1:?slurm or hosts}
