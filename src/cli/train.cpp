@@ -38,6 +38,8 @@ bool parse(Call& call, TrainCommand& command) {
       .add("batch-size", t.global_batch, "images per optimizer step, over all ranks")
       .add("micro-batches", t.micro_batches,
            "equal parts of the batch, each with its own batch-norm statistics; 0: one a rank")
+      .add("batchnorm-group", t.batch_norm_group,
+           "micro-batches of as many neighbouring ranks share batch-norm statistics, forward and backward; 1: none")
       .flag("reproducible", t.reproducible,
             "the same weights to the bit on 1, 2, 4, 8 ... ranks (that divide --micro-batches) and any threads")
       .choice("optimizer", t.optimizer.kind, {{"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}},

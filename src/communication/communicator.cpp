@@ -178,6 +178,22 @@ Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   return world;
 }
 
+Communicator Communicator::split(int part) const {
+  EXPECT(part >= 0);
+  Communicator ranks;
+  if (!impl_) return ranks;
+  MPI_Comm split = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(impl_->comm, part, impl_->rank, &split), "MPI_Comm_split");
+  auto own = std::make_unique<Impl>(split, impl_->hang_timeout_s);
+  check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
+  if (own->size == 1) return ranks;
+  ranks.impl_ = std::move(own);
+  ranks.impl_->oversubscribed = impl_->oversubscribed;
+  ranks.impl_->hosts.assign(static_cast<std::size_t>(ranks.impl_->size), "unknown");
+  ranks.impl_->hosts = ranks.all_gather(host_name(), "exchange of host names");
+  return ranks;
+}
+
 int Communicator::rank() const { return impl_ ? impl_->rank : 0; }
 int Communicator::size() const { return impl_ ? impl_->size : 1; }
 int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }

@@ -46,8 +46,8 @@ struct Communicator::Impl {
   bool oversubscribed = false;     ///< more ranks than cores on this node: never spin
   std::vector<std::string> hosts;  ///< of each rank
   int nodes = 1;                   ///< 0: they have different numbers of ranks, or one has no memory to share
-  bool nodes_are_branches =
-      false;  ///< of the binary tree over all ranks: node k has ranks kL ... kL + L - 1, L = 2, 4, 8 ...
+  /// Of the binary tree over all ranks: node k has ranks k L ... k L + L - 1 for an L = 2, 4, 8 ...
+  bool nodes_are_branches = false;
 
   /// Tags keep the messages of sums in flight apart; equal on all ranks, as the order of sums is.
   int next_tag() { return tag_ = (tag_ + 1) % kSumTags; }

@@ -33,6 +33,14 @@ std::size_t most_inputs(const Graph& graph) {
   return std::ranges::max(graph.nodes, {}, [](const Node& node) { return node.inputs.size(); }).inputs.size();
 }
 
+// Channels of the widest batch norm.
+std::int64_t widest_norm(const Graph& graph) {
+  std::int64_t widest = 0;
+  for (const Node& node : graph.nodes)
+    if (is<ops::BatchNorm>(node)) widest = std::max(widest, channels(node));
+  return widest;
+}
+
 Buffer allocate_floats(MemoryResource& memory, std::int64_t floats) {
   return Buffer(memory, static_cast<std::size_t>(floats) * sizeof(float));
 }
@@ -72,6 +80,8 @@ struct Executor::Impl {
                                   reduction_size())),
         unit_gamma(allocate_floats(backend.memory(), widest_unscaled(graph))),
         unused_gradient(allocate_floats(backend.memory(), widest_unscaled(graph))),
+        group_gradients(
+            allocate_floats(backend.memory(), options.batch_norm_group != nullptr ? 2 * widest_norm(graph) : 0)),
         mixed_labels(backend.memory(), training ? bytes_of_labels() : 0),
         label_share(backend.memory(), training ? bytes_of_labels() : 0),
         inputs(most_inputs(graph)),
@@ -136,6 +146,7 @@ struct Executor::Impl {
   ops::Backend& backend;
   Buffer arena, weights, statistics, reduction;
   const Buffer unit_gamma, unused_gradient;  // of batch norms that learn no gamma
+  const Buffer group_gradients;              // of the batch norm at work, with a group
   const Buffer mixed_labels, label_share;    // i32 and f32 [max_batch], in training
   std::vector<ConstTensorView> inputs;       // of the layer at work
   std::vector<TensorView> input_gradients;
@@ -258,8 +269,12 @@ Layer Executor::Impl::layer(NodeId id, bool again) {
   if (is<ops::BatchNorm>(own)) l.running = running_statistics(id);
   if (pass() == Pass::training) {
     l.gradients = gradients(id);
+    l.group = options.batch_norm_group;
     if (schedule().at(id).stores_statistics) l.batch = batch_statistics(id);
     if (is<ops::BatchNorm>(own)) {
+      if (l.group != nullptr)
+        l.group_gradients = {flat_view(group_gradients, 0, {channels(own)}),
+                             flat_view(group_gradients, channels(own), {channels(own)})};
       l.batch = batch_statistics(own.inputs.front());
       const NodeTensors& t = tensors(id);
       for (std::size_t slot = 0; slot < t.statistics; ++slot) {

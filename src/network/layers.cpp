@@ -2,6 +2,8 @@
 #include "layers.hpp"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace brigade::network {
 namespace {
@@ -23,6 +25,27 @@ void backward(Backend& backend, const ops::Dense& op, const Layer& l) {
       {.x = l.x, .w = l.weights[0], .y = l.y, .dy = l.dy, .dx = l.dx, .dw = l.gradients[0], .dbias = l.gradients[1]});
 }
 
+using Moments = std::array<TensorView, 2>;
+
+// Replaces two arrays of a value a channel by what the group makes of them.
+template <class Merge>
+void exchange(Backend& backend, const Moments& from, const Moments& to, const Merge& merge) {
+  std::array<std::vector<float>, 2> host;
+  for (std::size_t i = 0; i < 2; ++i) {
+    host[i].resize(static_cast<std::size_t>(from[i].shape.size()));
+    backend.download(from[i].data, host[i].data(), from[i].bytes());
+  }
+  backend.synchronize();
+  merge(std::span(host[0]), std::span(host[1]));
+  for (std::size_t i = 0; i < 2; ++i) backend.upload(host[i].data(), to[i].data, to[i].bytes());
+  backend.synchronize();  // host ends here
+}
+
+void share(Backend& backend, const Layer& l, const Moments& measured) {
+  if (l.group == nullptr || !measured[0]) return;
+  exchange(backend, measured, measured, [&](auto mean, auto variance) { l.group->merge_moments(mean, variance); });
+}
+
 // Both convolutions have the same tensors.
 template <class Op>
 concept Convolution = std::same_as<Op, ops::Conv2d> || std::same_as<Op, ops::DepthwiseConv2d>;
@@ -36,6 +59,7 @@ void forward(Backend& backend, const Op& op, const Layer& l, Pass) {
                        .of_x = l.of_inputs[0],
                        .mean = l.batch[0],
                        .variance = l.batch[1]});
+  share(backend, l, l.batch);
 }
 template <Convolution Op>
 void backward(Backend& backend, const Op& op, const Layer& l) {
@@ -90,7 +114,6 @@ void backward(Backend& backend, const ops::Concat& op, const Layer& l) {
   backend.backward(op, {.dy = l.dy, .dx = l.input_gradients});
 }
 
-using Moments = std::array<TensorView, 2>;
 void normalise(Backend& backend, const ops::BatchNorm& op, const Layer& l, const Moments& by) {
   backend.infer(op,
                 {.x = l.x, .gamma = l.weights[0], .beta = l.weights[1], .mean = by[0], .variance = by[1], .y = l.y});
@@ -100,13 +123,15 @@ void recompute(Backend& backend, const ops::BatchNorm& op, const Layer& l) { nor
 // What is still to be measured, and the output if anybody wants it stored: in one call if that is all.
 void measure_and_normalise(Backend& backend, const ops::BatchNorm& op, const Layer& l) {
   const bool only_x = l.measures.size() == 1 && l.measures[0].x.shape == l.x.shape;
-  if (only_x && l.y)
+  if (only_x && l.y && l.group == nullptr)
     return backend.forward(
         op,
         {.x = l.x, .gamma = l.weights[0], .beta = l.weights[1], .y = l.y, .mean = l.batch[0], .variance = l.batch[1]});
-  for (const Measurement& m : l.measures)
+  for (const Measurement& m : l.measures) {
     backend.forward(ops::BatchNorm{.channels = m.x.shape.back()},
                     {.x = m.x, .gamma = {}, .beta = {}, .y = {}, .mean = m.statistics[0], .variance = m.statistics[1]});
+    share(backend, l, m.statistics);
+  }
   if (l.y) normalise(backend, op, l, l.batch);
 }
 
@@ -116,22 +141,37 @@ void forward(Backend& backend, const ops::BatchNorm& op, const Layer& l, Pass pa
     return;
   }
   measure_and_normalise(backend, op, l);
-  const std::int64_t values = l.x.shape.size() / op.channels;
+  const std::int64_t members = l.group == nullptr ? 1 : l.group->members();
+  const std::int64_t values = members * l.x.shape.size() / op.channels;
   const auto count = static_cast<float>(values);
   const float unbiased = count / std::max(count - 1, 1.0F);
   backend.update(ops::Blend{.keep = 0, .add = 1}, {.x = l.batch[0], .y = l.reduced[0]});
   backend.update(ops::Blend{.keep = 0, .add = unbiased}, {.x = l.batch[1], .y = l.reduced[1]});
 }
+// In a group, dx follows from the sums over all members; those over this member's values stay its share of the weights'
+// gradients, which are added up with everybody's. The operation divides sums by the count of its own values, and so
+// wants the mean of the members' sums.
 void backward(Backend& backend, const ops::BatchNorm& op, const Layer& l) {
-  backend.backward(op, {.x = l.x,
-                        .gamma = l.weights[0],
-                        .beta = l.weights[1],
-                        .mean = l.batch[0],
-                        .variance = l.batch[1],
-                        .dy = l.dy,
-                        .dx = l.dx,
-                        .dgamma = l.gradients[0],
-                        .dbeta = l.gradients[1]});
+  ops::BatchNorm::Backward t{.x = l.x,
+                             .gamma = l.weights[0],
+                             .beta = l.weights[1],
+                             .mean = l.batch[0],
+                             .variance = l.batch[1],
+                             .dy = l.dy,
+                             .dx = l.dx,
+                             .dgamma = l.gradients[0],
+                             .dbeta = l.gradients[1]};
+  if (l.group == nullptr) return backend.backward(op, t);
+  t.dx = {};
+  backend.backward(op, t);
+  if (!l.dx) return;
+  exchange(backend, l.gradients, l.group_gradients,
+           [&](auto dgamma, auto dbeta) { l.group->average_gradients(dgamma, dbeta); });
+  t.dx = l.dx;
+  t.dgamma = l.group_gradients[0];
+  t.dbeta = l.group_gradients[1];
+  t.sums = ops::BatchNorm::Sums::given;
+  backend.backward(op, t);
 }
 
 void forward(Backend& backend, const ops::LocalResponseNorm& op, const Layer& l, Pass) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <span>
 
+#include "brigade/network/batch_norm_group.hpp"
 #include "brigade/network/graph.hpp"
 
 namespace brigade::network {
@@ -34,6 +35,9 @@ struct Layer {
   std::array<TensorView, 2> batch{};
   std::array<TensorView, 2> reduced{};      // of the micro-batch as running averages want it (over the count - 1)
   std::span<const Measurement> measures{};  // to be taken first, in training
+
+  BatchNormGroup* group = nullptr;              // in training: with whom statistics are shared
+  std::array<TensorView, 2> group_gradients{};  // [C], with a group: room for its dgamma and dbeta
 
   ops::Dropout::Mask mask{};  // dropout only
 };

@@ -59,6 +59,23 @@ void check_reproducible(const TrainOptions& options, int ranks) {
                        communication::name_of(chosen));
 }
 
+// A group is the micro-batches that neighbouring ranks compute at the same time.
+void check_batch_norm_group(const TrainOptions& options, const Plan& plan, int ranks) {
+  const std::int64_t group = options.batch_norm_group;
+  require<OptionError>(group >= 1, "--batchnorm-group {} is not positive", group);
+  if (group == 1) return;
+  require<OptionError>(
+      ranks % group == 0 && plan.micro_batches % ranks == 0,
+      "--batchnorm-group {} does not divide {} ranks with {} micro-batches (a group is the micro-batches "
+      "that as many ranks compute at the same time). Use a divisor of the ranks, or on fewer ranks "
+      "fewer, larger --micro-batches?",
+      group, ranks, plan.micro_batches);
+  require<OptionError>(!options.reproducible,
+                       "--batchnorm-group {} makes the bits depend on the number of ranks, which --reproducible rules "
+                       "out. Use fewer, larger --micro-batches?",
+                       group);
+}
+
 // The largest odd divisor: halving its multiple for 2, 4, 8 ... ranks never cuts it.
 std::int64_t odd_part(std::int64_t count) { return count >> std::countr_zero(static_cast<std::uint64_t>(count)); }
 
@@ -110,6 +127,7 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks) {
   check_batch(options, plan, ranks);
   plan.own_micro_batches = dataset::part_of(plan.micro_batches, rank, ranks);
   if (options.reproducible) check_reproducible(options, ranks);
+  check_batch_norm_group(options, plan, ranks);
   plan.leaf = options.reproducible ? odd_part(plan.micro_batches) : plan.own_micro_batches.size();
   plan.allreduce = options.allreduce;
   plan.allreduce.one_tree = options.reproducible;
@@ -160,6 +178,7 @@ std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions
           {"epochs", fmt::format("{}", options.epochs)},  // the schedule depends on it
           {"augment", plan.model.augmentation},
           {"seed", fmt::format("{}", options.seed)},
+          {"batchnorm-group", fmt::format("{}", options.batch_norm_group)},
           {"reproducible", options.reproducible ? fmt::format("with {} micro-batches", plan.micro_batches) : "no"},
           {"dropout", options.dropout ? fmt::format("{}", *options.dropout) : "as published"},
           {"optimizer", o.kind == OptimizerKind::sgd ? "sgd" : "adam"},

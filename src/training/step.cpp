@@ -70,6 +70,7 @@ const dataset::Batch* TrainingStep::next_batch(telemetry::StepRow& row) {
   } catch (const Error& error) {
     failure_ = error.what();
   }
+  if (options_.data_first) agree_on_data();
   if (batch == nullptr) {
     backend_.update(ops::Blend{.keep = 0, .add = 0}, {.x = sum_, .y = sum_});
     status_.failed = 1;
@@ -118,9 +119,7 @@ void TrainingStep::finish_reduction(std::int64_t step, telemetry::StepRow& row) 
 }
 
 void TrainingStep::check(std::int64_t step) const {
-  if (status_.failed > 0)
-    communication::collectively(communicator_, "reading training data",
-                                [&] { require(failure_.empty(), "{}", failure_); });
+  if (status_.failed > 0) agree_on_data();
   if (std::isfinite(status_.loss_sum)) return;
   DivergedError error(
       fmt::format("the loss of step {} is {} (training has diverged). Use a smaller --learning-rate, "
@@ -128,6 +127,11 @@ void TrainingStep::check(std::int64_t step) const {
                   step, status_.loss_sum));
   error.on_all_ranks = true;
   throw error;
+}
+
+void TrainingStep::agree_on_data() const {
+  communication::collectively(communicator_, "reading training data",
+                              [&] { require(failure_.empty(), "{}", failure_); });
 }
 
 void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::StepRow& row) {

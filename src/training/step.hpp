@@ -31,6 +31,7 @@ struct StepOptions {
   std::int64_t micro_batches = 1;    // of the global batch
   dataset::Range own_micro_batches;  // of this rank
   std::int64_t leaf = 1;             // of the sum over own micro-batches, see micro_batch_sum.hpp
+  bool data_first = false;           // ranks wait for one another within forward: all must have their batch first
   float batch_norm_momentum = 0.99F;
   std::size_t bucket_bytes = 4U << 20;
   communication::AllreduceOptions allreduce;
@@ -54,6 +55,7 @@ class TrainingStep {
   void finish_reduction(std::int64_t step, telemetry::StepRow& row);
   void optimize(std::int64_t step, float learning_rate, telemetry::StepRow& row);
   void check(std::int64_t step) const;
+  void agree_on_data() const;
 
   void put_predictions(bool first_of_rank);
   void reduce_from(std::int64_t offset);

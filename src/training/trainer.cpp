@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "brigade/communication/probe.hpp"
+#include "batch_norm_group.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/core/host_name.hpp"
@@ -49,6 +50,10 @@ class Trainer {
         backend_(backend),
         communicator_(communicator),
         speaks_(communicator.rank() == 0),
+        batch_norm_group_(options.batch_norm_group > 1
+                              ? std::make_unique<RankGroup>(communicator.split(
+                                    communicator.rank() / static_cast<int>(options.batch_norm_group)))
+                              : nullptr),
         executor_(plan.graph, backend,
                   {.max_batch = plan.micro_batch(),
                    .training = true,
@@ -56,7 +61,8 @@ class Trainer {
                    .reduction_memory = sum_memory(),
                    .seed = options.seed,
                    .label_smoothing = static_cast<float>(options.augmentation.label_smoothing),
-                   .precision = options.precision}),
+                   .precision = options.precision,
+                   .batch_norm_group = batch_norm_group_.get()}),
         optimizer_(plan.optimizer, executor_, backend) {}
 
   TrainResult run();
@@ -90,6 +96,7 @@ class Trainer {
   ops::Backend& backend_;
   communication::Communicator& communicator_;
   const bool speaks_;  // rank 0 writes the run's files and the progress line
+  const std::unique_ptr<RankGroup> batch_norm_group_;
   network::Executor executor_;
   Optimizer optimizer_;
   std::optional<dataset::SplitFiles> training_files_, validation_files_;
@@ -234,6 +241,7 @@ TrainResult Trainer::run() {
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
                      .leaf = plan_.leaf,
+                     .data_first = batch_norm_group_ != nullptr,
                      .batch_norm_momentum = options_.batch_norm_momentum,
                      .bucket_bytes = options_.bucket_bytes,
                      .allreduce = plan_.allreduce,

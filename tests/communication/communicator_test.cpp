@@ -109,6 +109,18 @@ TEST(Communicator, SharesABlockOnANode) {
   EXPECT_EQ(node.share(std::size_t{1} << 60, "too much"), nullptr);
 }
 
+TEST(Communicator, SplitsInRankOrder) {
+  const int part = world().rank() % 2;
+  Communicator half = world().split(part);
+  EXPECT_EQ(half.size(), (world().size() + 1 - part) / 2);
+  EXPECT_EQ(half.rank(), world().rank() / 2);
+  std::vector<double> values{static_cast<double>(world().rank())};
+  half.sum(values, "a half");
+  double expected = 0;
+  for (int rank = part; rank < world().size(); rank += 2) expected += rank;
+  EXPECT_EQ(values[0], expected);
+}
+
 // ---- collectively() ----
 
 TEST(Collectively, ReturnsWhenNobodyFails) {

@@ -241,6 +241,63 @@ TEST(Training, ReproducibleRunsAreTheSameBytesOnAnyNumberOfRanks) {
   }
 }
 
+double relative_distance(const std::vector<NamedArray>& x, const std::vector<NamedArray>& y) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    for (std::size_t k = 0; k < x[i].values.size(); ++k) {
+      difference += std::pow(x[i].values[k] - y[i].values[k], 2);
+      norm += std::pow(y[i].values[k], 2);
+    }
+  return std::sqrt(difference / norm);
+}
+
+// All ranks' micro-batches in one group are, but for rounding, one rank's single larger micro-batch: forward (the first
+// loss and the running averages), and backward (the weights after it). Rounding may open or close a ReLU of the deep
+// network, which shows in all its gradients; so distances are compared with those of micro-batches without a group.
+TEST(Training, AGroupOfMicroBatchesIsALargerOne) {
+  if (world->size() == 1) GTEST_SKIP() << "one rank is no group";
+  for (const std::string network : {"fashion-cnn", "mobilenet-v2"}) {
+    auto options = options_for("group-" + network);
+    options.network = network;
+    options.width_multiplier = network == "mobilenet-v2" ? 0.35 : 1;
+    options.max_steps = 1;
+    options.batch_norm_momentum = 0.5F;
+    const auto with_group = [&](std::int64_t group) {
+      options.batch_norm_group = group;
+      options.run = scratch / fmt::format("group-{}-{}", network, group);
+      train(options, *backend, *world);
+      world->barrier("the checkpoint");
+      return load_model(*newest_checkpoint(options.run / "checkpoints"));
+    };
+    const Model apart = with_group(1), group = with_group(world->size());
+    const double loss = losses(options.run).at(0);
+    options.batch_norm_group = 1;
+    train_alone(options);
+    const std::string alone = options.run.string() + fmt::format("-alone-{}", world->rank());
+    const Model one = load_model(*newest_checkpoint(fs::path(alone) / "checkpoints"));
+    EXPECT_NEAR(loss / losses(alone).at(0), 1, 1e-5) << network;
+    EXPECT_LE(relative_distance(group.parameters, one.parameters),
+              0.02 * relative_distance(apart.parameters, one.parameters))
+        << network;
+    EXPECT_LE(relative_distance(group.statistics, one.statistics),
+              1e-3 * relative_distance(apart.statistics, one.statistics))
+        << network;
+  }
+}
+
+TEST(Training, GroupsDivideTheRanks) {
+  auto options = options_for("no-group");
+  options.network = "fashion-cnn";
+  options.batch_norm_group = world->size() + 1;
+  EXPECT_THROW(train(options, *backend, *world), OptionError);
+  options.batch_norm_group = world->size();
+  options.reproducible = true;
+  options.micro_batches = 4;
+  if (world->size() == 2) {
+    EXPECT_THROW(train(options, *backend, *world), OptionError);
+  }
+}
+
 TEST(Training, ReproducibleNeedsATreeOverMicroBatches) {
   const auto refused = [](TrainOptions options, const std::string& text) {
     try {

@@ -41,6 +41,10 @@ class Communicator final : public Team {
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
 
+  /// Collective: the ranks that give the same `part` (>= 0), in rank order, as a communicator of their own, which makes
+  /// no use of shared memory.
+  Communicator split(int part) const;
+
   int rank() const override;
   int size() const override;
   int node_rank() const;  ///< among the ranks that share this node's memory

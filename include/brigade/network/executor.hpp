@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "brigade/core/memory.hpp"
+#include "brigade/network/batch_norm_group.hpp"
 #include "brigade/network/graph.hpp"
 #include "brigade/network/passes.hpp"
 #include "brigade/network/precision.hpp"
@@ -42,7 +43,8 @@ struct ExecutorOptions {
   std::uint64_t seed = 1;             ///< of initial weights and dropout
   float label_smoothing = 0;          ///< of the loss in training (ops/softmax_cross_entropy.hpp)
   Passes passes = {};
-  Precision precision = Precision::fp32;  ///< of the passes of training and of evaluation
+  Precision precision = Precision::fp32;       ///< of the passes of training and of evaluation
+  BatchNormGroup* batch_norm_group = nullptr;  ///< in training; outlives the executor. Null: a micro-batch by itself
 };
 
 struct MicroBatch {

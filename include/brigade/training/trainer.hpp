@@ -31,6 +31,7 @@ struct TrainOptions {
   std::int64_t global_batch = 128;    ///< images per optimizer step, over all ranks
   std::int64_t micro_batches = 0;     ///< parts the global batch is cut into; 0: one a rank
   bool reproducible = false;          ///< the same bits on any power of two of ranks that divides micro_batches
+  std::int64_t batch_norm_group = 1;  ///< neighbouring ranks whose micro-batches share batch-norm statistics
   std::optional<float> dropout;       ///< instead of the network's own rate
   float batch_norm_momentum = 0.99F;  ///< of the running averages (Keras' default)
   double warmup_epochs = 0;
