@@ -12,6 +12,7 @@
 #include "brigade/host/backend.hpp"
 #include "brigade/training/trainer.hpp"
 #include "commands.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -87,7 +88,9 @@ int main(std::span<char*> arguments, const Launch& launch) {
   }
   try {
     launch.check_tasks(world);
-    return static_cast<int>(dispatch(call, arguments.size() > 1 ? arguments[1] : ""));
+    const std::string command = arguments.size() > 1 ? arguments[1] : "";
+    check_program(world, command);
+    return static_cast<int>(dispatch(call, command));
   } catch (const Error& error) {
     if (!error.on_all_ranks) fail_alone(world, error.code(), error.what());
     if (world.rank() == 0 && launch.is_first_task()) fmt::print(stderr, "brigade: error: {}\n", error.what());

@@ -5,6 +5,7 @@
 #include "options.hpp"
 #include "preflight.hpp"
 #include "reader_options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -13,6 +14,7 @@ using communication::Algorithm;
 using communication::Wire;
 using training::OptimizerKind;
 using training::ScheduleKind;
+using training::StrategyKind;
 
 struct TrainCommand {
   bool preflight = false;
@@ -38,6 +40,15 @@ bool parse(Call& call, TrainCommand& command) {
       .add("batch-size", t.global_batch, "images per optimizer step, over all ranks")
       .add("micro-batches", t.micro_batches,
            "equal parts of the batch, each with its own batch-norm statistics; 0: one a rank")
+      .choice(
+          "strategy", t.strategy,
+          {{"one-device", StrategyKind::one_device},
+           {"mirrored", StrategyKind::mirrored},
+           {"multi-worker", StrategyKind::multi_worker},
+           {"local-sgd", StrategyKind::local_sgd}},
+          "one rank; all ranks of one node, or all ranks, summing gradients in every step; ranks that train on their "
+          "share of each batch by themselves and average weights now and then")
+      .add("sync-every", t.sync_every, "steps between the averages of --strategy local-sgd")
       .add("batchnorm-group", t.batch_norm_group,
            "micro-batches of as many neighbouring ranks share batch-norm statistics, forward and backward; 1: none")
       .flag("reproducible", t.reproducible,
@@ -120,6 +131,7 @@ ExitCode train(Call& call) {
   bool run = false;
   communication::collectively(call.communicator, "reading the options", [&] { run = parse(call, command); });
   if (!run) return ExitCode::done;
+  check_options(call.communicator, command.train.resolved);
   if (!command.train.dry_run) call.launch.check_allocation(call.communicator);
   const LiveBackend backend(command.backend, call.communicator);
   command.train.pinned_processors = backend.placement().processors;

@@ -65,6 +65,7 @@ Environment::Environment(int& argc, char**& argv) {
   int provided = MPI_THREAD_SINGLE;
   check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  if (provided < MPI_THREAD_FUNNELED) MPI_Finalize();  // in good order: all ranks end here
   require<OptionError>(provided >= MPI_THREAD_FUNNELED,
                        "this MPI library does not allow threads (level {} of at least {}). "
                        "Build Brigade with an MPI that supports MPI_THREAD_FUNNELED?",

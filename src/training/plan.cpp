@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <span>
 
+#include "brigade/core/atomic_file.hpp"
+#include "brigade/core/checksum.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/network/executor.hpp"
 #include "brigade/network/zoo.hpp"
 #include "micro_batch_sum.hpp"
+#include "strategy.hpp"
 
 namespace brigade::training {
 namespace {
@@ -25,6 +29,8 @@ std::optional<std::string> choose_validation(const dataset::Manifest& manifest, 
 void check_batch(const TrainOptions& options, const Plan& plan, int ranks) {
   require<OptionError>(options.global_batch > 0, "--batch-size {} is not positive", options.global_batch);
   require<OptionError>(options.epochs > 0, "--epochs {} is not positive", options.epochs);
+  require<OptionError>(ranks <= plan.train_samples,
+                       "there are {} ranks, but only {} training samples. Use fewer ranks?", ranks, plan.train_samples);
   require<OptionError>(
       plan.micro_batches >= ranks,
       "{} micro-batches cannot feed {} ranks (each rank computes at least one). Use --micro-batches {} "
@@ -166,6 +172,13 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
 }
 
+std::map<std::string, std::string> dataset_facts(const Plan& plan, const TrainOptions& options) {
+  const std::string manifest = read_file(options.dataset / "manifest.json");
+  return {{"manifest.json of the dataset",
+           fmt::format("CRC-32C {:08x}, {} bytes", crc32c(std::as_bytes(std::span(manifest))), manifest.size())},
+          {"the number of training samples", fmt::format("{}", plan.train_samples)}};
+}
+
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options) {
   const auto& o = options.optimizer;
   return {{"network", options.network},
@@ -179,6 +192,7 @@ std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions
           {"augment", plan.model.augmentation},
           {"seed", fmt::format("{}", options.seed)},
           {"batchnorm-group", fmt::format("{}", options.batch_norm_group)},
+          {"strategy", describe_strategy(options)},
           {"reproducible", options.reproducible ? fmt::format("with {} micro-batches", plan.micro_batches) : "no"},
           {"dropout", options.dropout ? fmt::format("{}", *options.dropout) : "as published"},
           {"optimizer", o.kind == OptimizerKind::sgd ? "sgd" : "adam"},

@@ -1,14 +1,9 @@
 // The step is one paragraph: take the next batch, forward, backward (each finished gradient goes to the
 // reducer while backward continues), finish the reduction, optimizer step, record.
 //
-// A rank computes one or several of the global batch's micro-batches. Its gradients, the micro-batches'
-// batch-norm statistics and a few numbers about the step lie in one flat array,
-//
-//     [ status | batch statistics | gradients in forward order ]
-//
-// which backward completes from its end to its front. It is cut into buckets once, at layer borders, so
-// that every rank adds the same buckets in the same order, also a rank whose batch could not be read: it
-// adds zeros and says so in the status, and the step fails on all ranks at once.
+// A rank computes one or several of the global batch's micro-batches. Everything ranks tell each other about them lies
+// in one flat array (strategy.hpp); a rank whose batch could not be read fills it with zeros and says so in the status,
+// and the step fails on all ranks at once.
 #include "step.hpp"
 
 #include <cmath>
@@ -17,52 +12,40 @@
 
 namespace brigade::training {
 
-StepStatus TrainingStep::run(std::int64_t step, float learning_rate, telemetry::StepRow& row) {
+StepStatus TrainingStep::run(std::int64_t step, float learning_rate, bool boundary, telemetry::StepRow& row) {
   watch_ = Stopwatch();
   row.step = step;
   row.learning_rate = learning_rate;
   row.start_s = now_s() - options_.clock_origin_s;
   const Stopwatch whole_step;
+  sent_before_ = strategy_.bytes_sent();
 
   if (const dataset::Batch* batch = next_batch(row)) forward_backward(*batch, step, row);
   finish_reduction(step, row);
-  check(step);
   optimize(step, learning_rate, row);
+  settle(step, boundary, row);
+  check(step);
 
-  row.loss = status_.loss_sum / static_cast<double>(options_.global_batch);
+  row.sent_bytes = static_cast<std::int64_t>(strategy_.bytes_sent() - sent_before_);
   row.step_s = whole_step.elapsed();
   return status_;
 }
 
 TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend,
                            communication::Communicator& communicator, dataset::BatchStream& batches,
-                           Optimizer& optimizer, const StepOptions& options)
+                           Optimizer& optimizer, MicroBatchSum& sum, Strategy& strategy, const StepOptions& options)
     : executor_(executor),
       backend_(backend),
       communicator_(communicator),
       batches_(batches),
       optimizer_(optimizer),
       options_(options),
-      reducer_(communicator, options.allreduce),
-      micro_batch_sum_(backend, options.sum_memory ? *options.sum_memory : backend.memory(), executor.reduction(),
-                       options.own_micro_batches.size(), options.leaf),
-      sum_(micro_batch_sum_.total()) {
-  // A bucket is closed by the first layer border at or beyond its size; the front of the array goes last.
-  const auto& parameters = executor_.parameters();
-  std::int64_t end = sum_.shape.size();
-  for (auto p = parameters.rbegin(); p != parameters.rend(); ++p) {
-    const std::int64_t begin = executor_.gradients_offset() + p->offset;
-    if (static_cast<std::size_t>(end - begin) * sizeof(float) < options_.bucket_bytes) continue;
-    buckets_.push_back(begin);
-    end = begin;
-  }
-  if (buckets_.empty() || buckets_.back() != 0) buckets_.push_back(0);
-}
+      micro_batch_sum_(sum),
+      strategy_(strategy),
+      sum_(sum.total()) {}
 
 const dataset::Batch* TrainingStep::next_batch(telemetry::StepRow& row) {
   status_ = {.stop = options_.stop_requested && options_.stop_requested() ? 1.0F : 0.0F};
-  buckets_added_ = 0;
-  sent_before_ = reducer_.bytes_sent();
   const dataset::Batch* batch = nullptr;
   try {
     batch = batches_.next();
@@ -97,11 +80,11 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
     row.forward_s += watch_.lap();
 
     std::int64_t finished = sum_.shape.size();
-    executor_.backward(1.0F / static_cast<float>(options_.global_batch), [&](std::int64_t offset) {
+    executor_.backward(1.0F / static_cast<float>(strategy_.share().images), [&](std::int64_t offset) {
       const std::int64_t begin = offset == kStatusFloats ? 0 : offset;
       micro_batch_sum_.add(m - own.begin, begin, finished);
       finished = begin;
-      if (m + 1 == own.end) reduce_from(begin);
+      if (m + 1 == own.end) strategy_.ready(begin);
     });
     row.backward_s += watch_.lap();
   }
@@ -110,12 +93,17 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
 
 void TrainingStep::finish_reduction(std::int64_t step, telemetry::StepRow& row) {
   row.reduce_arrive_s = now_s() - options_.clock_origin_s;
-  row.hidden_bytes = static_cast<std::int64_t>(reducer_.bytes_sent() - sent_before_);
-  reduce_from(0);
-  reducer_.finish(fmt::format("the sum of gradients of step {}", step));
-  row.sent_bytes = static_cast<std::int64_t>(reducer_.bytes_sent() - sent_before_);
+  row.hidden_bytes = static_cast<std::int64_t>(strategy_.bytes_sent() - sent_before_);
+  strategy_.reduce(fmt::format("the sum of gradients of step {}", step));
   backend_.download(sum_.data, &status_, sizeof status_);
+  backend_.synchronize();
+  row.loss = status_.images > 0 ? status_.loss_sum / static_cast<double>(status_.images) : 0;
   row.reduce_wait_s = watch_.lap();
+}
+
+void TrainingStep::settle(std::int64_t step, bool boundary, telemetry::StepRow& row) {
+  strategy_.settle(step, boundary, status_);
+  row.reduce_wait_s += watch_.lap();
 }
 
 void TrainingStep::check(std::int64_t step) const {
@@ -140,8 +128,9 @@ void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::S
   if (gradients > kStatusFloats) {
     // Running averages follow the mean of the micro-batches' statistics.
     const float momentum = options_.batch_norm_momentum;
-    backend_.update(ops::Blend{.keep = momentum, .add = (1 - momentum) / static_cast<float>(options_.micro_batches)},
-                    {.x = range(sum_, kStatusFloats, gradients), .y = executor_.statistics()});
+    backend_.update(
+        ops::Blend{.keep = momentum, .add = (1 - momentum) / static_cast<float>(strategy_.share().micro_batches)},
+        {.x = range(sum_, kStatusFloats, gradients), .y = executor_.statistics()});
   }
   backend_.synchronize();
   row.optimizer_s = watch_.lap();
@@ -150,20 +139,10 @@ void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::S
 // The loss is summed as the gradients are: over the micro-batch here, then with the rest of the array.
 void TrainingStep::put_predictions(bool first_of_rank) {
   StepStatus status{.stop = first_of_rank ? status_.stop : 0};
+  status.images = static_cast<float>(executor_.loss().size());
   for (const float loss : executor_.loss()) status.loss_sum += loss;
   for (const std::int32_t rank : executor_.label_rank()) status.correct += rank == 0 ? 1.0F : 0.0F;
   backend_.upload(&status, executor_.reduction().data, sizeof status);
-}
-
-// Elements [offset, end) are final: hands every bucket that lies in there to the reducer.
-void TrainingStep::reduce_from(std::int64_t offset) {
-  while (buckets_added_ < buckets_.size() && buckets_[buckets_added_] >= offset) {
-    const std::int64_t begin = buckets_[buckets_added_];
-    const std::int64_t end = buckets_added_ == 0 ? sum_.shape.size() : buckets_[buckets_added_ - 1];
-    reducer_.add({sum_.f32() + begin, static_cast<std::size_t>(end - begin)});
-    ++buckets_added_;
-  }
-  reducer_.progress();
 }
 
 TensorView TrainingStep::range(TensorView flat, std::int64_t begin, std::int64_t end) const {

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 
-#include "brigade/communication/probe.hpp"
 #include "batch_norm_group.hpp"
+#include "brigade/communication/probe.hpp"
+#include "brigade/communication/require_same.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/core/host_name.hpp"
@@ -19,6 +21,7 @@
 #include "brigade/training/evaluation.hpp"
 #include "plan.hpp"
 #include "step.hpp"
+#include "strategy.hpp"
 
 namespace brigade::training {
 namespace fs = std::filesystem;
@@ -73,6 +76,7 @@ class Trainer {
   void open_data();
   void write_run_info();
   void agree_on_weights();
+  std::unique_ptr<Strategy> make_strategy(TensorView array);
   void train_epoch(std::int64_t epoch, TrainingStep& step);
   void end_epoch(std::int64_t epoch);
   void validate(telemetry::EpochRow& row);
@@ -220,6 +224,17 @@ void Trainer::agree_on_weights() {
   }
 }
 
+std::unique_ptr<Strategy> Trainer::make_strategy(TensorView array) {
+  if (options_.strategy != StrategyKind::local_sgd)
+    return std::make_unique<Synchronous>(
+        communicator_, plan_.allreduce, array, executor_, options_.bucket_bytes,
+        StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches});
+  const StepShare own{.images = plan_.own_share.size(), .micro_batches = plan_.own_micro_batches.size()};
+  const float weight = static_cast<float>(own.images) / static_cast<float>(options_.global_batch);
+  return std::make_unique<LocalSgd>(communicator_, plan_.allreduce, executor_, optimizer_, backend_, own, weight,
+                                    options_.sync_every);
+}
+
 TrainResult Trainer::run() {
   make_run_directory();
   if (options_.resume) resume();
@@ -236,16 +251,15 @@ TrainResult Trainer::run() {
   communication::collectively(communicator_, "opening the training data", [&] { batches = training_stream(); });
 
   communicator_.barrier("the start of training");
-  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_,
+  MicroBatchSum sum(backend_, sum_memory() ? *sum_memory() : backend_.memory(), executor_.reduction(),
+                    plan_.own_micro_batches.size(), plan_.leaf);
+  const auto strategy = make_strategy(sum.total());
+  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_, sum, *strategy,
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
-                     .leaf = plan_.leaf,
                      .data_first = batch_norm_group_ != nullptr,
                      .batch_norm_momentum = options_.batch_norm_momentum,
-                     .bucket_bytes = options_.bucket_bytes,
-                     .allreduce = plan_.allreduce,
-                     .sum_memory = sum_memory(),
                      .clock_origin_s = common_clock_origin_s(communicator_),
                      .stop_requested = [] { return stop_is_requested.load(); }});
   summary_.startup_s = wall_clock_s() - process_start_s();
@@ -262,11 +276,13 @@ void Trainer::train_epoch(std::int64_t epoch, TrainingStep& step) {
   std::string note;
   while (!stop() && step_ < first + plan_.steps_per_epoch) {
     telemetry::StepRow row{.epoch = epoch};
-    const StepStatus status = step.run(step_, learning_rate(plan_.optimizer, step_, plan_.total_steps), row);
+    const bool boundary = step_ + 1 == first + plan_.steps_per_epoch || step_ + 1 == last_step();
+    const float rate = learning_rate(plan_.optimizer, step_, plan_.total_steps);
+    const StepStatus status = step.run(step_, rate, boundary, row);
     step_log_.write(row);
     ++step_;
     images_ += options_.global_batch;
-    epoch_.images += options_.global_batch;
+    epoch_.images += std::llround(status.images);
     epoch_.loss += status.loss_sum;
     epoch_.correct += status.correct;
     epoch_.train_s = train_s_before + watch.elapsed();
@@ -274,7 +290,7 @@ void Trainer::train_epoch(std::int64_t epoch, TrainingStep& step) {
     if (!speaks_) continue;
     tensorboard_.scalar("train/loss", step_, row.loss);
     tensorboard_.scalar("train/learning_rate", step_, row.learning_rate);
-    const auto images = static_cast<double>(epoch_.images);
+    const auto images = static_cast<double>(std::max<std::int64_t>(1, epoch_.images));
     note = fmt::format("loss {:.3f}, accuracy {:.1f} %", epoch_.loss / images, 100 * epoch_.correct / images);
     line.update((step_ - first) * options_.global_batch, note);
   }
@@ -384,8 +400,12 @@ void request_stop() noexcept { stop_is_requested.store(true); }
 
 TrainResult train(const TrainOptions& options, ops::Backend& backend, communication::Communicator& communicator) {
   std::optional<Plan> plan;
-  communication::collectively(communicator, "planning the run",
-                              [&] { plan = make_plan(options, communicator.rank(), communicator.size()); });
+  communication::collectively(communicator, "planning the run", [&] {
+    check_strategy(options, communicator);
+    plan = make_plan(options, communicator.rank(), communicator.size());
+  });
+  communication::require_same(communicator, dataset_facts(*plan, options), ExitCode::bad_data,
+                              "Is --dataset the same directory on every node?");
   if (options.dry_run) {
     if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, communicator.size()));
     return {};

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "brigade/communication/reducer.hpp"
+#include "brigade/communication/require_same.hpp"
 #include "brigade/core/clock.hpp"
 #include "world.hpp"
 
@@ -119,6 +120,32 @@ TEST(Communicator, SplitsInRankOrder) {
   double expected = 0;
   for (int rank = part; rank < world().size(); rank += 2) expected += rank;
   EXPECT_EQ(values[0], expected);
+}
+
+// ---- require_same() ----
+
+TEST(RequireSame, NamesWhatDiffersAndWhere) {
+  std::map<std::string, std::string> facts{{"--seed", "1"}, {"--bucket", "4M"}, {"the command", "train"}};
+  EXPECT_NO_THROW(require_same(world(), facts, ExitCode::bad_options, "Alike?"));
+  if (world().size() == 1) return;
+  const int last = world().size() - 1;
+  if (world().rank() == last) {
+    facts["--seed"] = "2";
+    facts.erase("--bucket");
+  }
+  try {
+    require_same(world(), facts, ExitCode::bad_data, "Alike?");
+    FAIL() << "a difference was not noticed";
+  } catch (const DataError& error) {
+    EXPECT_TRUE(error.on_all_ranks);
+    const std::string others = last == 1 ? "rank 0 on .*" : fmt::format("ranks 0, 1{}", last == 3 ? ", 2" : "");
+    EXPECT_THAT(error.what(),
+                testing::MatchesRegex(fmt::format(
+                    "the ranks do not agree: --bucket is 4M on {}, unset on rank {} on .*; --seed is 1 on {}, "
+                    "2 on rank {} on .*\\. Alike\\?",
+                    others, last, others, last)));
+    EXPECT_THAT(error.what(), testing::Not(testing::HasSubstr("command")));
+  }
 }
 
 // ---- collectively() ----

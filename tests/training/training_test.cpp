@@ -93,20 +93,22 @@ TrainResult train_alone(TrainOptions options) {
   return train(options, *backend, alone);
 }
 
-std::vector<double> losses(const fs::path& run) {
+std::vector<double> column(const fs::path& run, const std::string& name) {
   std::ifstream in(run / "steps-00000.csv");
   std::string line, field;
   std::getline(in, line);
-  int column = 0;
-  for (std::istringstream names(line); std::getline(names, field, ',') && field != "loss";) ++column;
+  int number = 0;
+  for (std::istringstream names(line); std::getline(names, field, ',') && field != name;) ++number;
   std::vector<double> result;
   while (std::getline(in, line)) {
     std::istringstream fields(line);
-    for (int i = 0; i <= column; ++i) std::getline(fields, field, ',');
+    for (int i = 0; i <= number; ++i) std::getline(fields, field, ',');
     result.push_back(std::stod(field));
   }
   return result;
 }
+
+std::vector<double> losses(const fs::path& run) { return column(run, "loss"); }
 
 void expect_same_bits(const Model& a, const Model& b) {
   ASSERT_EQ(a.parameters.size(), b.parameters.size());
@@ -283,6 +285,58 @@ TEST(Training, AGroupOfMicroBatchesIsALargerOne) {
               1e-3 * relative_distance(apart.statistics, one.statistics))
         << network;
   }
+}
+
+// Weights and velocities that are averaged after every step are those that summed gradients give, but for rounding.
+TEST(Training, LocalSgdThatMeetsInEveryStepIsSynchronous) {
+  auto options = options_for("multi-worker");
+  options.epochs = 1;
+  const auto synchronous = train(options, *backend, *world);
+  options.run = scratch / "local-1";
+  options.strategy = StrategyKind::local_sgd;
+  options.sync_every = 1;
+  const auto local = train(options, *backend, *world);
+  world->barrier("the checkpoint");
+  const Model a = load_model(*newest_checkpoint(scratch / "multi-worker" / "checkpoints"));
+  const Model b = load_model(*newest_checkpoint(options.run / "checkpoints"));
+  EXPECT_LT(relative_distance(a.parameters, b.parameters), 1e-5);
+  EXPECT_NEAR(local.summary.train_loss / synchronous.summary.train_loss, 1, 1e-5);
+  EXPECT_EQ(local.summary.train_accuracy, synchronous.summary.train_accuracy);
+}
+
+TEST(Training, LocalSgdMeetsNowAndThenAndLearns) {
+  auto options = options_for("local-3");
+  options.strategy = StrategyKind::local_sgd;
+  options.sync_every = 3;
+  options.epochs = 3;
+  const auto result = train(options, *backend, *world);
+  EXPECT_EQ(result.summary.steps, 24);
+  EXPECT_GT(*result.summary.val_accuracy, 0.8);
+  const auto sent = column(options.run, "sent_bytes");
+  ASSERT_EQ(sent.size(), 24U);
+  for (std::size_t step = 0; step < 24; ++step) {
+    const bool meets = (step + 1) % 3 == 0 || (step + 1) % 8 == 0;  // or the epoch ends
+    EXPECT_EQ(sent[step] > 0, meets && world->size() > 1) << "step " << step;
+  }
+}
+
+TEST(Training, StrategiesAreForCertainRanks) {
+  auto options = options_for("strategies");
+  options.max_steps = 1;
+  auto pairs = communication::Communicator::world(60, 2);
+  options.strategy = StrategyKind::one_device;
+  if (world->size() > 1) {
+    EXPECT_THROW(train(options, *backend, *world), OptionError);
+  }
+  options.strategy = StrategyKind::mirrored;
+  if (world->size() > 2) {
+    EXPECT_THROW(train(options, *backend, pairs), OptionError);
+  }
+  EXPECT_EQ(train(options, *backend, *world).code, ExitCode::done);
+  options.strategy = StrategyKind::local_sgd;
+  options.reproducible = true;
+  options.micro_batches = 12;
+  EXPECT_THROW(train(options, *backend, *world), OptionError);
 }
 
 TEST(Training, GroupsDivideTheRanks) {

@@ -19,6 +19,13 @@
 
 namespace brigade::training {
 
+enum class StrategyKind : std::uint8_t {
+  one_device,    ///< one rank
+  mirrored,      ///< all ranks of one node: gradients are summed in every step
+  multi_worker,  ///< all ranks: gradients are summed in every step
+  local_sgd,     ///< ranks train by themselves and average their weights now and then
+};
+
 struct TrainOptions {
   std::filesystem::path dataset;
   std::filesystem::path run;  ///< run directory, made if missing
@@ -27,9 +34,11 @@ struct TrainOptions {
   network::Precision precision = network::Precision::fp32;  ///< of activations, in training and validation
   std::string validation_split = "auto";                    ///< "auto": val, else test, else none; "none"
   std::int64_t epochs = 1;
-  std::int64_t max_steps = 0;         ///< 0: no limit
-  std::int64_t global_batch = 128;    ///< images per optimizer step, over all ranks
-  std::int64_t micro_batches = 0;     ///< parts the global batch is cut into; 0: one a rank
+  std::int64_t max_steps = 0;       ///< 0: no limit
+  std::int64_t global_batch = 128;  ///< images per optimizer step, over all ranks
+  std::int64_t micro_batches = 0;   ///< parts the global batch is cut into; 0: one a rank
+  StrategyKind strategy = StrategyKind::multi_worker;
+  std::int64_t sync_every = 8;        ///< steps between averages of local SGD
   bool reproducible = false;          ///< the same bits on any power of two of ranks that divides micro_batches
   std::int64_t batch_norm_group = 1;  ///< neighbouring ranks whose micro-batches share batch-norm statistics
   std::optional<float> dropout;       ///< instead of the network's own rate
