@@ -24,7 +24,7 @@ struct TrainCommand {
 
 bool parse(Call& call, TrainCommand& command) {
   auto& t = command.train;
-  std::string dataset, run, augment = "none", bucket = "4M", segment = "256K";
+  std::string dataset, run, augment = "none", bucket = "4M", segment = "1M";
   float dropout = -1;
   Options options("train", "train a network on a dataset, synchronously over all ranks");
   options.required("dataset", dataset, "DIR: made by `brigade shard`")
@@ -86,7 +86,7 @@ bool parse(Call& call, TrainCommand& command) {
       .choice("wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}},
               "how gradients travel between nodes by ring; they are added in fp32")
       .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
-      .add("segment", segment, "bytes a ring message carries (K, M, G)")
+      .add("segment", segment, "bytes of a message (K, M, G)")
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")
       .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
   declare_precision(options, t.precision);

@@ -31,7 +31,8 @@ struct AllreduceOptions {
   Algorithm algorithm = Algorithm::automatic;
   Wire wire = Wire::fp32;
   /// A chunk travels in pieces of this size, so that adding one overlaps with receiving the next.
-  std::size_t segment_bytes = 256U << 10;
+  /// Shared memory takes pieces of at most 256 KiB; links of 1 Gbit/s want no less than this.
+  std::size_t segment_bytes = 1U << 20;
   /// The sum is one binary tree over 2, 4, 8 ... ranks, ((0+1) + (2+3)) + ..., whatever its size and the nodes. Ring
   /// and MPI's algorithm cannot: OptionError.
   bool one_tree = false;
