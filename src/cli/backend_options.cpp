@@ -30,17 +30,16 @@ bool bound_by_openmp() {
          (bind != nullptr && std::string_view(bind) != "false");
 }
 
-// Ranks that were bound to processors of their own use all of these; ranks that share a set divide it, in order.
-ThreadPlacement place_this_rank(const BackendOptions& options, communication::Communicator& communicator) {
+}  // namespace
+
+ThreadPlacement place_this_rank(int threads, bool pin, communication::Communicator& communicator) {
   const std::vector<int> allowed = allowed_processors();
   const std::string mine = fmt::format("{}:{}", host_name(), fmt::join(allowed, ","));
   const auto all = communicator.all_gather(mine, "comparing processor bindings");
   const auto sharing = static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));
   const auto before = static_cast<std::size_t>(std::count(all.begin(), all.begin() + communicator.rank(), mine));
-  return place_threads(allowed, sharing, before, options.threads, options.pin && !bound_by_openmp());
+  return place_threads(allowed, sharing, before, threads, pin && !bound_by_openmp());
 }
-
-}  // namespace
 
 ThreadPlacement place_threads(std::span<const int> allowed, std::size_t sharing, std::size_t before, int threads,
                               bool pin) {
@@ -82,7 +81,7 @@ LiveBackend::LiveBackend(const BackendOptions& options, communication::Communica
         "slot:PE={} or --bind-to none, or srun --cpus-per-task={}?\n",
         options.threads, cpus, cpus == 1 ? "" : "s", options.threads, options.threads);
   if (options.kind == BackendKind::host) {
-    placement_ = place_this_rank(options, communicator);
+    placement_ = place_this_rank(options.threads, options.pin, communicator);
     runtime_.emplace(placement_.threads, placement_.processors);
     backend_ = host::make_backend();
   } else {

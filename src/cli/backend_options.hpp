@@ -37,6 +37,9 @@ struct ThreadPlacement {
 // share of the processors. Processors are given only if every one of these ranks gets as many as it has threads.
 ThreadPlacement place_threads(std::span<const int> allowed, std::size_t sharing, std::size_t before, int threads,
                               bool pin);
+// Of this rank; collective. Ranks that were bound to processors of their own use all of these; ranks that share a set
+// divide it, in order.
+ThreadPlacement place_this_rank(int threads, bool pin, communication::Communicator& communicator);
 
 // A backend and the runtime it lives in.
 class LiveBackend {

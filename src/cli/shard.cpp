@@ -1,6 +1,3 @@
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -11,6 +8,7 @@
 
 #include <fmt/ranges.h>
 
+#include "backend_options.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/dataset/ingest.hpp"
@@ -63,17 +61,6 @@ std::map<std::string, double> parse_split(const std::string& text) {
   return shares;
 }
 
-// The processors this process may use, shared with the other ranks of its node.
-int automatic_threads(const communication::Communicator& communicator) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  const int processors = CPU_COUNT(&allowed);
-  // Bound to a part of the node's processors, a rank has that part for itself.
-  const bool bound = processors < ::sysconf(_SC_NPROCESSORS_ONLN);
-  return std::max(1, bound ? processors : processors / communicator.node_size());
-}
-
 bool parse(Call& call, ShardOptions& options) {
   using dataset::Layout;
   using dataset::Resize;
@@ -106,7 +93,6 @@ bool parse(Call& call, ShardOptions& options) {
   const bool run = declared.parse(call.arguments, call.speaks());
   if (!run) return false;
   require<OptionError>(ingest.threads >= 0, "--threads {} is negative", ingest.threads);
-  if (ingest.threads == 0) ingest.threads = automatic_threads(call.communicator);
   options.input.path = options.source;
   options.input.seed = ingest.seed;
   options.input.classes = comma_separated(options.classes);
@@ -156,6 +142,7 @@ ExitCode shard(Call& call) {
   dataset::Sources sources;
   communication::collectively(communicator, "reading the options", [&] { run = parse(call, options); });
   if (!run) return ExitCode::done;
+  options.ingest.threads = place_this_rank(options.ingest.threads, false, communicator).threads;
 
   const Stopwatch watch;
   dataset::IngestResult result;

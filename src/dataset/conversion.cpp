@@ -25,7 +25,7 @@ std::optional<ImageShape> first_shape(const Source& source) {
   for (std::int64_t index = 0; index < source.samples(); ++index) try {
       source.fetch(index, file);
       const RgbImage image = decode_image(file);
-      return ImageShape{image.height, image.width, 3};
+      return ImageShape{image.height, image.width, source.channels()};
     } catch (const DataError&) {  // ingest will list it
     }
   return std::nullopt;
@@ -60,7 +60,8 @@ void Conversion::to_pixels(const std::vector<std::byte>& fetched, std::vector<st
     require(image.height == image_.height && image.width == image_.width,
             "it has {}x{} pixels (expected {}x{}, as the first image). Use --image-size?", image.height, image.width,
             image_.height, image_.width);
-    pixels = image.pixels;
+    const auto step = static_cast<std::size_t>(3 / image_.channels);
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = image.pixels[i * step];
   }
 }
 
@@ -90,10 +91,11 @@ ImageShape image_of(const Sources& sources, const IngestOptions& options) {
   const auto& [name, leader] = has_train ? *sources.find("train") : *sources.begin();
   const auto pixels = leader->pixels();
   for (const auto& [other, source] : sources)
-    require(source->pixels() == pixels && source->classes() == leader->classes(),
+    require(source->pixels() == pixels && source->channels() == leader->channels() &&
+                source->classes() == leader->classes(),
             "split '{}' has other classes or another image size than split '{}'", other, name);
   const std::int64_t side = options.image_size;
-  if (side > 0) return {side, side, pixels ? pixels->channels : 3};
+  if (side > 0) return {side, side, leader->channels()};
   if (pixels) return *pixels;
   const auto shape = first_shape(*leader);
   require(shape.has_value(), "none of the {} images of split '{}' decodes", leader->samples(), name);

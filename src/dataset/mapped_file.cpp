@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "brigade/core/error.hpp"
+#include "mapping_watch.hpp"
 
 namespace brigade::dataset {
 namespace {
@@ -36,16 +37,20 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   require(regular, "cannot map {} (it is not a regular file)", path.string());
   require(memory != MAP_FAILED, "cannot map {} ({}). Use the reader `independent`?", path.string(), std::strerror(why));
   bytes_ = {static_cast<const std::byte*>(memory), size};
+  if (size > 0) watched_ = watch_mapping(bytes_, path);
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), watched_(std::exchange(other.watched_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
+  std::swap(watched_, other.watched_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  unwatch_mapping(watched_);
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 

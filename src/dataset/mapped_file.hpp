@@ -7,8 +7,9 @@
 
 namespace brigade::dataset {
 
-// The whole file as it is when opened. A file that gets shorter afterwards, or a storage error, kills the process
-// with SIGBUS when the missing page is touched; finished shards never change, they are only replaced by renaming.
+// The whole file as it is when opened. If it gets shorter afterwards, or storage fails, the process ends when a missing
+// page is touched, with a message and exit code 3 (mapping_watch.hpp); finished shards never change, they are only
+// replaced by renaming.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -30,6 +31,7 @@ class MappedFile {
 
  private:
   std::span<const std::byte> bytes_;
+  int watched_ = -1;
 };
 
 }  // namespace brigade::dataset

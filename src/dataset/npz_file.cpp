@@ -10,6 +10,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "spool.hpp"
+
 namespace brigade::dataset {
 namespace {
 
@@ -134,7 +136,7 @@ class ZippedArray final : public NpzArray {
     if (stored_)
       file_.read(offset_ + header_.bytes + index * size, bytes);
     else
-      std::memcpy(bytes.data(), items_.data() + index * size, size);
+      unpacked_->read(index * size, std::span(bytes));
   }
 
  private:
@@ -146,8 +148,10 @@ class ZippedArray final : public NpzArray {
       while (member.read(piece) == piece.size()) {
       }
     } else {
-      items_.resize(header_.data_bytes());
-      require<SourceError>(member.read(items_) == items_.size(), "{} is truncated. Copy it again?", member.where());
+      unpacked_ = unpacked(header_.data_bytes(), [&](std::span<std::uint8_t> next) {
+        require<SourceError>(member.read(std::as_writable_bytes(next)) == next.size(),
+                             "{} is truncated. Copy it again?", member.where());
+      });
     }
     member.check_checksum();
   }
@@ -157,7 +161,7 @@ class ZippedArray final : public NpzArray {
   InputFile file_;
   std::uint64_t offset_;
   mutable std::once_flag loaded_;
-  mutable std::vector<std::byte> items_;  // unless stored
+  mutable std::unique_ptr<Spool> unpacked_;  // unless stored
 };
 
 }  // namespace

@@ -25,8 +25,8 @@ struct NpyHeader {
 // Parses the beginning of a .npy file. Throws DataError (without a file name).
 NpyHeader parse_npy(std::span<const std::byte> beginning);
 
-// One array of the archive. Stored ones are read where they lie; deflated ones are unpacked into memory when the first
-// item is asked for, because deflate cannot be entered in the middle.
+// One array of the archive. Stored ones are read where they lie; deflated ones are unpacked into a temporary file
+// when the first item is asked for, because deflate cannot be entered in the middle.
 class NpzArray {
  public:
   // Throws DataError, naming file and array. Nothing if the archive holds no such array.

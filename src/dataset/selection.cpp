@@ -32,6 +32,7 @@ class Selection final : public Source {
   }
   std::string name(std::int64_t index) const override { return source_->name(original(index)); }
   std::optional<ImageShape> pixels() const override { return source_->pixels(); }
+  std::int64_t channels() const override { return source_->channels(); }
   void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override {
     source_->fetch(original(index), bytes);
   }

@@ -19,15 +19,11 @@
 #include "brigade/dataset/manifest.hpp"
 #include "hdf5.hpp"
 #include "mapped_file.hpp"
+#include "spool.hpp"
 
 namespace brigade::dataset {
 
 inline constexpr std::int32_t kShardVersion = 2;
-
-// The dataset cannot be written on. (A DataError while a sample is read is that sample's alone.)
-struct WriteError : Error {
-  explicit WriteError(const std::string& message) : Error(ExitCode::bad_data, message) {}
-};
 
 // Exact sums over all pixels p of each channel: of p, and of p * p.
 struct ChannelSums {
@@ -54,21 +50,6 @@ struct StoredSample {
   std::uint64_t bytes = 0;     // as stored: pixels, or an image file
   std::uint32_t checksum = 0;  // of these bytes
   ChannelSums sums;            // of its pixels
-};
-
-// A temporary file without a name: it is gone when it is closed, whatever happens.
-class Spool {
- public:
-  explicit Spool(const std::filesystem::path& beside);  // in the directory of this file
-  ~Spool();
-  Spool(const Spool&) = delete;
-  Spool& operator=(const Spool&) = delete;
-  void append(std::span<const std::uint8_t> bytes);
-  void read(std::uint64_t offset, std::span<std::uint8_t> bytes) const;
-
- private:
-  std::filesystem::path path_;
-  int descriptor_ = -1;
 };
 
 // Writes a shard piece by piece, beside its final name until finish(). The size of an encoded shard is not known

@@ -139,33 +139,6 @@ ChannelSums channel_sums(std::span<const std::uint8_t> pixels, std::int64_t chan
   return sums;
 }
 
-Spool::Spool(const std::filesystem::path& beside) : path_(fmt::format("{}.spool", beside.string())) {
-  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  require<WriteError>(descriptor_ >= 0, "cannot create {} ({})", path_.string(), std::strerror(errno));
-  ::unlink(path_.c_str());
-}
-
-Spool::~Spool() { ::close(descriptor_); }
-
-void Spool::append(std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const auto written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    require<WriteError>(written > 0, "cannot write {} ({}). Is the disk full?", path_.string(), std::strerror(errno));
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
-void Spool::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const {
-  while (!bytes.empty()) {
-    const auto got = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    require<WriteError>(got > 0, "cannot read {} back ({})", path_.string(), std::strerror(errno));
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-    offset += static_cast<std::uint64_t>(got);
-  }
-}
-
 ShardWriter::ShardWriter(const std::filesystem::path& path, const ShardHeader& header, std::size_t name_bytes,
                          int deflate)
     : atomic_(path), header_(header), name_bytes_(std::max<std::size_t>(name_bytes, 1)) {

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 class BrigadeSource final : public Source {
  public:
   BrigadeSource(const fs::path& directory, const Manifest& manifest, const std::string& split)
-      : classes_(manifest.classes) {
+      : classes_(manifest.classes), channels_(manifest.image.channels) {
     if (manifest.layout == Layout::raw) shape_ = manifest.image;
     for (const auto& info : manifest.split(split).shards) {
       shards_.emplace_back(open_shard(directory, manifest, split, info));
@@ -32,6 +32,7 @@ class BrigadeSource final : public Source {
     return shard->name(row);
   }
   std::optional<ImageShape> pixels() const override { return shape_; }
+  std::int64_t channels() const override { return channels_; }
   void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override {
     const auto found = find(index);
     thread_local std::vector<std::uint8_t> scratch;
@@ -51,6 +52,7 @@ class BrigadeSource final : public Source {
   }
 
   std::vector<std::string> classes_;
+  std::int64_t channels_;
   std::optional<ImageShape> shape_;
   std::vector<MappedShard> shards_;
   std::vector<std::int64_t> ends_;

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "source_support.hpp"
+#include "spool.hpp"
 
 namespace brigade::dataset {
 namespace {
@@ -59,6 +60,7 @@ class GzipFile {
 // An IDX file of unsigned bytes; extents[0] items.
 struct IdxFile {
   fs::path path;
+  bool plain = false;
   std::vector<std::uint64_t> extents;
 
   std::uint64_t item_bytes() const {
@@ -68,13 +70,15 @@ struct IdxFile {
   }
   std::uint64_t header_bytes() const { return 4 + 4 * extents.size(); }
 
-  std::vector<std::uint8_t> read_items() const {
+  // All items, some after others.
+  template <class Take>
+  auto read_items(Take&& take) const {
     GzipFile file(path);
-    std::vector<std::uint8_t> header(header_bytes()), items(extents[0] * item_bytes());
+    std::vector<std::uint8_t> header(header_bytes());
     file.read(header);
-    file.read(items);
+    auto taken = take(file);
     require<SourceError>(file.at_end(), "{} is longer than its header says ({} items)", path.string(), extents[0]);
-    return items;
+    return taken;
   }
 };
 
@@ -85,7 +89,7 @@ IdxFile open_file(const fs::path& path, std::size_t rank) {
   require(magic[0] == 0 && magic[1] == 0 && magic[2] == kUnsignedBytes && magic[3] == rank,
           "{} is not an IDX file of {}-dimensional unsigned bytes (its first bytes are {:02x} {:02x} {:02x} {:02x})",
           path.string(), rank, magic[0], magic[1], magic[2], magic[3]);
-  IdxFile idx{.path = path, .extents = {}};
+  IdxFile idx{.path = path, .plain = file.plain(), .extents = {}};
   for (std::size_t axis = 0; axis < rank; ++axis) {
     std::array<std::uint8_t, 4> big{};
     file.read(big);
@@ -104,11 +108,15 @@ IdxFile open_file(const fs::path& path, std::size_t rank) {
 
 class IdxSource final : public Source {
  public:
-  IdxSource(const fs::path& images, const fs::path& labels) : images_(open_file(images, 3)) {
+  IdxSource(const fs::path& images, const fs::path& labels) : images_(open_file(images, 3)), file_(images) {
     const IdxFile label_file = open_file(labels, 1);
     require(label_file.extents[0] == images_.extents[0], "{} has {} labels, but {} has {} images", labels.string(),
             label_file.extents[0], images.string(), images_.extents[0]);
-    labels_ = label_file.read_items();
+    labels_ = label_file.read_items([&](GzipFile& file) {
+      std::vector<std::uint8_t> items(label_file.extents[0]);
+      file.read(items);
+      return items;
+    });
   }
   std::int64_t samples() const override { return static_cast<std::int64_t>(labels_.size()); }
   std::optional<ImageShape> pixels() const override {
@@ -120,9 +128,16 @@ class IdxSource final : public Source {
     return fmt::format("{}#{}", images_.path.filename().string(), index);
   }
   void fetch(std::int64_t index, std::vector<std::byte>& bytes) const override {
-    std::call_once(loaded_, [&] { items_ = images_.read_items(); });
     bytes.resize(images_.item_bytes());
-    std::memcpy(bytes.data(), items_.data() + static_cast<std::size_t>(index) * bytes.size(), bytes.size());
+    const std::uint64_t place = static_cast<std::uint64_t>(index) * bytes.size();
+    if (images_.plain) return file_.read(images_.header_bytes() + place, bytes);
+    std::call_once(loaded_, [&] {
+      unpacked_ = images_.read_items([&](GzipFile& file) {
+        return unpacked(images_.extents[0] * images_.item_bytes(),
+                        [&](std::span<std::uint8_t> next) { file.read(next); });
+      });
+    });
+    unpacked_->read(place, std::span(bytes));
   }
 
   std::int64_t largest_label() const { return labels_.empty() ? 0 : *std::max_element(labels_.begin(), labels_.end()); }
@@ -138,8 +153,10 @@ class IdxSource final : public Source {
   IdxFile images_;
   std::vector<std::uint8_t> labels_;
   std::vector<std::string> classes_;
-  mutable std::once_flag loaded_;  // pixels are read when the first is asked for: a restart may need none
-  mutable std::vector<std::uint8_t> items_;
+  InputFile file_;
+  // Of a gzip file: pixels are unpacked when the first is asked for; a restart may need none.
+  mutable std::once_flag loaded_;
+  mutable std::unique_ptr<Spool> unpacked_;
 };
 
 fs::path gzip_or_plain(const fs::path& directory, const std::string& name) {

@@ -27,6 +27,8 @@ class Source {
   virtual std::string name(std::int64_t index) const = 0;
   /// The shape of all samples if they are pixels; nothing if they are JPEG or PNG files of any size.
   virtual std::optional<ImageShape> pixels() const { return std::nullopt; }
+  /// 1 if all samples are grey, else 3.
+  virtual std::int64_t channels() const { return pixels() ? pixels()->channels : 3; }
   /// Replaces `bytes` by sample `index`: an image file, or pixels [h, w, c]. Throws DataError if this sample cannot be
   /// had (others may); any other error ends the ingest.
   virtual void fetch(std::int64_t index, std::vector<std::byte>& bytes) const = 0;
