@@ -3,10 +3,12 @@
 //
 //   claimed_ batches that a worker has begun (or finished)
 //   fetched_ batches handed out
+//   read_    batches whose samples are within reach, if the reader is collective
 //   end_     the batch that will not come: the plan has ended there, or making it failed
 //
 // A worker claims the next batch as soon as the caller has asked for the one `slots - 1` before it, which gives the
-// slot back, and makes it from beginning to end with a reader and scratch memory of its own.
+// slot back, and makes it from beginning to end with a reader and scratch memory of its own. A collective reader speaks
+// to other ranks, which only the caller's thread may do: there the caller fetches samples, and workers do the rest.
 #include "brigade/dataset/batches.hpp"
 
 #include <algorithm>
@@ -60,6 +62,8 @@ struct BatchStream::Impl {
  private:
   struct Slot {
     Selection selection;
+    StoredSamples stored;
+    double fetch_s = 0;  // that it took to fetch them
     std::vector<std::int32_t> labels, mixed;
     std::vector<float> share;
     Buffer images;
@@ -69,29 +73,32 @@ struct BatchStream::Impl {
   struct Worker {
     std::unique_ptr<SplitReader> reader;
     PictureMaker make;
-    StoredSamples stored;  // of the batch being made
     ImagePart decoded;
     StreamWork work;  // on the batches finished
     std::thread thread;
   };
 
   bool plan(Slot& slot, std::int64_t batch);
-  StreamWork fill(Worker& worker, Slot& slot, std::int64_t batch) const;
+  static void fetch(SplitReader& reader, Slot& slot);
+  StreamWork make(Worker& worker, Slot& slot, std::int64_t batch) const;
   void fit(Slot& slot, std::size_t samples) const;
   void mix_pairs(Slot& slot) const;
   void run(Worker& worker);
   void end_at(std::int64_t batch, std::exception_ptr error);
   const Batch* make_now();
+  void fetch_ahead();
+  std::int64_t claimable() const;
 
   const BatchPlan plan_;
   const StreamOptions options_;
   const ImageShape stored_, shape_;
   std::vector<Slot> slots_;
   std::vector<Worker> workers_;
+  const bool collective_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::int64_t claimed_ = 0, fetched_ = 0, end_ = std::numeric_limits<std::int64_t>::max();
+  std::int64_t claimed_ = 0, fetched_ = 0, read_ = 0, end_ = std::numeric_limits<std::int64_t>::max();
   bool stopping_ = false;
   std::exception_ptr error_;  // why the stream ends at end_, if not by plan
 };
@@ -101,12 +108,12 @@ BatchStream::Impl::Impl(std::vector<std::unique_ptr<SplitReader>> readers, Batch
       options_(options),
       stored_(readers.front()->image()),
       shape_(batch_shape(stored_, options)),
-      slots_(static_cast<std::size_t>(options.prefetch) + 1) {
+      slots_(static_cast<std::size_t>(options.prefetch) + 1),
+      collective_(readers.front()->collective()) {
   const auto useful = std::min(readers.size(), static_cast<std::size_t>(std::max(1, options.prefetch)));
   for (std::size_t i = 0; i < useful; ++i)
     workers_.push_back({.reader = std::move(readers[i]),
                         .make = PictureMaker(stored_, shape_, options.mean, options.stddev),
-                        .stored = {},
                         .decoded = {},
                         .work = {},
                         .thread = {}});
@@ -136,8 +143,14 @@ bool BatchStream::Impl::plan(Slot& slot, std::int64_t batch) {
   return plan_(options_.first + batch, slot.selection);
 }
 
+void BatchStream::Impl::fetch(SplitReader& reader, Slot& slot) {
+  const Stopwatch fetching;
+  reader.fetch(slot.selection.indices, slot.stored);
+  slot.fetch_s = fetching.elapsed();
+}
+
 // Returns what this batch has taken.
-StreamWork BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batch) const {
+StreamWork BatchStream::Impl::make(Worker& worker, Slot& slot, std::int64_t batch) const {
   const auto& [indices, own, epoch] = slot.selection;
   const auto out_floats = static_cast<std::size_t>(shape_.size());
   const bool mixed = options_.augmentation.mixup > 0;
@@ -145,17 +158,14 @@ StreamWork BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batc
   fit(slot, indices.size());
   worker.make.stream(!mixed && slots_.size() * slot.images.bytes() > kStreamingBytes);
   StreamWork spent;
-  const Stopwatch fetching;
-  worker.reader->fetch(indices, worker.stored);
-  const double fetch_s = fetching.elapsed();
   const bool decodes = worker.reader->format().layout == Layout::encoded;
   StageClock clock(decodes);
-  std::copy(worker.stored.labels.begin(), worker.stored.labels.end(), slot.labels.begin());
+  std::copy(slot.stored.labels.begin(), slot.stored.labels.end(), slot.labels.begin());
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const RandomKey key = augmentation_key(options_.seed, epoch, indices[i]);
     const auto recipe = draw_recipe(options_.augmentation, key, stored_, shape_);
     clock.begin(i);
-    const auto stored = worker.reader->take(worker.stored, i);
+    const auto stored = worker.reader->take(slot.stored, i);
     clock.end(spent.read.read_s);
     const auto view = unpack(*worker.reader, indices[i], stored, worker.make.needed(recipe), worker.decoded);
     clock.end(decodes ? spent.read.decode_s : spent.make_s);
@@ -165,7 +175,7 @@ StreamWork BatchStream::Impl::fill(Worker& worker, Slot& slot, std::int64_t batc
   }
   if (mixed) mix_pairs(slot);
   clock.finish(spent.read.read_s, spent.read.decode_s, spent.make_s);
-  spent.read.read_s += fetch_s;
+  spent.read.read_s += slot.fetch_s;
 
   const auto begin = static_cast<std::size_t>(own.begin), count = static_cast<std::size_t>(own.size());
   slot.batch = {.images = {slot.images.as<const float>() + begin * out_floats, count * out_floats},
@@ -207,14 +217,15 @@ void BatchStream::Impl::run(Worker& worker) {
   const auto slots = static_cast<std::int64_t>(slots_.size());
   for (;;) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return stopping_ || end_ <= claimed_ || claimed_ < fetched_ + slots - 1; });
+    changed_.wait(lock, [&] { return stopping_ || end_ <= claimed_ || claimed_ < claimable(); });
     if (stopping_ || end_ <= claimed_) return;
     const std::int64_t batch = claimed_++;
     Slot& slot = slots_[static_cast<std::size_t>(batch % slots)];
     try {
-      const bool more = plan(slot, batch);
+      const bool more = collective_ || plan(slot, batch);
       lock.unlock();
-      const StreamWork spent = more ? fill(worker, slot, batch) : StreamWork{};
+      if (more && !collective_) fetch(*worker.reader, slot);
+      const StreamWork spent = more ? make(worker, slot, batch) : StreamWork{};
       lock.lock();
       worker.work += spent;
       if (more)
@@ -230,12 +241,38 @@ void BatchStream::Impl::run(Worker& worker) {
   }
 }
 
+// Batches [0, claimable()) may be made.
+std::int64_t BatchStream::Impl::claimable() const {
+  return collective_ ? read_ : fetched_ + static_cast<std::int64_t>(slots_.size()) - 1;
+}
+
+// Fetches, with the caller's reader, what workers will need; without the lock, for it waits for other ranks. Slots of
+// batches not yet read belong to the caller.
+void BatchStream::Impl::fetch_ahead() {
+  const auto slots = static_cast<std::int64_t>(slots_.size());
+  for (; read_ < std::min(end_, fetched_ + slots - 1);) {
+    Slot& slot = slots_[static_cast<std::size_t>(read_ % slots)];
+    if (!plan(slot, read_)) {
+      const std::lock_guard lock(mutex_);
+      end_at(read_, nullptr);
+      return;
+    }
+    fetch(*workers_.front().reader, slot);
+    {
+      const std::lock_guard lock(mutex_);
+      ++read_;
+    }
+    changed_.notify_all();
+  }
+}
+
 const Batch* BatchStream::Impl::make_now() {
   Slot& slot = slots_.front();
   try {
     if (fetched_ < end_ && !plan(slot, fetched_)) end_at(fetched_, nullptr);
     if (fetched_ < end_) {
-      workers_.front().work += fill(workers_.front(), slot, fetched_);
+      fetch(*workers_.front().reader, slot);
+      workers_.front().work += make(workers_.front(), slot, fetched_);
       ++fetched_;
       return &slot.batch;
     }
@@ -254,6 +291,11 @@ const Batch* BatchStream::Impl::next() {
   Slot& slot = slots_[static_cast<std::size_t>(batch % slots)];
   if (batch < end_) ++fetched_;  // gives the slot of the batch before back
   changed_.notify_all();
+  if (collective_) {
+    lock.unlock();
+    fetch_ahead();
+    lock.lock();
+  }
   changed_.wait(lock, [&] { return slot.ready == batch || batch >= end_; });
   if (slot.ready == batch) return &slot.batch;
   fetched_ = batch;
@@ -293,7 +335,7 @@ const Batch* BatchStream::next() { return impl_->next(); }
 StreamWork BatchStream::work() const { return impl_->work(); }
 
 BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed,
-                        bool whole_pairs) {
+                        bool whole_pairs, const OrderOptions& how) {
   require<OptionError>(global_batch >= 1 && global_batch <= samples,
                        "the global batch of {} does not fit the {} training samples. Use a smaller --batch?",
                        global_batch, samples);
@@ -301,10 +343,10 @@ BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range s
   const std::int64_t steps = samples / global_batch;
   Range read = share;
   if (whole_pairs) read = {share.begin / 2 * 2, std::min(global_batch, (share.end + 1) / 2 * 2)};
-  return [=, order = std::optional<Permutation>(), order_epoch = std::int64_t{-1}](std::int64_t k,
+  return [=, order = std::optional<SampleOrder>(), order_epoch = std::int64_t{-1}](std::int64_t k,
                                                                                    Selection& selection) mutable {
     const std::int64_t epoch = k / steps;
-    if (epoch != order_epoch) order.emplace(samples, seed, static_cast<std::uint32_t>(epoch));
+    if (epoch != order_epoch) order.emplace(samples, seed, static_cast<std::uint32_t>(epoch), how);
     order_epoch = selection.epoch = epoch;
     selection.own = {share.begin - read.begin, share.end - read.begin};
     selection.indices.clear();
@@ -314,7 +356,7 @@ BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range s
   };
 }
 
-BatchPlan evaluation_plan(Range range, std::int64_t batch) {
+BatchPlan evaluation_plan(Range range, std::int64_t batch, std::int64_t at_least) {
   require<OptionError>(batch >= 1, "a batch of {} samples cannot be evaluated", batch);
   return [=](std::int64_t k, Selection& selection) {
     auto& indices = selection.indices;
@@ -322,7 +364,7 @@ BatchPlan evaluation_plan(Range range, std::int64_t batch) {
     const std::int64_t begin = range.begin + k * batch;
     for (std::int64_t i = begin; i < std::min(range.end, begin + batch); ++i) indices.push_back(i);
     selection.own = {0, static_cast<std::int64_t>(indices.size())};
-    return !indices.empty();
+    return !indices.empty() || k < at_least;
   };
 }
 

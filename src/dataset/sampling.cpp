@@ -8,6 +8,7 @@
 // (Patarin, CRYPTO 2004), which is what an epoch does.
 #include "brigade/dataset/sampling.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "brigade/core/error.hpp"
@@ -35,14 +36,16 @@ std::uint64_t add_modulo(std::uint64_t x, std::uint64_t y, std::uint64_t n) {
 
 }  // namespace
 
-Permutation::Permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream, Purpose purpose) : size_(size) {
+Permutation::Permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream, Purpose purpose,
+                         std::uint32_t position)
+    : size_(size) {
   EXPECT(size >= 0);
   const auto n = static_cast<std::uint64_t>(size);
   low_ = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(n)));
   if (low_ == 0 || low_ * low_ < n) ++low_;
   high_ = n == 0 ? 1 : (n + low_ - 1) / low_;
   for (std::uint64_t pair = 0; pair < keys_.size() / 2; ++pair) {
-    const auto block = random_block({.seed = seed, .purpose = purpose, .stream = stream}, pair);
+    const auto block = random_block({.seed = seed, .purpose = purpose, .stream = stream, .position = position}, pair);
     keys_[2 * pair] = block[0] | std::uint64_t{block[1]} << 32;
     keys_[2 * pair + 1] = block[2] | std::uint64_t{block[3]} << 32;
   }
@@ -60,6 +63,50 @@ std::int64_t Permutation::operator()(std::int64_t i) const {
     x = low + low_ * high;
   } while (x >= static_cast<std::uint64_t>(size_));
   return static_cast<std::int64_t>(x);
+}
+
+// ---- SampleOrder ----
+
+namespace {
+
+std::int64_t permuted(std::int64_t samples, const OrderOptions& options) {
+  require<OptionError>(options.block >= 1, "a block of {} samples cannot be shuffled. Use a larger --shuffle-block?",
+                       options.block);
+  return options.shuffle == Shuffle::block ? (samples + options.block - 1) / options.block : samples;
+}
+
+}  // namespace
+
+SampleOrder::SampleOrder(std::int64_t samples, std::uint64_t seed, std::uint32_t epoch, const OrderOptions& options)
+    : samples_(samples),
+      seed_(seed),
+      epoch_(epoch),
+      options_(options),
+      order_(permuted(samples, options), seed, epoch),
+      window_(0, seed, epoch) {
+  if (options.shuffle != Shuffle::block || samples == 0) return;
+  const std::int64_t last = order_.size() - 1;
+  short_size_ = samples - last * options.block;
+  while (order_(short_at_) != last) ++short_at_;
+}
+
+// Position i -> position in its window -> block and place in the block. Only positions after the short block are off
+// the grid of blocks.
+std::int64_t SampleOrder::operator()(std::int64_t i) const {
+  EXPECT(i >= 0 && i < samples_);
+  if (options_.shuffle == Shuffle::none) return i;
+  if (options_.shuffle == Shuffle::full) return order_(i);
+  const std::int64_t block = options_.block, width = std::min(samples_, kBlocksMixed * block), number = i / width;
+  if (number != window_number_) {
+    const std::int64_t size = std::min(width, samples_ - number * width);
+    window_ = Permutation(size, seed_, epoch_, Purpose::sample_order, static_cast<std::uint32_t>(number + 1));
+    window_number_ = number;
+  }
+  const std::int64_t at = number * width + window_(i - number * width);
+  if (at < short_at_ * block) return order_(at / block) * block + at % block;
+  if (at < short_at_ * block + short_size_) return order_(short_at_) * block + at - short_at_ * block;
+  const std::int64_t after = at - short_size_;
+  return order_(after / block + 1) * block + after % block;
 }
 
 }  // namespace brigade::dataset

@@ -153,16 +153,19 @@ class ShardFile {
   std::vector<std::int64_t> skipped_;
 };
 
-// A shard whose names, and samples if it is mappable, are read through memory. Threads may share it.
+// A shard whose names, and samples if it is mappable, are read through memory: a mapping, or a copy. Threads may share
+// it.
 class MappedShard {
  public:
   explicit MappedShard(ShardFile file);
+  // `bytes`: of the file, in memory that outlives this object.
+  MappedShard(ShardFile file, std::span<const std::byte> bytes);
   const ShardFile& file() const { return file_; }
   // The stored bytes of sample `row`: in the mapping, or read into `scratch`.
   std::span<const std::byte> sample(std::int64_t row, std::vector<std::uint8_t>& scratch) const;
   std::string name(std::int64_t row) const;
   // The sample will be read soon, and storage may be slow.
-  void will_need(std::int64_t row) const;
+  void will_need(std::int64_t row, std::int64_t rows = 1) const;
   // Compares every checksum; throws DataError at the first damage.
   void verify_all() const;
   const MappedFile& mapping() const { return mapping_; }
@@ -170,6 +173,7 @@ class MappedShard {
  private:
   ShardFile file_;
   MappedFile mapping_;
+  std::span<const std::byte> bytes_;
 };
 
 }  // namespace brigade::dataset

@@ -320,15 +320,20 @@ void ShardFile::close_hdf5() {
   file_.close();
 }
 
-MappedShard::MappedShard(ShardFile file) : file_(std::move(file)), mapping_(file_.path()) {
+MappedShard::MappedShard(ShardFile file) : file_(std::move(file)), mapping_(file_.path()), bytes_(mapping_.bytes()) {
   if (file_.mappable()) file_.close_hdf5();
-  require(static_cast<std::int64_t>(mapping_.bytes().size()) == file_.bytes(), "shard {} changed while it was opened",
+  require(static_cast<std::int64_t>(bytes_.size()) == file_.bytes(), "shard {} changed while it was opened",
           file_.path().string());
+}
+
+MappedShard::MappedShard(ShardFile file, std::span<const std::byte> bytes) : file_(std::move(file)), bytes_(bytes) {
+  EXPECT(file_.mappable() && static_cast<std::int64_t>(bytes.size()) == file_.bytes());
+  file_.close_hdf5();
 }
 
 std::span<const std::byte> MappedShard::sample(std::int64_t row, std::vector<std::uint8_t>& scratch) const {
   const auto bytes = file_.sample_bytes(row);
-  if (file_.mappable()) return mapping_.bytes().subspan(file_.sample_offset(row), bytes);
+  if (file_.mappable()) return bytes_.subspan(file_.sample_offset(row), bytes);
   scratch.resize(bytes);
   file_.read_rows(row, 1, scratch.data());
   return std::as_bytes(std::span(scratch));
@@ -336,13 +341,15 @@ std::span<const std::byte> MappedShard::sample(std::int64_t row, std::vector<std
 
 std::string MappedShard::name(std::int64_t row) const {
   const auto [offset, bytes] = file_.names_place();
-  const auto text = mapping_.bytes().subspan(offset + static_cast<std::uint64_t>(row) * bytes, bytes);
+  const auto text = bytes_.subspan(offset + static_cast<std::uint64_t>(row) * bytes, bytes);
   const auto* begin = reinterpret_cast<const char*>(text.data());
   return {begin, strnlen(begin, bytes)};
 }
 
-void MappedShard::will_need(std::int64_t row) const {
-  if (file_.mappable()) mapping_.will_need(file_.sample_offset(row), file_.sample_bytes(row));
+void MappedShard::will_need(std::int64_t row, std::int64_t rows) const {
+  if (!file_.mappable() || mapping_.bytes().empty()) return;  // a copy is there already
+  const std::uint64_t begin = file_.sample_offset(row), end = file_.sample_offset(row + rows - 1);
+  mapping_.will_need(begin, end - begin + file_.sample_bytes(row + rows - 1));
 }
 
 void MappedShard::verify_all() const {

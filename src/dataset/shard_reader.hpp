@@ -61,8 +61,25 @@ class ShardReader : public SplitReader {
 // What a mode gives to SplitFiles: makes a reader for a thread.
 using ReaderMaker = std::function<std::unique_ptr<SplitReader>()>;
 
-// One file each. `files` are open, and the same on all ranks.
-ReaderMaker read_through_map(std::vector<ShardFile> files, std::shared_ptr<SplitIndex> index);
+// Copies of the shards, in memory or in another directory; how many bytes, and how long it took.
+struct Prepared {
+  std::int64_t bytes = 0, copied_bytes = 0;
+  double seconds = 0;
+};
+
+// One file each. `files` are open, and the same on all ranks; what has a `job` is collective over it.
+ReaderMaker read_through_map(std::vector<ShardFile> files, std::shared_ptr<SplitIndex> index,
+                             std::int64_t read_ahead_samples);
+ReaderMaker read_from_memory(std::shared_ptr<const std::vector<MappedShard>> shards, std::shared_ptr<SplitIndex> index,
+                             std::int64_t read_ahead_samples);
 ReaderMaker read_independently(std::vector<ShardFile> files, std::shared_ptr<SplitIndex> index);
+ReaderMaker read_collectively(std::vector<ShardFile> files, std::shared_ptr<SplitIndex> index,
+                              const std::map<std::string, std::string>& hints, Team& job);
+ReaderMaker read_preloaded(std::vector<ShardFile> files, std::shared_ptr<SplitIndex> index, Verify verify, Team& job,
+                           Team& node, Prepared& prepared);
+// Copies shards of `from`; the copies are in the directory it returns.
+std::filesystem::path stage_shards(const std::filesystem::path& from, const SplitInfo& split,
+                                   const std::filesystem::path& stage_directory, Team& job, Team& node,
+                                   Prepared& prepared);
 
 }  // namespace brigade::dataset

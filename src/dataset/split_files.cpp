@@ -3,6 +3,7 @@
 
 #include "brigade/dataset/reader.hpp"
 #include "open_shard.hpp"
+#include "places.hpp"
 #include "shard_reader.hpp"
 
 namespace brigade::dataset {
@@ -27,23 +28,39 @@ std::vector<ShardFile> open_shards(const std::filesystem::path& directory, const
   return files;
 }
 
-Choice choose(ReaderMode wanted, bool mappable) {
-  const bool maps = wanted == ReaderMode::mmap || wanted == ReaderMode::preload || wanted == ReaderMode::stage;
-  if (maps && !mappable) return {ReaderMode::independent, "images are in compressed chunks, which only HDF5 can read"};
-  if (wanted != ReaderMode::automatic) return {wanted};
-  if (!mappable) return choose(ReaderMode::mmap, false);
-  return {ReaderMode::mmap, "the shards are contiguous"};
+double gigabytes(std::int64_t bytes) { return static_cast<double>(bytes) * 1e-9; }
+
+// Remote storage is read once, as a stream, if there is room for a copy on every node.
+Choice choose_for(const std::filesystem::path& directory, std::int64_t bytes, const ReaderOptions& options, Team& job) {
+  const FileSystem storage = file_system_of(directory);
+  if (job.minimum(storage.remote ? 0 : 1, "comparing file systems") == 1)
+    return {ReaderMode::mmap, "contiguous shards on a file system of this node"};
+  const std::int64_t memory = job.minimum(free_memory_bytes() / 2, "comparing free memory");
+  if (bytes < memory)
+    return {ReaderMode::preload,
+            fmt::format("{:.2f} GB on {} fit into half of each node's free memory", gigabytes(bytes), storage.name)};
+  const FileSystem local = file_system_of(stage_directory(options.stage_directory));
+  if (job.minimum(local.remote ? 0 : local.free_bytes, "comparing free storage") > bytes + bytes / 10)
+    return {ReaderMode::stage,
+            fmt::format("{:.2f} GB on {} do not fit into memory, but into {} of each node", gigabytes(bytes),
+                        storage.name, stage_directory(options.stage_directory).string())};
+  return {ReaderMode::independent,
+          fmt::format("{:.2f} GB on {}, with no room for a copy on the nodes", gigabytes(bytes), storage.name)};
 }
 
-ReaderMaker open_as(ReaderMode mode, std::vector<ShardFile> files, const std::shared_ptr<SplitIndex>& index) {
-  switch (mode) {
-    case ReaderMode::mmap: return read_through_map(std::move(files), index);
-    case ReaderMode::independent: return read_independently(std::move(files), index);
-    default:
-      throw NotCompiled(fmt::format(
-          "reader `{}` is not part of this version of Brigade. Use --reader mmap or independent?", name_of(mode)));
-  }
+Choice choose(const std::filesystem::path& directory, const std::vector<ShardFile>& files, const ReaderOptions& options,
+              Team& job) {
+  const bool mappable = std::all_of(files.begin(), files.end(), [](const auto& file) { return file.mappable(); });
+  const ReaderMode wanted = options.mode;
+  const bool maps = wanted == ReaderMode::automatic || wanted == ReaderMode::mmap || wanted == ReaderMode::preload;
+  if (maps && !mappable) return {ReaderMode::independent, "images are in compressed chunks, which only HDF5 can read"};
+  if (wanted != ReaderMode::automatic) return {wanted};
+  std::int64_t bytes = 0;
+  for (const auto& file : files) bytes += file.bytes();
+  return choose_for(directory, bytes, options, job);
 }
+
+void append(std::string& text, const std::string& more) { text += (text.empty() ? "" : "; ") + more; }
 
 }  // namespace
 
@@ -66,15 +83,42 @@ struct SplitFiles::Impl {
 };
 
 SplitFiles::SplitFiles(const std::filesystem::path& directory, const Manifest& manifest, const std::string& split,
-                       const ReaderOptions& options, Team& job, Team& /*node*/)
+                       const ReaderOptions& options, Team& job, Team& node)
     : impl_(std::make_unique<Impl>()) {
   const std::string what = fmt::format("opening the shards of split '{}'", split);
+  auto& [choice, index, make] = *impl_;
+  std::vector<ShardFile> files;
   collectively(job, what, [&] {
-    auto files = open_shards(directory, manifest, split);
-    impl_->index = std::make_shared<SplitIndex>(files, manifest, options.verify);
+    require<OptionError>(options.read_ahead_samples >= 1, "{} samples cannot be read ahead",
+                         options.read_ahead_samples);
+    files = open_shards(directory, manifest, split);
+    index = std::make_shared<SplitIndex>(files, manifest, options.verify);
+  });
+  choice = choose(directory, files, options, job);
+  Prepared prepared;
+  if (choice.mode == ReaderMode::preload) {
+    make = read_preloaded(std::move(files), index, options.verify, job, node, prepared);
+    append(choice.why, fmt::format("{:.3f} GB copied to memory of {} rank{} in {:.2f} s", gigabytes(prepared.bytes),
+                                   node.size(), node.size() == 1 ? "" : "s", prepared.seconds));
+    return;
+  }
+  if (choice.mode == ReaderMode::collective) {
+    make = read_collectively(std::move(files), index, options.mpi_hints, job);
+    return;
+  }
+  if (choice.mode == ReaderMode::stage) {
+    const auto copies =
+        stage_shards(directory, manifest.split(split), stage_directory(options.stage_directory), job, node, prepared);
+    append(choice.why,
+           fmt::format("{:.3f} GB in {}, of which rank 0 copied {:.3f} GB, in {:.2f} s", gigabytes(prepared.bytes),
+                       copies.string(), gigabytes(prepared.copied_bytes), prepared.seconds));
+    collectively(job, what, [&] { files = open_shards(copies, manifest, split); });
+  }
+  collectively(job, what, [&] {
     const bool mappable = std::all_of(files.begin(), files.end(), [](const auto& file) { return file.mappable(); });
-    impl_->choice = choose(options.mode, mappable);
-    impl_->make = open_as(impl_->choice.mode, std::move(files), impl_->index);
+    make = choice.mode != ReaderMode::independent && mappable
+               ? read_through_map(std::move(files), index, options.read_ahead_samples)
+               : read_independently(std::move(files), index);
   });
 }
 

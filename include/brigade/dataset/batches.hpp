@@ -54,14 +54,15 @@ struct StreamWork {
 class BatchStream {
  public:
   /// One thread makes whole batches with each reader, but no more threads than batches are made ahead. Order and bits
-  /// depend on neither.
+  /// depend on neither. Batches of collective readers are fetched in next(), by the caller's thread.
   BatchStream(std::vector<std::unique_ptr<SplitReader>> readers, BatchPlan plan, const StreamOptions& options);
   BatchStream(std::unique_ptr<SplitReader> reader, BatchPlan plan, const StreamOptions& options);
   ~BatchStream();
   BatchStream(const BatchStream&) = delete;
   BatchStream& operator=(const BatchStream&) = delete;
 
-  /// The next batch, or null after the last one. Rethrows what went wrong while reading it.
+  /// The next batch, or null after the last one. Rethrows what went wrong while reading it (or, if the reader is
+  /// collective, one ahead of it: on all ranks alike).
   const Batch* next();
 
   StreamWork work() const;
@@ -72,13 +73,14 @@ class BatchStream {
 };
 
 /// Training: batch k of this rank is its share `share` of global batch k % steps_per_epoch of epoch
-/// k / steps_per_epoch, in the order pi_epoch; samples left over at the end of an epoch are dropped
+/// k / steps_per_epoch, in the epoch's SampleOrder; samples left over at the end of an epoch are dropped
 /// (others each epoch). `share` is a range within the global batch. Runs forever. `whole_pairs`, for mixup: samples
 /// 2j and 2j + 1 of the global batch are read together, also where only one of them belongs to the share.
 BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed,
-                        bool whole_pairs = false);
+                        bool whole_pairs = false, const OrderOptions& order = {});
 
-/// Evaluation: the samples of `range`, in order, in batches of at most `batch`; each exactly once.
-BatchPlan evaluation_plan(Range range, std::int64_t batch);
+/// Evaluation: the samples of `range`, in order, in batches of at most `batch`; each exactly once. Empty batches follow
+/// up to `at_least` ones, for collective readers.
+BatchPlan evaluation_plan(Range range, std::int64_t batch, std::int64_t at_least = 0);
 
 }  // namespace brigade::dataset

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,10 @@ enum class Verify : std::uint8_t {
 struct ReaderOptions {
   ReaderMode mode = ReaderMode::automatic;
   Verify verify = Verify::first;
+  std::filesystem::path stage_directory;         ///< on storage of the node; empty: $TMPDIR, else /tmp
+  std::map<std::string, std::string> mpi_hints;  ///< `collective`: of MPI-IO, as MPI_Info_set takes them
+  /// Aligned groups of so many neighbours are read soon after one another (block shuffle): storage is asked for all.
+  std::int64_t read_ahead_samples = 1;
 };
 
 /// What the bytes of a stored sample are.
@@ -62,7 +67,13 @@ struct ReadWork {
   std::int64_t stored_bytes = 0;  ///< as stored, of all samples read
 };
 
-/// Not thread-safe: one reader per thread.
+/// What became of the reads of a collective reader.
+struct CollectiveReads {
+  std::int64_t calls = 0;       ///< of H5Dread
+  std::int64_t collective = 0;  ///< of them, those that HDF5 did collectively indeed (H5Pget_mpio_actual_io_mode)
+};
+
+/// Not thread-safe, but for take(): one reader per thread.
 class SplitReader {
  public:
   virtual ~SplitReader() = default;
@@ -76,6 +87,7 @@ class SplitReader {
   /// Whether fetch() must be called by all ranks of the job equally often (if need be with no indices), on the thread
   /// that speaks to the other ranks.
   virtual bool collective() const { return false; }
+  virtual CollectiveReads collective_reads() const { return {}; }
 
   /// Brings the samples `indices` (each in [0, samples()), else DataError) within reach: bytes and labels are valid
   /// until `stored` is used again, and as long as the reader. Nothing is verified yet.
@@ -112,7 +124,7 @@ class SplitFiles {
   std::int64_t samples() const;
   /// What is done: never `automatic`.
   ReaderMode mode() const;
-  /// Why, in words for a log; empty if it was asked for.
+  /// Why, and what it took to prepare, in words for a log; empty if there is nothing to say.
   const std::string& why() const;
 
   struct Impl;

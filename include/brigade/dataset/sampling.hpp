@@ -15,7 +15,8 @@ namespace brigade::dataset {
 /// (generalised Feistel, cycle walking).
 class Permutation {
  public:
-  Permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream, Purpose purpose = Purpose::sample_order);
+  Permutation(std::int64_t size, std::uint64_t seed, std::uint32_t stream, Purpose purpose = Purpose::sample_order,
+              std::uint32_t position = 0);
   std::int64_t operator()(std::int64_t i) const;
   std::int64_t size() const { return size_; }
 
@@ -35,5 +36,40 @@ struct Range {
 constexpr Range part_of(std::int64_t total, std::int64_t part, std::int64_t count) {
   return {total * part / count, total * (part + 1) / count};
 }
+
+enum class Shuffle : std::uint8_t {
+  full,   ///< any sample may come anywhere
+  block,  ///< blocks of neighbours come in random order, and the samples of kBlocksMixed of them are mixed
+  none,   ///< as stored
+};
+
+struct OrderOptions {
+  Shuffle shuffle = Shuffle::full;
+  std::int64_t block = 256;  ///< samples, of Shuffle::block
+};
+
+/// In which order an epoch takes the samples: a bijection of [0, samples), a function of (options, seed, epoch) alone.
+///
+/// Block shuffle, for storage that seeks slowly: blocks of neighbouring samples are permuted, 16 of them in a row make
+/// a window, and the samples of a window are permuted. Storage sees 16 streams of neighbours at a time.
+class SampleOrder {
+ public:
+  static constexpr std::int64_t kBlocksMixed = 16;
+
+  SampleOrder(std::int64_t samples, std::uint64_t seed, std::uint32_t epoch, const OrderOptions& options = {});
+  /// Sample number i of the epoch.
+  std::int64_t operator()(std::int64_t i) const;
+
+ private:
+  std::int64_t samples_;
+  std::uint64_t seed_;
+  std::uint32_t epoch_;
+  OrderOptions options_;
+  Permutation order_;            // of samples (full) or blocks (block)
+  std::int64_t short_at_ = 0;    // where the last block, which may be short, comes in the order of blocks
+  std::int64_t short_size_ = 0;  // its samples
+  mutable Permutation window_;   // of the samples of window window_number_
+  mutable std::int64_t window_number_ = -1;
+};
 
 }  // namespace brigade::dataset
