@@ -2,10 +2,14 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <numeric>
+#include <random>
 
 #include "brigade/core/clock.hpp"
 #include "brigade/dataset/contact_sheet.hpp"
 #include "brigade/dataset/ingest.hpp"
+#include "brigade/dataset/sampling.hpp"
+#include "brigade/dataset/shuffle_quality.hpp"
 #include "commands.hpp"
 #include "options.hpp"
 
@@ -52,7 +56,7 @@ struct SheetCommand {
         .add("augment", augment, "WORD[=VALUE],...: see `brigade train --help`")
         .add("image-size", sheet.image_size, "of augmented pictures, as in `brigade train`; 0: as stored")
         .add("seed", sheet.seed, "of order and augmentation, as in `brigade train`")
-        .add("split", split, "of the contact sheet")
+        .add("split", split, "of the contact sheet or of --shuffle-quality")
         .add("pictures", sheet.pictures, "rows of the contact sheet")
         .add("versions", sheet.versions, "augmented versions of each: epoch 1, 2, ...");
   }
@@ -67,6 +71,42 @@ struct SheetCommand {
   }
 };
 
+struct ShuffleCommand {
+  bool wanted = false;
+  dataset::OrderOptions order{.shuffle = dataset::Shuffle::block};
+  std::int64_t batch = 128;
+
+  void declare(Options& options) {
+    options.flag("shuffle-quality", wanted, "measure orders of samples against a true shuffle, and exit")
+        .add("batch-size", batch, "images per optimizer step, over all ranks, for --shuffle-quality")
+        .add("shuffle-block", order.block, "samples of a block, for --shuffle-quality");
+  }
+
+  void print(const std::string& directory, const dataset::Manifest& manifest, const std::string& split,
+             std::uint64_t seed) const {
+    const auto labels = dataset::read_labels(directory, manifest, split);
+    const auto samples = static_cast<std::int64_t>(labels.size());
+    fmt::print("{} samples of split '{}', batches of {}, one epoch; a true shuffle has 1, 0 +- 1, 1 and {:.4f} %\n\n",
+               samples, split, batch, 200 / static_cast<double>(samples));
+    fmt::print("{:<20}{:>18}{:>14}{:>22}{:>22}\n", "order", "class imbalance", "(sigmas)", "neighbour distance",
+               "next to each other, %");
+    const auto row = [&](const std::string& name, const std::function<std::int64_t(std::int64_t)>& order_of) {
+      const auto quality = dataset::measure_shuffle(labels, batch, order_of);
+      fmt::print("{:<20}{:>18.3f}{:>14.1f}{:>22.3f}{:>22.4f}\n", name, quality.imbalance, quality.imbalance_z,
+                 quality.neighbour_distance, 100 * quality.neighbours);
+    };
+    std::vector<std::int64_t> reference(labels.size());
+    std::iota(reference.begin(), reference.end(), std::int64_t{0});
+    std::shuffle(reference.begin(), reference.end(), std::mt19937_64(seed));
+    row("std::shuffle", [&](std::int64_t i) { return reference[static_cast<std::size_t>(i)]; });
+    for (const auto shuffle : {dataset::Shuffle::full, dataset::Shuffle::block, dataset::Shuffle::none}) {
+      const dataset::OrderOptions how{.shuffle = shuffle, .block = order.block};
+      const dataset::SampleOrder order_of(samples, seed, 0, how);
+      row(dataset::to_string(how), order_of);
+    }
+  }
+};
+
 }  // namespace
 
 ExitCode inspect(Call& call) {
@@ -76,6 +116,8 @@ ExitCode inspect(Call& call) {
   options.required("dataset", directory, "DIR: of the dataset");
   SheetCommand sheet;
   sheet.declare(options);
+  ShuffleCommand shuffle;
+  shuffle.declare(options);
   bool run = false;
   dataset::Manifest manifest;
   std::vector<dataset::ShardReport> reports;
@@ -87,6 +129,11 @@ ExitCode inspect(Call& call) {
     manifest = dataset::read_manifest(directory);
     if (!sheet.file.empty()) {
       if (call.speaks()) sheet.draw(directory, manifest);
+      run = false;
+      return;
+    }
+    if (shuffle.wanted) {
+      if (call.speaks()) shuffle.print(directory, manifest, sheet.split, sheet.sheet.seed);
       run = false;
       return;
     }

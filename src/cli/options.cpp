@@ -41,6 +41,11 @@ Options& Options::optional(const char* name, std::string& variable, const std::s
   return *this;
 }
 
+Options& Options::text(const char* name, std::function<void(const std::string&)> assign, const std::string& help) {
+  description_.add_options()(name, po::value<std::string>()->notifier(std::move(assign)), help.c_str());
+  return *this;
+}
+
 Options& Options::repeated(const char* name, std::vector<std::string>& variable, const std::string& help) {
   description_.add_options()(name, po::value<std::vector<std::string>>(&variable)->composing(), help.c_str());
   return *this;

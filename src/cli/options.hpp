@@ -3,6 +3,7 @@
 
 #include <boost/program_options.hpp>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -33,6 +34,8 @@ class Options {
   Options& repeated(const char* name, std::vector<std::string>& variable, const std::string& help);
   // Present or not: --resume.
   Options& flag(const char* name, bool& variable, const std::string& help);
+  // Text that `assign` takes or refuses by an OptionError; empty by default.
+  Options& text(const char* name, std::function<void(const std::string&)> assign, const std::string& help);
   // One word of a list.
   template <class Enum>
   Options& choice(const char* name, Enum& variable, const std::vector<std::pair<std::string, Enum>>& words,

@@ -1,9 +1,30 @@
 #include "reader_options.hpp"
 
+#include <algorithm>
+
 namespace brigade::cli {
 
 using dataset::ReaderMode;
+using dataset::Shuffle;
 using dataset::Verify;
+
+namespace {
+
+std::map<std::string, std::string> parse_hints(const std::string& text) {
+  std::map<std::string, std::string> hints;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string hint = text.substr(begin, end - begin);
+    const std::size_t equals = hint.find('=');
+    require<OptionError>(equals != hint.npos && equals > 0 && equals + 1 < hint.size(),
+                         "--mpi-io-hints '{}' is not KEY=VALUE,...", text);
+    hints[hint.substr(0, equals)] = hint.substr(equals + 1);
+    begin = end + 1;
+  }
+  return hints;
+}
+
+}  // namespace
 
 std::vector<std::pair<std::string, ReaderMode>> reader_modes() {
   std::vector<std::pair<std::string, ReaderMode>> modes;
@@ -24,6 +45,24 @@ void declare_reader(Options& options, dataset::ReaderOptions& reader) {
       "how shards are read: memory map, H5Dread by each rank, H5Dread by all ranks together over MPI-IO, copied "
       "to memory that the ranks of a node share, or copied to storage of the node; auto chooses and says why");
   declare_verify(options, reader.verify);
+  options
+      .text(
+          "stage-dir", [&](const std::string& directory) { reader.stage_directory = directory; },
+          "DIR: storage of the node for --reader stage; by default $TMPDIR, else /tmp. Copies stay there for later "
+          "runs")
+      .text(
+          "mpi-io-hints", [&](const std::string& text) { reader.mpi_hints = parse_hints(text); },
+          "KEY=VALUE,...: for --reader collective, e.g. romio_cb_read=enable,cb_nodes=4,cb_buffer_size=16777216,"
+          "striping_unit=1048576 (collective buffering, aggregators, their buffer and the stripes it is aligned with, "
+          "in bytes)");
+}
+
+void declare_order(Options& options, dataset::OrderOptions& order) {
+  options
+      .choice("shuffle", order.shuffle, {{"full", Shuffle::full}, {"block", Shuffle::block}, {"none", Shuffle::none}},
+              "order of samples, anew each epoch: any, blocks of neighbours (16 at a time are mixed; for storage that "
+              "seeks slowly), or as stored")
+      .add("shuffle-block", order.block, "samples of a block");
 }
 
 }  // namespace brigade::cli

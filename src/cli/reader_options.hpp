@@ -1,7 +1,8 @@
-// --reader and --verify, shared by the commands that read a dataset.
+// --reader, --verify and what belongs to them, shared by the commands that read a dataset.
 #pragma once
 
 #include "brigade/dataset/reader.hpp"
+#include "brigade/dataset/sampling.hpp"
 #include "options.hpp"
 
 namespace brigade::cli {
@@ -10,5 +11,7 @@ void declare_reader(Options& options, dataset::ReaderOptions& reader);
 void declare_verify(Options& options, dataset::Verify& verify);
 // All modes by their names.
 std::vector<std::pair<std::string, dataset::ReaderMode>> reader_modes();
+// --shuffle, --shuffle-block
+void declare_order(Options& options, dataset::OrderOptions& order);
 
 }  // namespace brigade::cli

@@ -74,8 +74,10 @@ bool parse(Call& call, TrainCommand& command) {
           "image-size", t.image_size,
           "height and width the network sees: random parts in training (crop=0 or resized-crop), the middle otherwise; "
           "0: as stored")
-      .add("prefetch", t.prefetch, "batches made ahead by threads; 0: none")
-      .add("data-threads", t.data_threads, "threads that read and augment; 0: chosen, and printed by --dry-run")
+      .add("prefetch", t.prefetch, "batches made ahead by threads; 0: none; -1: data threads + 2")
+      .add("data-threads", t.data_threads,
+           "threads of a rank that read, decode and augment; 0: one, or a quarter of its processors if images are "
+           "decoded or augmented")
       .choice("allreduce", t.allreduce.algorithm,
               {{"automatic", Algorithm::automatic},
                {"ring", Algorithm::ring},
@@ -91,6 +93,7 @@ bool parse(Call& call, TrainCommand& command) {
       .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
   declare_precision(options, t.precision);
   declare_reader(options, t.reader);
+  declare_order(options, t.order);
   command.backend.declare(options);
   if (!options.parse(call.arguments, call.speaks())) return false;
 
@@ -103,7 +106,7 @@ bool parse(Call& call, TrainCommand& command) {
   t.allreduce.segment_bytes = parse_bytes(segment, "segment");
   require<OptionError>(dropout < 1, "--dropout {} is not below 1", dropout);
   if (dropout >= 0) t.dropout = dropout;
-  require<OptionError>(t.prefetch >= 0 && t.prefetch <= 1024, "--prefetch {} is not in 0..1024", t.prefetch);
+  require<OptionError>(t.prefetch >= -1 && t.prefetch <= 1024, "--prefetch {} is not in -1..1024", t.prefetch);
   require<OptionError>(t.optimizer.learning_rate > 0, "--learning-rate {} is not positive", t.optimizer.learning_rate);
   require<OptionError>(t.batch_norm_momentum >= 0 && t.batch_norm_momentum < 1,
                        "--batch-norm-momentum {} is not in [0, 1)", t.batch_norm_momentum);

@@ -79,10 +79,14 @@ Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& file
   std::int64_t losses = 0;
   if (options.confusion) result.confusion.assign(static_cast<std::size_t>(classes * classes), 0);
 
-  communication::collectively(communicator, "evaluation", [&] {
+  const bool together = files.mode() == dataset::ReaderMode::collective;
+  const auto count_own = [&] {
     const auto own = dataset::part_of(files.samples(), communicator.rank(), communicator.size());
-    dataset::BatchStream stream(files.reader(), dataset::evaluation_plan(own, options.batch), options.stream);
+    const std::int64_t most = (files.samples() + communicator.size() - 1) / communicator.size();
+    const std::int64_t at_least = together ? (most + options.batch - 1) / options.batch : 0;
+    dataset::BatchStream stream(files.reader(), dataset::evaluation_plan(own, options.batch, at_least), options.stream);
     while (const dataset::Batch* batch = stream.next()) {
+      if (batch->labels.empty()) continue;  // other ranks read, this one has nothing left
       executor.evaluate({.images = batch->images.data(),
                          .labels = batch->labels.data(),
                          .n = static_cast<std::int64_t>(batch->labels.size())});
@@ -92,7 +96,12 @@ Evaluation evaluate(network::Executor& executor, const dataset::SplitFiles& file
     keep_worst(result.worst, options.worst);
     const auto reader = files.reader();
     for (auto& error : result.worst) error.name = reader->name(error.index);
-  });
+  };
+  // A rank that fails alone while the others read together ends the job: they could not go on without it.
+  if (together)
+    count_own();
+  else
+    communication::collectively(communicator, "evaluation", count_own);
 
   std::array counts{result.samples, result.top1, result.top5, losses};
   communicator.sum(counts, "counting correct predictions");

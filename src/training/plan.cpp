@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -85,19 +86,25 @@ void check_batch_norm_group(const TrainOptions& options, const Plan& plan, int r
 // The largest odd divisor: halving its multiple for 2, 4, 8 ... ranks never cuts it.
 std::int64_t odd_part(std::int64_t count) { return count >> std::countr_zero(static_cast<std::uint64_t>(count)); }
 
-// Threads that make batches. Copying and normalising stored pixels takes one thread whatever the network; resampling
-// shares the processors of this rank with the network.
-int choose_data_threads(const TrainOptions& options) {
+// Processors of this rank: those its launcher has bound it to, or an equal part of a node that nobody has divided.
+int own_processors(int node_ranks) {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  const int allowed = CPU_COUNT(&set);
+  return allowed < ::sysconf(_SC_NPROCESSORS_ONLN) ? allowed : allowed / node_ranks;
+}
+
+// Threads that make batches. Copying and normalising stored pixels takes one thread whatever the network; decoding and
+// resampling share the processors of this rank with the network.
+int choose_data_threads(const TrainOptions& options, dataset::Layout layout, int node_ranks) {
   if (options.data_threads > 0) return options.data_threads;
-  if (options.augmentation == dataset::Augmentation{}) return 1;
-  cpu_set_t processors;
-  const bool known = ::sched_getaffinity(0, sizeof processors, &processors) == 0;
-  return known ? std::clamp(CPU_COUNT(&processors) / 4, 1, 16) : 1;
+  if (options.augmentation == dataset::Augmentation{} && layout == dataset::Layout::raw) return 1;
+  return std::clamp(own_processors(node_ranks) / 4, 1, 16);
 }
 
 }  // namespace
 
-Plan make_plan(const TrainOptions& options, int rank, int ranks) {
+Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks) {
   Plan plan;
   plan.manifest = dataset::read_manifest(options.dataset);
   plan.train_samples = plan.manifest.split("train").samples();
@@ -128,7 +135,8 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks) {
                                                        .dropout = options.dropout,
                                                        .width_multiplier = options.width_multiplier});
 
-  plan.data_threads = choose_data_threads(options);
+  plan.data_threads = choose_data_threads(options, plan.manifest.layout, node_ranks);
+  plan.prefetch = options.prefetch >= 0 ? options.prefetch : plan.data_threads + 2;
   plan.micro_batches = options.micro_batches == 0 ? ranks : options.micro_batches;
   check_batch(options, plan, ranks);
   plan.own_micro_batches = dataset::part_of(plan.micro_batches, rank, ranks);
@@ -159,14 +167,15 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       "network         {} ({} parameters, {:.1f} MFLOP an image forward)\n"
       "training data   {} images in {} classes; validation: {}\n"
       "global batch    {} images = {} micro-batches of {} over {} ranks\n"
-      "augmentation    {}; {} data thread{} a rank\n"
+      "augmentation    {}; {} data thread{} a rank, {} batches ahead\n"
       "steps           {} an epoch x {} epochs = {} ({} images dropped an epoch)\n"
       "memory          {:.1f} MB activations in {} + {:.1f} MB weights, gradients and optimizer, a rank\n"
       "traffic         {:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)\n",
       plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
       plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
-      plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.steps_per_epoch,
-      options.epochs, plan.total_steps, plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
+      plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.prefetch,
+      plan.steps_per_epoch, options.epochs, plan.total_steps,
+      plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
       network::name_of(options.precision),
       gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6,
       gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
@@ -193,6 +202,7 @@ std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions
           {"seed", fmt::format("{}", options.seed)},
           {"batchnorm-group", fmt::format("{}", options.batch_norm_group)},
           {"strategy", describe_strategy(options)},
+          {"shuffle", dataset::to_string(options.order)},
           {"reproducible", options.reproducible ? fmt::format("with {} micro-batches", plan.micro_batches) : "no"},
           {"dropout", options.dropout ? fmt::format("{}", *options.dropout) : "as published"},
           {"optimizer", o.kind == OptimizerKind::sgd ? "sgd" : "adam"},

@@ -18,7 +18,7 @@ struct Plan {
   network::Graph graph;
   std::optional<std::string> validation_split;
   std::int64_t train_samples = 0;
-  int data_threads = 1;
+  int data_threads = 1, prefetch = 3;
   std::int64_t micro_batches = 1;
   dataset::Range own_micro_batches;  // of this rank
   dataset::Range own_share;          // of the global batch, in samples
@@ -30,8 +30,8 @@ struct Plan {
   std::int64_t micro_batch() const { return own_share.size() / own_micro_batches.size(); }
 };
 
-// Throws OptionError or DataError. Does not communicate.
-Plan make_plan(const TrainOptions& options, int rank, int ranks);
+// `node_ranks`: ranks on this node. Throws OptionError or DataError. Does not communicate.
+Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks);
 
 // For --dry-run: memory, traffic and steps, as text.
 std::string describe(const Plan& plan, const TrainOptions& options, int ranks);

@@ -90,7 +90,7 @@ class Trainer {
   std::int64_t last_step() const {
     return options_.max_steps > 0 ? std::min(options_.max_steps, plan_.total_steps) : plan_.total_steps;
   }
-  dataset::SplitFiles open(const std::string& split) const;
+  dataset::SplitFiles open(const std::string& split, std::int64_t read_ahead_samples) const;
   dataset::StreamOptions stream_options() const;
   std::unique_ptr<dataset::BatchStream> training_stream() const;
   TrainResult finish();
@@ -115,20 +115,22 @@ class Trainer {
   std::int64_t images_ = 0;  // trained on by this process, all ranks
 };
 
-dataset::SplitFiles Trainer::open(const std::string& split) const {
-  return {options_.dataset, plan_.manifest, split, options_.reader, communicator_, communicator_.node()};
+dataset::SplitFiles Trainer::open(const std::string& split, std::int64_t read_ahead_samples) const {
+  auto reader = options_.reader;
+  reader.read_ahead_samples = read_ahead_samples;
+  return {options_.dataset, plan_.manifest, split, reader, communicator_, communicator_.node()};
 }
 
 void Trainer::open_data() {
-  training_files_.emplace(open("train"));
-  if (plan_.validation_split) validation_files_.emplace(open(*plan_.validation_split));
+  training_files_.emplace(open("train", options_.order.shuffle == dataset::Shuffle::block ? options_.order.block : 1));
+  if (plan_.validation_split) validation_files_.emplace(open(*plan_.validation_split, 1));
   if (speaks_ && !training_files_->why().empty())
     fmt::print(stderr, "reader {}: {}\n", name_of(training_files_->mode()), training_files_->why());
 }
 
 // As validation sees the images.
 dataset::StreamOptions Trainer::stream_options() const {
-  return {.prefetch = options_.prefetch,
+  return {.prefetch = plan_.prefetch,
           .first = 0,
           .mean = plan_.model.mean,
           .stddev = plan_.model.stddev,
@@ -147,7 +149,7 @@ std::unique_ptr<dataset::BatchStream> Trainer::training_stream() const {
   return std::make_unique<dataset::BatchStream>(
       std::move(readers),
       dataset::training_plan(plan_.train_samples, options_.global_batch, plan_.own_share, options_.seed,
-                             options_.augmentation.mixup > 0),
+                             options_.augmentation.mixup > 0, options_.order),
       stream);
 }
 
@@ -402,7 +404,7 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
   std::optional<Plan> plan;
   communication::collectively(communicator, "planning the run", [&] {
     check_strategy(options, communicator);
-    plan = make_plan(options, communicator.rank(), communicator.size());
+    plan = make_plan(options, communicator.rank(), communicator.size(), communicator.node_size());
   });
   communication::require_same(communicator, dataset_facts(*plan, options), ExitCode::bad_data,
                               "Is --dataset the same directory on every node?");

@@ -56,3 +56,15 @@ def copied_dataset(dataset, tmp_path):
     target = tmp_path / "damaged"
     subprocess.run(["cp", "-r", dataset, target], check=True)
     return target
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 400 kB."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", directory]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    yield directory
+    subprocess.run(["umount", directory], check=True)

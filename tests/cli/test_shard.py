@@ -45,18 +45,6 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(brigade, photos, tmp_path)
     assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 400 kB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", directory]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("only root can mount a small file system")
-    yield directory
-    subprocess.run(["umount", directory], check=True)
-
-
 @pytest.mark.parametrize("layout", ["raw", "encoded"])
 def test_a_full_disk(brigade, photos, small_disk, layout):
     result = shard(brigade, photos, small_disk / "d", "--image-size", 64, "--shards", 1, "--layout", layout)

@@ -64,7 +64,8 @@ TEST_P(Reader, RejectsASampleThatIsNotThere) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, Reader,
-                         ::testing::Combine(::testing::Values(ReaderMode::mmap, ReaderMode::independent),
+                         ::testing::Combine(::testing::Values(ReaderMode::mmap, ReaderMode::independent,
+                                                              ReaderMode::preload),
                                             ::testing::Values(Verify::always, Verify::first, Verify::never)));
 
 }  // namespace

@@ -7,6 +7,9 @@
 #include <numeric>
 #include <vector>
 
+#include "brigade/core/error.hpp"
+#include "brigade/dataset/shuffle_quality.hpp"
+
 namespace brigade::dataset {
 namespace {
 
@@ -102,6 +105,83 @@ TEST(Range, PartsCoverEverythingOnce) {
       }
       EXPECT_EQ(end, total);
     }
+}
+
+std::vector<std::int64_t> all_of(const SampleOrder& order, std::int64_t samples) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t i = 0; i < samples; ++i) values.push_back(order(i));
+  return values;
+}
+
+// Sizes that blocks divide and that they do not; a single block; blocks of one sample.
+TEST(SampleOrder, TakesEverySampleOnce) {
+  for (const auto shuffle : {Shuffle::full, Shuffle::block, Shuffle::none})
+    for (const std::int64_t samples : {1, 5, 63, 64, 65, 1000, 1024, 4999})
+      for (const std::int64_t block : {1, 7, 64, 5000})
+        for (std::uint32_t epoch = 0; epoch < 3; ++epoch) {
+          auto values = all_of(SampleOrder(samples, 3, epoch, {.shuffle = shuffle, .block = block}), samples);
+          std::ranges::sort(values);
+          for (std::int64_t i = 0; i < samples; ++i)
+            ASSERT_EQ(values[static_cast<std::size_t>(i)], i) << samples << " in blocks of " << block;
+        }
+}
+
+TEST(SampleOrder, FullIsThePermutationAndNoneIsStorage) {
+  const Permutation permutation(1000, 5, 2);
+  const SampleOrder full(1000, 5, 2), none(1000, 5, 2, {.shuffle = Shuffle::none});
+  for (std::int64_t i = 0; i < 1000; ++i) {
+    EXPECT_EQ(full(i), permutation(i));
+    EXPECT_EQ(none(i), i);
+  }
+}
+
+// A window of 16 blocks touches 16 whole blocks, in an order that is not that of storage; epochs differ.
+TEST(SampleOrder, BlocksComeTogetherAndAreMixed) {
+  constexpr std::int64_t kBlock = 32, kWindow = kBlock * SampleOrder::kBlocksMixed, kSamples = 8 * kWindow;
+  const OrderOptions options{.shuffle = Shuffle::block, .block = kBlock};
+  const auto first = all_of(SampleOrder(kSamples, 1, 0, options), kSamples);
+  const auto second = all_of(SampleOrder(kSamples, 1, 1, options), kSamples);
+  EXPECT_NE(first, second);
+  for (std::int64_t begin = 0; begin < kSamples; begin += kWindow) {
+    std::vector<std::int64_t> blocks;
+    std::int64_t in_order = 0;
+    for (std::int64_t i = begin; i < begin + kWindow; ++i) {
+      blocks.push_back(first[static_cast<std::size_t>(i)] / kBlock);
+      if (i > begin && first[static_cast<std::size_t>(i)] == first[static_cast<std::size_t>(i) - 1] + 1) ++in_order;
+    }
+    std::ranges::sort(blocks);
+    blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+    EXPECT_EQ(blocks.size(), static_cast<std::size_t>(SampleOrder::kBlocksMixed));
+    EXPECT_LT(in_order, 10);
+  }
+}
+
+TEST(SampleOrder, RefusesAnEmptyBlock) {
+  EXPECT_THROW(SampleOrder(10, 1, 0, {.shuffle = Shuffle::block, .block = 0}), OptionError);
+}
+
+// Sorted by class in storage: as stored, each batch holds one class, the worst there is; (10 - 1) x 100 is its
+// chi-square. A true shuffle is at 1, and blocks of two batches in between.
+TEST(ShuffleQuality, TellsOrdersApart) {
+  constexpr std::int64_t kSamples = 10'000, kBatch = 100;
+  std::vector<std::int32_t> labels;
+  for (std::int64_t i = 0; i < kSamples; ++i) labels.push_back(static_cast<std::int32_t>(i / 1000));
+  const auto measure = [&](const OrderOptions& options) {
+    return measure_shuffle(labels, kBatch, SampleOrder(kSamples, 1, 0, options));
+  };
+  const auto none = measure({.shuffle = Shuffle::none});
+  EXPECT_NEAR(none.imbalance, 900 / (9.0 * 9900 / 9999), 1e-9);
+  EXPECT_NEAR(none.neighbours, 1, 1e-12);
+  EXPECT_NEAR(none.neighbour_distance, 3.0 / 10001, 1e-12);
+  const auto full = measure({});
+  EXPECT_NEAR(full.imbalance, 1, 0.15);
+  EXPECT_LT(std::abs(full.imbalance_z), 4);
+  EXPECT_NEAR(full.neighbour_distance, 1, 0.03);
+  EXPECT_LT(full.neighbours, 0.001);
+  const auto block = measure({.shuffle = Shuffle::block, .block = 200});
+  EXPECT_GT(block.imbalance, 2);
+  EXPECT_LT(block.imbalance, 20);
+  EXPECT_THROW(measure_shuffle(labels, kSamples + 1, SampleOrder(kSamples, 1, 0)), OptionError);
 }
 
 }  // namespace

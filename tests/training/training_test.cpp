@@ -15,14 +15,16 @@
 #include "brigade/training/checkpoint.hpp"
 #include "brigade/training/evaluation.hpp"
 #include "brigade/training/trainer.hpp"
+#include "ranks.hpp"
 
 namespace brigade::training {
-namespace fs = std::filesystem;
-namespace {
 
 communication::Communicator* world = nullptr;
+fs::path scratch;
+
+namespace {
+
 ops::Backend* backend = nullptr;
-fs::path scratch;  // shared by the ranks
 
 // Images whose class is visible (a bright block at a place of its own) under noise.
 class Blocks final : public dataset::Source {
@@ -68,10 +70,14 @@ fs::path make_dataset(const std::string& name, const dataset::ImageShape& image)
   return path;
 }
 
+}  // namespace
+
 const fs::path& dataset_directory() {
   static const fs::path directory = make_dataset("blocks", {28, 28, 1});
   return directory;
 }
+
+namespace {
 
 TrainOptions options_for(const std::string& run) {
   TrainOptions options;

@@ -39,8 +39,8 @@ enum class Verify : std::uint8_t {
 struct ReaderOptions {
   ReaderMode mode = ReaderMode::automatic;
   Verify verify = Verify::first;
-  std::filesystem::path stage_directory;         ///< on storage of the node; empty: $TMPDIR, else /tmp
-  std::map<std::string, std::string> mpi_hints;  ///< `collective`: of MPI-IO, as MPI_Info_set takes them
+  std::filesystem::path stage_directory{};         ///< on storage of the node; empty: $TMPDIR, else /tmp
+  std::map<std::string, std::string> mpi_hints{};  ///< `collective`: of MPI-IO, as MPI_Info_set takes them
   /// Aligned groups of so many neighbours are read soon after one another (block shuffle): storage is asked for all.
   std::int64_t read_ahead_samples = 1;
 };

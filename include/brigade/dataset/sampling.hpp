@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "brigade/core/random.hpp"
 
@@ -47,6 +48,9 @@ struct OrderOptions {
   Shuffle shuffle = Shuffle::full;
   std::int64_t block = 256;  ///< samples, of Shuffle::block
 };
+
+/// "full", "block of 256", "none"
+std::string to_string(const OrderOptions& order);
 
 /// In which order an epoch takes the samples: a bijection of [0, samples), a function of (options, seed, epoch) alone.
 ///

@@ -12,6 +12,7 @@
 #include "brigade/communication/communicator.hpp"
 #include "brigade/dataset/augment.hpp"
 #include "brigade/dataset/reader.hpp"
+#include "brigade/dataset/sampling.hpp"
 #include "brigade/network/precision.hpp"
 #include "brigade/ops/backend.hpp"
 #include "brigade/telemetry/run_directory.hpp"
@@ -49,7 +50,8 @@ struct TrainOptions {
   dataset::ReaderOptions reader;
   dataset::Augmentation augmentation;
   std::int64_t image_size = 0;          ///< height and width the network sees, at most those stored; 0: as stored
-  int prefetch = 3;                     ///< batches made ahead
+  dataset::OrderOptions order;          ///< of the training samples
+  int prefetch = -1;                    ///< batches made ahead; -1: data threads + 2
   int data_threads = 0;                 ///< that make them; 0: chosen by what there is to do
   std::size_t bucket_bytes = 4U << 20;  ///< gradients summed at once while backward goes on
   communication::AllreduceOptions allreduce;

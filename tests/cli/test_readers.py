@@ -1,0 +1,111 @@
+"""Reader modes and orders of samples from the command line."""
+import csv
+import json
+import os
+import re
+
+import pytest
+
+SHORT = ("--network", "lenet5", "--batch-size", 48, "--max-steps", 3, "--threads", 1)
+
+
+def losses(run):
+    with open(run / "steps-00000.csv") as lines:
+        return [row["loss"] for row in csv.DictReader(lines)]
+
+
+def staged(directory):
+    return sorted(directory.glob("brigade-*/*/*.h5"))
+
+
+@pytest.fixture(scope="module")
+def expected(brigade, dataset, tmp_path_factory):
+    run = tmp_path_factory.mktemp("mmap") / "run"
+    result = brigade("train", "--dataset", dataset, "--run", run, *SHORT, "--reader", "mmap", ranks=2)
+    assert result.code == 0, result.all_err
+    return losses(run)
+
+
+@pytest.mark.parametrize("reader", ["auto", "independent", "collective", "preload", "stage"])
+def test_every_reader_trains_on_the_same_samples(brigade, dataset, tmp_path, expected, reader):
+    shared = set(os.listdir("/dev/shm"))
+    result = brigade("train", "--dataset", dataset, "--run", tmp_path / "run", *SHORT, "--reader", reader, "--stage-dir",
+                     tmp_path / "stage", "--mpi-io-hints", "romio_cb_read=enable,cb_nodes=1", ranks=2)
+    assert result.code == 0, result.all_err
+    assert losses(tmp_path / "run") == expected
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["reader"] == ("mmap" if reader == "auto" else reader)
+    if reader in ("auto", "preload", "stage"):
+        assert info["reader_why"] and info["reader_why"] in result.all_err
+    assert not [name for name in set(os.listdir("/dev/shm")) - shared if name.endswith("-block")]
+    evaluation = brigade("evaluate", "--dataset", dataset, "--run", tmp_path / "run", "--reader", reader, "--stage-dir",
+                         tmp_path / "stage", ranks=3)
+    assert evaluation.code == 0, evaluation.all_err
+    assert "101 images" in evaluation.out
+
+
+def test_staged_shards_are_used_again_while_they_are_right(brigade, dataset, tmp_path):
+    def train(number):
+        result = brigade("train", "--dataset", dataset, "--run", tmp_path / str(number), *SHORT, "--reader", "stage",
+                         "--stage-dir", tmp_path / "stage")
+        assert result.code == 0, result.all_err
+        why = json.loads((tmp_path / str(number) / "run.json").read_text())["reader_why"]
+        return float(re.search(r"rank 0 copied ([\d.]+) GB", why)[1]), [p.stat().st_mtime_ns for p in staged(tmp_path / "stage")]
+
+    _, first = train(1)
+    assert len(first) == len(list(dataset.glob("*.h5")))
+    assert train(2)[1] == first
+    damaged = staged(tmp_path / "stage")[0]
+    bytes_ = bytearray(damaged.read_bytes())
+    bytes_[len(bytes_) // 2] ^= 1
+    damaged.write_bytes(bytes_)
+    third = train(3)[1]
+    assert third[0] != first[0] and third[1:] == first[1:]
+    assert damaged.read_bytes() == (dataset / damaged.name).read_bytes()
+
+
+# The first shards fit: nothing of them is used if the others do not.
+def test_a_full_disk_while_staging(brigade, dataset, small_disk, tmp_path):
+    for ranks, code, text in (1, 2, "cannot be staged to"), (2, 3, "No space left"):
+        result = brigade("train", "--dataset", dataset, "--run", tmp_path / "run", *SHORT, "--reader", "stage", "--stage-dir",
+                         small_disk / "stage", ranks=ranks)
+        assert result.code == code and text in result.errors[0] and "--stage-dir" in result.errors[0], result.all_err
+        assert not [path for path in small_disk.rglob("*") if ".partial" in path.name]
+
+
+def test_a_shard_that_vanishes_before_it_is_copied(brigade, copied_dataset, tmp_path):
+    victim = sorted(copied_dataset.glob("train-*.h5"))[1]
+    victim.write_bytes(victim.read_bytes()[:-1000])
+    for reader in ("preload", "stage", "collective"):
+        result = brigade("train", "--dataset", copied_dataset, "--run", tmp_path / reader, *SHORT, "--reader", reader,
+                         "--stage-dir", tmp_path / "stage", ranks=2)
+        assert result.code == 3
+        assert len(result.errors) == 1 and victim.name in result.errors[0]
+
+
+def test_resume_needs_the_same_order(brigade, dataset, tmp_path):
+    run = ("train", "--dataset", dataset, "--run", tmp_path / "run", *SHORT, "--shuffle", "block")
+    assert brigade(*run, "--shuffle-block", 16, ranks=2).code == 0
+    result = brigade(*run, "--shuffle-block", 32, "--resume")
+    assert result.code == 2 and "block of 16" in result.all_err
+
+
+def test_shuffle_quality(brigade, dataset):
+    result = brigade("inspect", "--dataset", dataset, "--shuffle-quality", "--batch-size", 50, "--shuffle-block", 16)
+    assert result.code == 0, result.all_err
+    rows = {line[:20].strip(): [float(number) for number in line[20:].split()]
+            for line in result.out.splitlines() if re.match(r"(std::shuffle|full|block of 16|none) ", line)}
+    assert set(rows) == {"std::shuffle", "full", "block of 16", "none"}
+    assert rows["none"][3] > 99 and rows["full"][3] < 2
+    assert abs(rows["full"][2] - 1) < 0.15 and rows["none"][2] < 0.02
+
+
+@pytest.mark.parametrize("arguments, text", [
+    (("--mpi-io-hints", "cb_nodes"), "KEY=VALUE"),
+    (("--shuffle", "block", "--shuffle-block", 0), "--shuffle-block"),
+    (("--reader", "psychic"), "auto|mmap|independent|collective|preload|stage"),
+    (("--reader", "stage", "--stage-dir", "/proc/nowhere"), "--stage-dir"),
+])
+def test_bad_options(brigade, dataset, tmp_path, arguments, text):
+    result = brigade("train", "--dataset", dataset, "--run", tmp_path / "run", *SHORT, *arguments)
+    assert result.code == 2 and text in result.all_err
