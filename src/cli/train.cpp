@@ -107,6 +107,7 @@ bool parse(Call& call, TrainCommand& command) {
   require<OptionError>(dropout < 1, "--dropout {} is not below 1", dropout);
   if (dropout >= 0) t.dropout = dropout;
   require<OptionError>(t.prefetch >= -1 && t.prefetch <= 1024, "--prefetch {} is not in -1..1024", t.prefetch);
+  require<OptionError>(t.order.block >= 1, "--shuffle-block {} is not positive", t.order.block);
   require<OptionError>(t.optimizer.learning_rate > 0, "--learning-rate {} is not positive", t.optimizer.learning_rate);
   require<OptionError>(t.batch_norm_momentum >= 0 && t.batch_norm_momentum < 1,
                        "--batch-norm-momentum {} is not in [0, 1)", t.batch_norm_momentum);

@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(All, Modes,
 
 // A copy of the dataset in which one byte of the last sample's pixels is flipped.
 fs::path damaged_dataset() {
-  const fs::path path = scratch / "damaged";
+  const fs::path path = scratch / "damaged-dataset";
   if (world->rank() == 0 && !fs::exists(path)) {
     fs::copy(dataset_directory(), path);
     const auto manifest = dataset::read_manifest(path);
