@@ -48,6 +48,7 @@ void TimingBackend::backward(const Concat& op, const Concat::Backward& t) { time
 void TimingBackend::forward(const BatchNorm& op, const BatchNorm::Forward& t) { timed("batch_norm", [&] { inner_.forward(op, t); }); }
 void TimingBackend::infer(const BatchNorm& op, const BatchNorm::Inference& t) { timed("batch_norm", [&] { inner_.infer(op, t); }); }
 void TimingBackend::backward(const BatchNorm& op, const BatchNorm::Backward& t) { timed("batch_norm", [&] { inner_.backward(op, t); }); }
+void TimingBackend::centre(const BatchNorm::Centring& t) { timed("batch_norm", [&] { inner_.centre(t); }); }
 void TimingBackend::forward(const LocalResponseNorm& op, const LocalResponseNorm::Forward& t) { timed("local_response_norm", [&] { inner_.forward(op, t); }); }
 void TimingBackend::backward(const LocalResponseNorm& op, const LocalResponseNorm::Backward& t) { timed("local_response_norm", [&] { inner_.backward(op, t); }); }
 void TimingBackend::apply(const Dropout& op, const Dropout::Apply& t) { timed("dropout", [&] { inner_.apply(op, t); }); }

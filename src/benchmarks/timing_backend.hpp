@@ -52,6 +52,7 @@ class TimingBackend final : public ops::Backend {
   void forward(const ops::BatchNorm&, const ops::BatchNorm::Forward&) override;
   void infer(const ops::BatchNorm&, const ops::BatchNorm::Inference&) override;
   void backward(const ops::BatchNorm&, const ops::BatchNorm::Backward&) override;
+  void centre(const ops::BatchNorm::Centring&) override;
   void forward(const ops::LocalResponseNorm&, const ops::LocalResponseNorm::Forward&) override;
   void backward(const ops::LocalResponseNorm&, const ops::LocalResponseNorm::Backward&) override;
   void apply(const ops::Dropout&, const ops::Dropout::Apply&) override;

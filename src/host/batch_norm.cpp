@@ -4,6 +4,7 @@
 //   forward   reads x twice (statistics, then output), writes y          3 passes; only 1 if no y is wanted
 //   infer     reads x, writes y                                          2
 //   backward  reads x and dy twice (sums, then dx), writes dx            5; 3 if the maker of dy has summed it
+//   centre    reads x and dx, writes dx                                  3, once for all batch norms over x
 //
 // A tensor is split by its shape alone into parts of rows, whose moments (moments.hpp) or sums are combined.
 //
@@ -110,12 +111,12 @@ void normalise_all(const ops::BatchNorm& op, const Split& split, ConstTensorView
 void fill_gradient(const ops::BatchNorm& op, const Split& split, const ops::BatchNorm::Backward& t,
                    const Coefficients& to) {
   const float *gamma = t.gamma.f32(), *variance = t.variance.f32(), *dgamma = t.dgamma.f32(), *dbeta = t.dbeta.f32();
-  const auto count = static_cast<double>(t.x.shape.size() / split.channels);
+  const std::int64_t count = t.x.shape.size() / split.channels;
   over_channel_blocks(split.channels, [&](std::int64_t begin, std::int64_t end) {
     over_entries(split, {0, 1, split.width}, begin, end, [&](std::int64_t entry, std::int64_t c, double) {
-      const double inverse = inverse_deviation(variance[c], op.epsilon), scale = gamma[c] * inverse;
-      to.offset[entry] = static_cast<float>(scale * dbeta[c] / count);
-      to.slope[entry] = static_cast<float>(scale * inverse * dgamma[c] / count);
+      const GradientRest rest = gradient_rest(gamma[c], variance[c], op.epsilon, dgamma[c], dbeta[c], count);
+      to.offset[entry] = rest.offset;
+      to.slope[entry] = rest.slope;
     });
   });
 }
@@ -214,6 +215,29 @@ void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backw
       if (!t.dx) return;
       fill_gradient(op, split, t, by);
       input_gradient<T, activation()>(t, split, by);
+    });
+  });
+}
+
+void HostBackend::centre(const ops::BatchNorm::Centring& t) {
+  EXPECT(t.x.shape == t.dx.shape);
+  const std::int64_t channels = t.x.shape.back();
+  const float *mean_of = t.mean.f32(), *offset_of = t.offset.f32(), *slope_of = t.slope.f32();
+  with_element(t.x.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    const T* x = t.x.as<T>();
+    T* dx = t.dx.as<T>();
+    constexpr std::int64_t kRows = 32;
+    const std::int64_t rows = t.x.shape.size() / channels;
+    for_each_part((rows + kRows - 1) / kRows, [&](std::int64_t part) {
+      const std::int64_t end = std::min(rows, (part + 1) * kRows);
+      over_lanes(channels, [&](std::int64_t c, auto lanes) {
+        const Vec mean = lanes.load(mean_of + c), offset = lanes.load(offset_of + c), slope = lanes.load(slope_of + c);
+        for (std::int64_t r = part * kRows; r < end; ++r) {
+          T* at = dx + r * t.dx.pitch + c;
+          lanes.store(at, lanes.load(at) - (offset + slope * (lanes.load(x + r * t.x.pitch + c) - mean)));
+        }
+      });
     });
   });
 }

@@ -15,6 +15,9 @@ void reserve(std::vector<T>& v, std::int64_t n) {
 constexpr std::int64_t kSmallMap = 200;
 constexpr int kMaxRows = 16;
 
+// Floats between rows of `n`: an odd number of cache lines, or the rows of a tile could fall into the same few sets.
+std::int64_t spread_pitch(std::int64_t n) { return (((n + 15) / 16) | 1) * 16; }
+
 }  // namespace
 
 PixelCursor::PixelCursor(const Product& product, bool images_innermost, std::int64_t pixel)
@@ -83,13 +86,15 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
   const std::int64_t in_step = plan.images_innermost ? p.in.image : p.stride_x * p.in.pixel;
   const std::int64_t out_step = plan.images_innermost ? p.out.image : p.out.pixel;
   const std::int64_t narrow_step = plan.images_innermost ? p.narrow_out.image : p.narrow_out.pixel;
-  const bool narrow = p.narrow_out.data != nullptr;
-  const std::int64_t sums_pitch = Panels(p.columns).padded_columns();
+  const bool through = p.through != nullptr, narrow = p.narrow_out.data != nullptr && !through;
+  sums_pitch_ = spread_pitch(p.columns);
+  if (narrow || through) reserve(sums_, tiles_ * tile_rows_ * sums_pitch_);
+  if (through) reserve(pixel_, static_cast<std::int64_t>(tiles_) * tile_rows_);
   if (narrow) {
     reserve(narrow_out_, static_cast<std::int64_t>(tiles_) * tile_rows_);
-    reserve(narrow_dummy_, sums_pitch);
-    reserve(sums_, tiles_ * tile_rows_ * sums_pitch);
+    reserve(narrow_dummy_, sums_pitch_);
   }
+  const std::int64_t pixel_step = plan.images_innermost ? p.height() * p.width() : 1;
   const std::int64_t x_step = plan.images_innermost ? 0 : p.stride_x;
   for (int tile = 0; tile < tiles_; ++tile) {
     const float** origins = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
@@ -102,13 +107,16 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
       const auto run = static_cast<int>(std::min<std::int64_t>(here - i, cursor.run()));
       const std::int64_t in_y = cursor.y * p.stride_y, in_x = cursor.x * p.stride_x;
       const float* from = p.in.data + cursor.n * p.in.image + in_y * p.in.row + in_x * p.in.pixel;
+      const std::int64_t pixel = (cursor.n * p.height() + cursor.y) * p.width() + cursor.x;
       float* to = p.out.data + cursor.n * p.out.image + cursor.y * p.out.row + cursor.x * p.out.pixel;
       Bf16* narrow_to = p.narrow_out.data + cursor.n * p.narrow_out.image + cursor.y * p.narrow_out.row +
                         cursor.x * p.narrow_out.pixel;
       for (int r = 0; r < run; ++r) {
         origins[i + r] = from + r * in_step;
         if (narrow) narrow_out[i + r] = narrow_to + r * narrow_step;
-        out[i + r] = narrow ? sums_.data() + (tile * tile_rows_ + i + r) * sums_pitch : to + r * out_step;
+        const std::int64_t row = tile * tile_rows_ + i + r;
+        if (through) pixel_[static_cast<std::size_t>(row)] = pixel + r * pixel_step;
+        out[i + r] = narrow || through ? sums_.data() + row * sums_pitch_ : to + r * out_step;
         y[i + r] = in_y;
         x[i + r] = in_x + r * x_step;
       }
@@ -155,8 +163,7 @@ void BlockTables::add_pointers(const ProductPlan& plan, int tile, const std::int
 }
 
 void BlockTables::normalise(Factors factors, const Normaliser& by, std::int64_t first, std::int64_t channels) {
-  // An odd number of cache lines a row, or the rows of a tile could fall into the same few sets.
-  const std::int64_t pitch = (((channels + 15) / 16) | 1) * 16;
+  const std::int64_t pitch = spread_pitch(channels);
   const auto bytes = static_cast<std::size_t>(tiles_ * tile_rows_ * pitch) * sizeof(float);
   if (normalised_x_.bytes() < bytes) {
     normalised_x_ = Buffer();

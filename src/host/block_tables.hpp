@@ -58,9 +58,16 @@ class BlockTables {
   }
   // Where a product that stores bf16 does so; the rows of select() are then sums of the block's own.
   Bf16* const* narrow_out(int tile) const { return narrow_out_.data() + static_cast<std::int64_t>(tile) * tile_rows_; }
+  // Of a product that goes through a batch norm: the sums of a row, and which pixel (n * height + y) * width + x it is.
+  const float* sums(std::int64_t row) const { return sums_.data() + row * sums_pitch_; }
+  std::int64_t pixel(std::int64_t row) const { return pixel_[static_cast<std::size_t>(row)]; }
   // The rows of a tile that are pixels; those beyond the last pixel write into a dummy row.
   int rows(int tile) const {
     return static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels_ - static_cast<std::int64_t>(tile) * tile_rows_));
+  }
+  // The pixels in `tiles` tiles from one on.
+  std::int64_t rows(int tile, std::int64_t tiles) const {
+    return std::min(tiles * tile_rows_, pixels_ - static_cast<std::int64_t>(tile) * tile_rows_);
   }
   bool full(int tile) const { return rows(tile) == tile_rows_; }
 
@@ -84,7 +91,9 @@ class BlockTables {
   std::vector<const float*> normalised_rows_;  // [tile][row]
   std::vector<Bf16*> narrow_out_;              // [tile][row], if the output is bf16
   std::vector<Bf16> narrow_dummy_;             // [columns]
-  std::vector<float> sums_;                    // [tile][row][columns]
+  std::int64_t sums_pitch_ = 0;
+  std::vector<float> sums_;          // [tile][row][columns and a gap], if out is not where the tiles store
+  std::vector<std::int64_t> pixel_;  // [tile][row], if the product goes through a batch norm
 };
 
 }  // namespace brigade::host

@@ -168,6 +168,10 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
                       .columns = conv.in_channels,
                       .weights = pack(a.w.f32(), taps.places, conv.out_channels, conv.in_channels, packed)};
       product.set_out(out);
+      if (a.through) {
+        product.through = &a.through;
+        product.of_through = input_normaliser(backend, conv, a.through.by);
+      }
       multiply(backend, product);
     }
 }
@@ -236,6 +240,7 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
   if (conv.groups > 1) return backward_by_groups(*this, conv, a);
   mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
   EXPECT(!a.of_x || conv.normalises_input());
+  EXPECT(!a.through || (conv.takes_gradient_through() && a.dx && a.through.x.shape == a.dx.shape));
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
   with_element(a.dy.dtype, [&](auto element) {
     using T = typename decltype(element)::Type;

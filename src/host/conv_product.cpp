@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "block_tables.hpp"
+#include "gradient_through.hpp"
 #include "moments.hpp"
 #include "parallel.hpp"
 #include "tile_kernel.hpp"
@@ -19,8 +20,8 @@ constexpr std::int64_t kStreamingBytes = 24 << 20;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// The parts whose moments are measured: groups of tiles, given by the shape alone. A part costs as much memory as
-// three rows of the output.
+// The parts whose moments (or gradient sums) are measured: groups of tiles, given by the shape alone. A part costs as
+// much memory as three rows of the output.
 class MeasuredParts {
  public:
   static constexpr std::int64_t kMaxTiles = 16;
@@ -79,8 +80,8 @@ struct KBlocks {
 
 bool can_stream(const Product& p, const KBlocks& k) {
   const bool one_block = k.taps == static_cast<int>(p.taps.size()) && k.channels == p.channels;
-  const bool aligned = p.narrow_out.data == nullptr && p.columns % kLanes == 0 && p.out.pixel % kLanes == 0 &&
-                       reinterpret_cast<std::uintptr_t>(p.out.data) % 64 == 0;
+  const bool aligned = p.narrow_out.data == nullptr && p.through == nullptr && p.columns % kLanes == 0 &&
+                       p.out.pixel % kLanes == 0 && reinterpret_cast<std::uintptr_t>(p.out.data) % 64 == 0;
   return one_block && aligned && p.pixels() * p.columns * 4 > kStreamingBytes;
 }
 
@@ -94,13 +95,14 @@ struct PanelPass {
   bool streaming;
 };
 
-// The moments of one block, if they are wanted.
-struct BlockMoments {
-  MomentsTable table;
+// What is summed over the pixels of one block: at most one of both.
+struct BlockSums {
+  MomentsTable moments;
+  GradientSumsTable gradients;
   std::int64_t first_part = 0, part_tiles = 1;
 };
 
-void multiply_panel(const Product& p, const BlockTables& tables, const BlockMoments& moments, int tile_rows,
+void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums& sums, int tile_rows,
                     const PanelPass& pass) {
   const Panels panels(p.columns);
   TileArgs args;
@@ -121,20 +123,38 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockMome
   // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
   // the tile after the next, which begin at its first row's origin and follow one another.
   const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in;
-  const bool measure = moments.table && pass.last;
+  const bool measure = sums.moments && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
-    const bool rounds = p.narrow_out.data != nullptr && pass.last;
+    const bool rounds = p.narrow_out.data != nullptr && p.through == nullptr && pass.last;
     if (!any && args.accumulate && args.activation == ops::Activation::none && !measure && !rounds) continue;
     args.narrow_out = rounds ? tables.narrow_out(tile) : nullptr;
     if (measure) {
-      args.moments = moments.table.part(moments.first_part + tile / moments.part_tiles, args.first_column);
-      args.begins_moments = tile % moments.part_tiles == 0;
+      args.moments = sums.moments.part(sums.first_part + tile / sums.part_tiles, args.first_column);
+      args.begins_moments = tile % sums.part_tiles == 0;
       args.measured_rows = tables.rows(tile);
     }
     args.streaming = pass.streaming && tables.full(tile);
     args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
+  }
+}
+
+// The columns [first, end) of a block, from its own memory through the batch norm.
+template <class T>
+void take_block_through(const Product& p, const Images<T>& dx, const BlockTables& tables, const BlockSums& sums,
+                        int tile_rows, std::int64_t first, std::int64_t end) {
+  const T* x = p.through->x.as<T>();
+  for (int tile = 0; tile < tables.tiles(); tile += static_cast<int>(sums.part_tiles)) {
+    const std::int64_t row = static_cast<std::int64_t>(tile) * tile_rows;
+    with_activation(p.of_through.activation, [&](auto activation) {
+      take_through<activation()>([&](std::int64_t r) { return tables.sums(row + r) + first; },
+                                 [&](std::int64_t r) { return x + tables.pixel(row + r) * p.through->x.pitch + first; },
+                                 [&](std::int64_t r) { return dx.data + tables.pixel(row + r) * dx.pixel + first; },
+                                 tables.rows(tile, sums.part_tiles), end - first, p.of_through.from(first),
+                                 p.through->add, FirstRows::yes,
+                                 sums.gradients.part(sums.first_part + tile / sums.part_tiles, first));
+    });
   }
 }
 
@@ -146,13 +166,13 @@ void multiply(HostBackend& backend, const Product& p) {
   const Panels panels(p.columns);
   const std::int64_t tiles = ceil_div(p.pixels(), plan.tile_rows);
   const MeasuredParts measured(tiles, plan.tile_rows, p.pixels());
-  BlockMoments moments;
-  if (p.mean != nullptr) {
-    const std::int64_t width = panels.padded_columns();
-    moments.part_tiles = measured.tiles();
-    moments.table = {backend.scratch(Scratch::partial_sums, MomentsTable::size(measured.count(), width)), width};
-  }
-  const Split parts = split(tiles, plan.tile_rows, panels.count(), moments.part_tiles);
+  const std::int64_t width = panels.padded_columns();
+  const auto table = [&](std::int64_t floats) { return backend.scratch(Scratch::partial_sums, floats); };
+  BlockSums sums;
+  if (p.mean != nullptr) sums.moments = {table(MomentsTable::size(measured.count(), width)), width};
+  if (p.through != nullptr) sums.gradients = {table(GradientSumsTable::size(measured.count(), width)), width};
+  if (sums.moments || sums.gradients) sums.part_tiles = measured.tiles();
+  const Split parts = split(tiles, plan.tile_rows, panels.count(), sums.part_tiles);
   const KBlocks k(p);
   const bool streaming = can_stream(p, k);
   const int n_taps = static_cast<int>(p.taps.size());
@@ -162,15 +182,15 @@ void multiply(HostBackend& backend, const Product& p) {
     const std::int64_t group = part / parts.blocks, block = part % parts.blocks;
     const std::int64_t first_pixel = block * parts.block_tiles * plan.tile_rows;
     tables.fill(plan, first_pixel, std::min(parts.block_tiles * plan.tile_rows, p.pixels() - first_pixel));
-    BlockMoments block_moments = moments;
-    block_moments.first_part = block * parts.block_tiles / moments.part_tiles;
+    BlockSums block_sums = sums;
+    block_sums.first_part = block * parts.block_tiles / sums.part_tiles;
     const std::int64_t end_panel = std::min(panels.count(), (group + 1) * parts.group_panels);
     int tap = 0;
     do {  // at least once: a sum over no taps is zero, and must be written
       for (std::int64_t channel = 0; channel < p.channels; channel += k.channels) {
         if (p.of_in) tables.normalise(p.factors, p.of_in, channel, std::min(k.channels, p.channels - channel));
         for (std::int64_t panel = group * parts.group_panels; panel < end_panel; ++panel)
-          multiply_panel(p, tables, block_moments, plan.tile_rows,
+          multiply_panel(p, tables, block_sums, plan.tile_rows,
                          {.panel = panel,
                           .first_tap = tap,
                           .last_tap = std::min(tap + k.taps, n_taps),
@@ -184,10 +204,19 @@ void multiply(HostBackend& backend, const Product& p) {
       tap += k.taps;
     } while (tap < n_taps);
     if (streaming) finish_streaming();
+    if (p.through == nullptr) return;
+    const std::int64_t first = panels.first_column(group * parts.group_panels);
+    const std::int64_t end = end_panel == panels.count() ? p.columns : panels.first_column(end_panel);
+    if (p.narrow_out.data != nullptr)
+      take_block_through(p, p.narrow_out, tables, block_sums, plan.tile_rows, first, end);
+    else
+      take_block_through(p, p.out, tables, block_sums, plan.tile_rows, first, end);
   });
+  if (p.through != nullptr)
+    finish_through(*p.through, sums.gradients, measured.count(), [&](std::int64_t) { return p.columns; });
   if (p.mean != nullptr)
     combine_moments(
-        moments.table, measured.count(),
+        sums.moments, measured.count(),
         [&](std::int64_t i) {
           return MomentsPart{measured.rows(i), p.columns};
         },

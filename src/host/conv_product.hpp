@@ -15,7 +15,8 @@
 //
 // Batch norms before and after a convolution cost no pass over memory of their own: a block's rows of `in` are
 // normalised into the cache that they would be read into anyway, and the moments of `out` are taken from the registers
-// that are stored, for groups of tiles that follow from the shape.
+// that are stored, for groups of tiles that follow from the shape. A gradient is taken through the batch norm before it
+// from a block's own memory, which stays in the second-level cache.
 #pragma once
 
 #include <cstdint>
@@ -64,6 +65,10 @@ struct Product {
   ops::Activation activation = ops::Activation::none;
   Normaliser of_in = {};                       // applied to `in`; only with one tap and `padded`
   float *mean = nullptr, *variance = nullptr;  // [columns], of out, or null; only without an activation
+  // Out is written as the gradient of the batch norm's x that `through` leads to; only with stride 1, and neither bias,
+  // activation nor moments. Null: as it is.
+  const ops::GradientThrough* through = nullptr;
+  Normaliser of_through = {};
 
   void set_out(const Images<float>& images_out) { out = images_out; }
   void set_out(const Images<Bf16>& images_out) { narrow_out = images_out; }

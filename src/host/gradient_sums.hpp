@@ -24,8 +24,9 @@ class GradientSumsTable {
   GradientSumsTable(float* memory, std::int64_t width) : memory_(memory), width_(width) {}
 
   explicit operator bool() const { return memory_ != nullptr; }
-  GradientSums part(std::int64_t i) const {
-    float* at = memory_ + i * 2 * width_;
+  // Of the entries from `first` on.
+  GradientSums part(std::int64_t i, std::int64_t first = 0) const {
+    float* at = memory_ + i * 2 * width_ + first;
     return {at, at + width_};
   }
 
@@ -38,6 +39,17 @@ class GradientSumsTable {
 template <ops::Activation kBy>
 inline Vec gradient_of(Vec dy, Vec x, Vec mean, Vec scale, Vec beta) {
   return masked<kBy>(dy, normalise(x, mean, scale, beta));
+}
+
+// What all pixels together give back: dx = scale * g - (offset + slope * (x - mean)).
+struct GradientRest {
+  float offset, slope;
+};
+inline GradientRest gradient_rest(float gamma, float variance, float epsilon, float dgamma, float dbeta,
+                                  std::int64_t count) {
+  const double inverse = inverse_deviation(variance, epsilon), scale = gamma * inverse;
+  const auto n = static_cast<double>(count);
+  return {static_cast<float>(scale * dbeta / n), static_cast<float>(scale * inverse * dgamma / n)};
 }
 
 enum class FirstRows : bool { no, yes };  // of a part: what the sums held before does not count

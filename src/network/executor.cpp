@@ -49,10 +49,17 @@ std::size_t index_of(const Graph& graph, const Node& node) {
   return static_cast<std::size_t>(std::ranges::find(graph.nodes, node.name, &Node::name) - graph.nodes.begin());
 }
 
+// In a group, what centres a gradient comes from all members' sums, which only a batch norm exchanges.
+Passes passes_of(const ExecutorOptions& options) {
+  Passes passes = options.passes;
+  if (options.batch_norm_group != nullptr) passes.gradient_through = false;
+  return passes;
+}
+
 // What one kind of pass computes, and where.
 struct Program {
   Program(const Graph& graph, const ExecutorOptions& options, bool training)
-      : schedule(make_schedule(graph, training, options.passes, options.precision)),
+      : schedule(make_schedule(graph, training, passes_of(options), options.precision)),
         plan(plan_memory(schedule, options.max_batch)) {
     for (const Node& node : schedule.graph.nodes) given.push_back(index_of(graph, node));
   }
@@ -123,11 +130,14 @@ struct Executor::Impl {
   TensorView gradient(NodeId id) const {
     return arena_view(blocks(id).gradient, node(id).output.with_batch(n), type(id));
   }
-  std::array<TensorView, 2> batch_statistics(NodeId x) const;
+  std::array<TensorView, 2> per_channel(const Place& place, NodeId x) const;
+  std::array<TensorView, 2> batch_statistics(NodeId x) const { return per_channel(blocks(x).statistics, x); }
+  std::array<TensorView, 2> rest(NodeId x) const { return per_channel(blocks(x).rest, x); }
   std::array<TensorView, 2> running_statistics(NodeId norm) const;
   std::array<TensorView, 2> parameters(NodeId id) const;
   std::array<TensorView, 2> gradients(NodeId id) const;
   ops::Normalisation normalisation(NodeId norm) const;
+  ops::GradientThrough gradient_through(NodeId norm, bool add) const;
   Layer layer(NodeId id, bool again = false);
   void add_gradients(NodeId id);
   void fold();
@@ -136,6 +146,7 @@ struct Executor::Impl {
   void upload(const MicroBatch& batch);
   ops::SoftmaxCrossEntropy::Mixed mixed() const;
   void run_forward();
+  void run_backward(NodeId id);
   void run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready);
 
   const Graph graph;  // as given
@@ -178,13 +189,11 @@ TensorView Executor::Impl::value(NodeId id, bool again) const {
                     type(stored));
 }
 
-// Mean and variance of the value of x: ranges of the two rows in the block.
-std::array<TensorView, 2> Executor::Impl::batch_statistics(NodeId x) const {
-  const Place& place = blocks(x).statistics;
+// The ranges of the two rows in a block that belong to x.
+std::array<TensorView, 2> Executor::Impl::per_channel(const Place& place, NodeId x) const {
   const std::int64_t own = channels(node(x)), row = place.pitch > 0 ? place.pitch : own;
-  const TensorView mean = arena_view({.block = place.block, .channel = place.channel}, {own});
-  const TensorView variance = arena_view({.block = place.block, .channel = place.channel + row}, {own});
-  return {mean, variance};
+  return {arena_view({.block = place.block, .channel = place.channel}, {own}),
+          arena_view({.block = place.block, .channel = place.channel + row}, {own})};
 }
 
 std::array<TensorView, 2> Executor::Impl::running_statistics(NodeId norm) const {
@@ -229,9 +238,8 @@ std::array<TensorView, 2> Executor::Impl::gradients(NodeId id) const {
   return views;
 }
 
-// What a reader does to the input of a batch norm that is never stored.
+// What a batch norm does to its input.
 ops::Normalisation Executor::Impl::normalisation(NodeId norm) const {
-  if (!schedule().at(norm).normalised_on_read) return {};
   const auto& op = std::get<ops::BatchNorm>(node(norm).operation);
   const std::array<TensorView, 2> affine = parameters(norm);
   const std::array<TensorView, 2> moments =
@@ -242,6 +250,20 @@ ops::Normalisation Executor::Impl::normalisation(NodeId norm) const {
           .variance = moments[1],
           .epsilon = op.epsilon,
           .activation = op.activation};
+}
+
+// What the convolution that reads a batch norm does in its stead.
+ops::GradientThrough Executor::Impl::gradient_through(NodeId norm, bool add) const {
+  const NodeId x = node(norm).inputs.front();
+  const std::array<TensorView, 2> own = gradients(norm), left = rest(x);
+  return {.x = value(x, true),
+          .by = normalisation(norm),
+          .dgamma = own[0],
+          .dbeta = own[1],
+          .offset = left[0],
+          .slope = left[1],
+          .add = add,
+          .add_rest = schedule().at(norm).adds_rest};
 }
 
 Layer Executor::Impl::layer(NodeId id, bool again) {
@@ -260,7 +282,8 @@ Layer Executor::Impl::layer(NodeId id, bool again) {
     if (i < blocks(id).input_gradients.size())
       input_gradients[i] = arena_view(blocks(id).input_gradients[i].place, inputs[i].shape, type(own.inputs[i]));
     input_gradients[i].shape = inputs[i].shape;
-    if (i < l.of_inputs.size()) l.of_inputs[i] = normalisation(own.inputs[i]);
+    if (i < l.of_inputs.size() && schedule().at(own.inputs[i]).normalised_on_read)
+      l.of_inputs[i] = normalisation(own.inputs[i]);
   }
   if (count > 0) {
     l.x = inputs.front();
@@ -270,6 +293,8 @@ Layer Executor::Impl::layer(NodeId id, bool again) {
   if (pass() == Pass::training) {
     l.gradients = gradients(id);
     l.group = options.batch_norm_group;
+    if (const NodeId norm = schedule().taken_through(id); again && norm >= 0)
+      l.through = gradient_through(norm, blocks(id).input_gradients.front().add);
     if (schedule().at(id).stores_statistics) l.batch = batch_statistics(id);
     if (is<ops::BatchNorm>(own)) {
       if (l.group != nullptr)
@@ -296,6 +321,7 @@ Layer Executor::Impl::layer(NodeId id, bool again) {
 
 // Gradients of tensors with several readers, after the backward pass of one.
 void Executor::Impl::add_gradients(NodeId id) {
+  if (schedule().taken_through(id) >= 0) return;  // added already
   const std::vector<InputGradient>& slots = blocks(id).input_gradients;
   for (std::size_t i = 0; i < slots.size(); ++i)
     if (slots[i].add && slots[i].place)
@@ -369,6 +395,19 @@ void Executor::Impl::run_forward() {
   state = pass() == Pass::training ? State::forward_done : State::evaluated;
 }
 
+void Executor::Impl::run_backward(NodeId id) {
+  for (const NodeId value : blocks(id).recomputes)
+    network::recompute(backend, node(value).operation, layer(value, true));
+  if (schedule().at(id).centred)
+    backend.centre({.x = value(id, true),
+                    .mean = batch_statistics(id)[0],
+                    .offset = rest(id)[0],
+                    .slope = rest(id)[1],
+                    .dx = gradient(id)});
+  network::backward(backend, node(id).operation, layer(id, true));
+  add_gradients(id);
+}
+
 void Executor::Impl::run_backward(float scale, const std::function<void(std::int64_t)>& gradient_ready) {
   if (blocks(last_node()).gradient)
     backend.backward(ops::SoftmaxCrossEntropy{.smoothing = options.label_smoothing},
@@ -379,11 +418,7 @@ void Executor::Impl::run_backward(float scale, const std::function<void(std::int
                       .mixed = mixed()});
 
   for (NodeId id = last_node(); id > 0; --id) {
-    if (!blocks(id).gradient) continue;
-    for (const NodeId value : blocks(id).recomputes)
-      network::recompute(backend, node(value).operation, layer(value, true));
-    network::backward(backend, node(id).operation, layer(id, true));
-    add_gradients(id);
+    if (blocks(id).gradient) run_backward(id);
     const NodeTensors& own = tensors(id);
     if (own.parameters > 0 && own.first_parameter > 0 && gradient_ready)
       gradient_ready(gradients_offset() + layout.parameters[own.first_parameter].offset);

@@ -63,14 +63,16 @@ void forward(Backend& backend, const Op& op, const Layer& l, Pass) {
 }
 template <Convolution Op>
 void backward(Backend& backend, const Op& op, const Layer& l) {
-  backend.backward(op, {.x = l.x,
-                        .w = l.weights[0],
-                        .y = l.y,
-                        .dy = l.dy,
-                        .dx = l.dx,
-                        .dw = l.gradients[0],
-                        .dbias = l.gradients[1],
-                        .of_x = l.of_inputs[0]});
+  typename Op::Backward tensors{.x = l.x,
+                                .w = l.weights[0],
+                                .y = l.y,
+                                .dy = l.dy,
+                                .dx = l.dx,
+                                .dw = l.gradients[0],
+                                .dbias = l.gradients[1],
+                                .of_x = l.of_inputs[0]};
+  if constexpr (requires { tensors.through; }) tensors.through = l.through;
+  backend.backward(op, tensors);
 }
 
 void forward(Backend& backend, const ops::Relu& op, const Layer& l, Pass) { backend.forward(op, {.x = l.x, .y = l.y}); }

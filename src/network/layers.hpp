@@ -28,6 +28,9 @@ struct Layer {
   std::array<TensorView, 2> weights{};    // kernel and bias, or gamma and beta
   std::array<TensorView, 2> gradients{};  // of the weights
 
+  // Convolution only: the batch norm that dx is taken through
+  ops::GradientThrough through{};
+
   // Batch norm only, each [C], first mean, then variance:
   std::array<TensorView, 2> running{};  // for evaluation
   // ... of the micro-batch as backward needs it (variance over the count): of the input of a batch norm, and of the

@@ -51,7 +51,11 @@ struct ValueState {
 class Planner {
  public:
   Planner(const Schedule& schedule, std::int64_t batch)
-      : schedule_(schedule), batch_(batch), time_{schedule.end()}, readers_(readers_of(schedule.graph)) {
+      : schedule_(schedule),
+        batch_(batch),
+        time_{schedule.end()},
+        readers_(readers_of(schedule.graph)),
+        wanted_(learning(schedule.graph)) {
     plan_.nodes.resize(schedule.nodes.size());
     states_.resize(schedule.nodes.size());
   }
@@ -86,6 +90,12 @@ class Planner {
     int& last = plan_.blocks[static_cast<std::size_t>(place.block)].last;
     last = std::max(last, moment);
   }
+  // The block's lifetime comprises the moment.
+  void include(const Place& place, int moment) {
+    int& first = plan_.blocks[static_cast<std::size_t>(place.block)].first;
+    first = std::min(first, moment);
+    keep_until(place, moment);
+  }
 
   // Whoever reads the value of `id` at a moment of forward: a batch norm normalised on read is its input and the
   // input's statistics.
@@ -105,6 +115,8 @@ class Planner {
   NodeId shared_input(NodeId id);
   Place whole_value(NodeId concat);
   Place statistics_of(NodeId x);
+  Place rest_of(NodeId x);
+  Place per_channel(NodeId x, Place NodeBlocks::*member, const char* what);
   void plan_results();
   void plan_backward();
   void keep_for_backward(NodeId id, bool input_gradient);
@@ -112,6 +124,7 @@ class Planner {
   void plan_recomputation();
   void plan_last_gradient();
   void plan_input_gradients(NodeId id);
+  void plan_gradient_through(NodeId conv, NodeId norm);
   void plan_part_gradients(NodeId concat);
   bool may_hold_both(NodeId first, NodeId second, NodeId sum) const;
 
@@ -127,7 +140,7 @@ class Planner {
   const Timeline time_;
   const std::vector<std::vector<NodeId>> readers_;  // by NodeId, in forward order, once for each input
   std::vector<ValueState> states_;                  // by NodeId
-  std::vector<bool> wanted_;                        // by NodeId, the gradient: some parameter lies at it or upstream
+  const std::vector<bool> wanted_;                  // by NodeId, the gradient
   std::map<Place, int> holders_;                    // nodes whose gradient is there and that have not read it yet
   MemoryPlan plan_;
 };
@@ -178,31 +191,27 @@ void Planner::plan_value(NodeId id) {
     b.value = range(whole_value(t.part_of), t.first_channel, channels(node(t.part_of)));
   else if (!b.value)
     b.value = add(node(id).name, value_bytes(id), now, now);
-  Block& block = plan_.blocks[static_cast<std::size_t>(b.value.block)];
-  block.first = std::min(block.first, now);
-  keep_until(b.value, now);
+  include(b.value, now);
 }
 
-// Mean and variance of the value of x, a range of those of the concatenation that x is part of.
-Place Planner::statistics_of(NodeId x) {
-  Place& place = blocks(x).statistics;
+// Two rows of numbers by channel of x, a range of those of the concatenation that x is part of.
+Place Planner::per_channel(NodeId x, Place NodeBlocks::*member, const char* what) {
+  Place& place = blocks(x).*member;
   const Treatment& t = treatment(x);
   if (!place)
-    place = t.shares_statistics ? range(statistics_of(t.part_of), t.first_channel, channels(node(t.part_of)))
-                                : add("statistics of " + node(x).name,
-                                      2 * channels(node(x)) * std::int64_t{sizeof(float)}, time_.end(), 0);
+    place =
+        t.shares_statistics
+            ? range(per_channel(t.part_of, member, what), t.first_channel, channels(node(t.part_of)))
+            : add(what + (" of " + node(x).name), 2 * channels(node(x)) * std::int64_t{sizeof(float)}, time_.end(), 0);
   return place;
 }
+Place Planner::statistics_of(NodeId x) { return per_channel(x, &NodeBlocks::statistics, "statistics"); }
+Place Planner::rest_of(NodeId x) { return per_channel(x, &NodeBlocks::rest, "rest"); }
 
 void Planner::plan_statistics(NodeId id) {
   const int now = time_.forward(id);
-  const auto begin = [&](NodeId x) {
-    Block& block = plan_.blocks[static_cast<std::size_t>(statistics_of(x).block)];
-    block.first = std::min(block.first, now);
-    block.last = std::max(block.last, now);
-  };
-  if (treatment(id).stores_statistics) begin(id);
-  for (const NodeId x : treatment(id).measures) begin(x);
+  if (treatment(id).stores_statistics) include(statistics_of(id), now);
+  for (const NodeId x : treatment(id).measures) include(statistics_of(x), now);
   if (is<ops::BatchNorm>(node(id))) keep_until(statistics_of(node(id).inputs.front()), now);
 }
 
@@ -231,18 +240,18 @@ void Planner::plan_results() {
 
 void Planner::plan_backward() {
   for (NodeId id = 0; id < time_.nodes; ++id) {
-    bool upstream = false;
-    for (const NodeId input : node(id).inputs) upstream = upstream || wanted_[static_cast<std::size_t>(input)];
-    wanted_.push_back(upstream || has_parameters(node(id)));
-    if (wanted_.back()) keep_for_backward(id, upstream);
+    if (!wanted_[static_cast<std::size_t>(id)]) continue;
+    keep_for_backward(id, std::ranges::any_of(node(id).inputs,
+                                              [&](NodeId input) { return wanted_[static_cast<std::size_t>(input)]; }));
   }
   plan_recomputation();
   keep_until(blocks(last_node()).value, time_.loss_gradient());
   if (!wanted_.back()) return;
   plan_last_gradient();
   for (NodeId id = last_node(); id > 0; --id) {
-    if (!wanted_[static_cast<std::size_t>(id)]) continue;
+    if (!wanted_[static_cast<std::size_t>(id)] || treatment(id).gradient_through) continue;
     keep_until(blocks(id).gradient, time_.backward(id));
+    if (treatment(id).centred) keep_until(rest_of(id), time_.backward(id));
     --holders_[blocks(id).gradient];
     if (is<ops::Concat>(node(id)))
       plan_part_gradients(id);
@@ -259,14 +268,20 @@ void Planner::read_backward(NodeId value, NodeId reader) {
   if (!treatment(stored).recomputed) return keep_until(blocks(stored).value, now);
   Place& again = blocks(stored).again;
   if (!again) again = add(node(stored).name + " again", value_bytes(stored), now, now);
-  Block& block = plan_.blocks[static_cast<std::size_t>(again.block)];
-  block.first = std::min(block.first, now);
-  block.last = std::max(block.last, now);
+  include(again, now);
 }
 
 void Planner::keep_for_backward(NodeId id, bool input_gradient) {
   const int now = time_.backward(id);
   const std::string& name = node(id).name;
+  // Numbers that batch norm's gradient needs, at once or when it is centred.
+  const auto read_normalised = [&](NodeId x) {
+    read_backward(x, id);
+    keep_until(blocks(x).statistics, now);
+  };
+  if (treatment(id).centred) read_normalised(id);
+  if (treatment(id).gradient_through) return;  // its reader does its work
+  if (const NodeId norm = schedule_.taken_through(id); norm >= 0) read_normalised(node(norm).inputs.front());
   if (backward_reads_input(node(id))) read_backward(node(id).inputs.front(), id);
   if (backward_reads_output(node(id))) read_backward(id, id);
   if (is<ops::BatchNorm>(node(id))) keep_until(blocks(node(id).inputs.front()).statistics, now);
@@ -295,6 +310,7 @@ void Planner::plan_last_gradient() {
 // Blocks for what the backward pass of node `id` writes. It is the last to read its own gradient; whether it may also
 // overwrite it depends on who else still needs the same block.
 void Planner::plan_input_gradients(NodeId id) {
+  if (const NodeId norm = schedule_.taken_through(id); norm >= 0) return plan_gradient_through(id, norm);
   const int now = time_.backward(id);
   const Place own = blocks(id).gradient;
   const bool shares = is<Flatten>(node(id)) || (schedule_.passes.in_place && shares_gradient(node(id)));
@@ -314,6 +330,17 @@ void Planner::plan_input_gradients(NodeId id) {
     if (reused && !slot.add) holder = input;
     taken = taken || reused;
   }
+}
+
+// The convolution writes the gradient of the batch norm's input, or adds to what others wrote there.
+void Planner::plan_gradient_through(NodeId conv, NodeId norm) {
+  const int now = time_.backward(conv);
+  const NodeId x = node(norm).inputs.front();
+  InputGradient& slot = blocks(conv).input_gradients.emplace_back();
+  slot.add = static_cast<bool>(blocks(x).gradient);
+  slot.place = slot.add ? blocks(x).gradient : add_gradient(x, now);
+  if (!slot.add) hold(x, slot.place);
+  include(rest_of(x), now);
 }
 
 // The gradients of parts are ranges of the whole's gradient, unless somebody else still needs that. (Those of matrices
@@ -337,8 +364,13 @@ void Planner::plan_part_gradients(NodeId concat) {
 // Whether one block can be the gradient of both inputs of the sum `sum`: `second` must have read it, without spoiling
 // it, before anybody adds to the gradient of `first` or `first` itself uses it.
 bool Planner::may_hold_both(NodeId first, NodeId second, NodeId sum) const {
+  // Through a batch norm, its reader adds.
+  const auto adds = [&](NodeId reader) {
+    return treatment(reader).gradient_through ? readers(reader).front() : reader;
+  };
   return first < second && readers(second).size() == 1 && !spoils_gradient(node(second)) &&
-         std::ranges::all_of(readers(first), [&](NodeId reader) { return reader == sum || reader < second; });
+         !treatment(second).centred &&
+         std::ranges::all_of(readers(first), [&](NodeId reader) { return reader == sum || adds(reader) < second; });
 }
 
 // ---- places

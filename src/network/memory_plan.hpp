@@ -51,15 +51,16 @@ struct Place {
 // added. So the sum has one order, and one reader costs no addition.
 struct InputGradient {
   Place place = {};  // nowhere: not wanted
-  bool add = false;  // to the gradient of the input
+  bool add = false;  // to the gradient of the input; what is taken through a batch norm, to that of the norm's input
 };
 
 struct NodeBlocks {
   Place value;       // nowhere: normalised on read
   Place again;       // of a recomputed value, in backward
-  Place gradient;    // of the value; nowhere if no parameter lies upstream
+  Place gradient;    // of the value; nowhere if no parameter lies upstream, or if its reader takes it through
   Place winners;     // max pool in training: u8, one an output element
   Place statistics;  // of the value, in training: all means of the (wider) tensor, then all (biased) variances
+  Place rest;        // of its gradient, until it is centred: all offsets of the (wider) tensor, then all slopes
   std::vector<InputGradient> input_gradients = {};  // in training: by input
   std::vector<NodeId> recomputes = {};              // values computed again before the node's backward pass
 };

@@ -63,4 +63,14 @@ inline std::vector<std::vector<NodeId>> readers_of(const Graph& graph) {
   return readers;
 }
 
+// By node: its gradient is wanted, as some parameter lies at it or upstream.
+inline std::vector<bool> learning(const Graph& graph) {
+  std::vector<bool> learns;
+  for (const Node& node : graph.nodes)
+    learns.push_back(has_parameters(node) || std::ranges::any_of(node.inputs, [&](NodeId input) {
+                       return learns[static_cast<std::size_t>(input)];
+                     }));
+  return learns;
+}
+
 }  // namespace brigade::network

@@ -13,6 +13,7 @@ std::span<const PassName> pass_names() {
                                      PassName{"fold-batch-norm", &Passes::fold_batch_norm},
                                      PassName{"producer-statistics", &Passes::producer_statistics},
                                      PassName{"normalise-on-read", &Passes::normalise_on_read},
+                                     PassName{"gradient-through", &Passes::gradient_through},
                                      PassName{"concat-in-place", &Passes::concat_in_place},
                                      PassName{"recompute", &Passes::recompute},
                                      PassName{"in-place", &Passes::in_place}};
@@ -42,6 +43,7 @@ Schedule make_schedule(const Graph& given, bool training, const Passes& passes, 
   if (passes.normalise_on_read) normalise_on_read(schedule);
   if (passes.concat_in_place) concat_in_place(schedule);
   if (training) producer_statistics(schedule);
+  if (training && passes.gradient_through) gradient_through(schedule);
   if (training && passes.recompute) recompute(schedule);
   if (precision == Precision::bf16) store_bf16(schedule);
   return schedule;

@@ -3,7 +3,8 @@
 //
 // The order of the passes: activations are fused and (in evaluation) batch norms folded, which changes the graph; then
 // it is decided which batch norms are never stored, whose statistics come from where, which values are parts of a
-// concatenation, which are computed twice, and what is kept in bf16.
+// concatenation, which batch norms' gradients are never stored, which values are computed twice, and what is kept in
+// bf16.
 #pragma once
 
 #include <vector>
@@ -20,6 +21,9 @@ struct Treatment {
   bool shares_statistics = false;   // its statistics are the same range of that concatenation's
   bool normalised_on_read = false;  // batch norm: never stored, the readers normalise its input
   bool recomputed = false;          // dies with its last reader in forward, is computed again for those in backward
+  bool gradient_through = false;    // batch norm: its only reader takes the gradient through it
+  bool adds_rest = false;           // ... and is not the first in backward to leave something to subtract
+  bool centred = false;             // what such readers left is subtracted before its backward pass
   bool stores_statistics = false;   // convolution: forward measures its output
   std::vector<NodeId> measures{};   // batch norm in training: nodes whose values it measures
   int fold = -1;                    // product: index of the batch norm that became part of it
@@ -48,6 +52,11 @@ struct Schedule {
   NodeId end() const { return static_cast<NodeId>(graph.nodes.size()); }
   // The node whose value is read in memory where `id` is read.
   NodeId stored(NodeId id) const { return at(id).normalised_on_read ? node(id).inputs.front() : id; }
+  // The batch norm through which a convolution takes its input's gradient; -1: none.
+  NodeId taken_through(NodeId id) const {
+    const std::vector<NodeId>& inputs = node(id).inputs;
+    return !inputs.empty() && at(inputs.front()).gradient_through ? inputs.front() : -1;
+  }
 };
 
 Schedule make_schedule(const Graph& given, bool training, const Passes& passes, Precision precision = Precision::fp32);
@@ -58,6 +67,7 @@ void fold_batch_norm(Schedule& schedule);
 void normalise_on_read(Schedule& schedule);
 void concat_in_place(Schedule& schedule);
 void producer_statistics(Schedule& schedule);
+void gradient_through(Schedule& schedule);
 void recompute(Schedule& schedule);
 void store_bf16(Schedule& schedule);
 

@@ -20,6 +20,7 @@ constexpr Passes kPlain{.fuse_activation = false,
                         .fold_batch_norm = false,
                         .producer_statistics = false,
                         .normalise_on_read = false,
+                        .gradient_through = false,
                         .concat_in_place = false,
                         .recompute = false};
 
@@ -55,7 +56,7 @@ void expect_room(const Schedule& schedule, const MemoryPlan& plan, NodeId id, st
   const Node& node = schedule.node(id);
   const NodeBlocks& blocks = plan.nodes[static_cast<std::size_t>(id)];
   ASSERT_EQ(static_cast<bool>(blocks.value), !schedule.at(id).normalised_on_read) << node.name;
-  EXPECT_EQ(static_cast<bool>(blocks.gradient), training && id > 0) << node.name;
+  EXPECT_EQ(static_cast<bool>(blocks.gradient), training && id > 0 && !schedule.at(id).gradient_through) << node.name;
   const auto element = static_cast<std::int64_t>(size_of(schedule.at(id).type));
   for (const Place& place : {blocks.value, blocks.again, blocks.gradient}) {
     if (!place) continue;

@@ -150,6 +150,32 @@ class Dense {
   std::deque<Copy> copies_;  // views point into them
 };
 
+// The gradient of the normalised tensor, dense, becomes that of what was normalised, but for the centring.
+void take_through(const ops::GradientThrough& t, const std::vector<float>& gradient, const TensorView& dx) {
+  Dense dense;
+  const ConstTensorView x = dense.in(t.x);
+  const std::int64_t channels = x.shape.back(), count = x.shape.size() / channels;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const double gamma = t.by.gamma.f32()[c], s = 1 / std::sqrt(t.by.variance.f32()[c] + t.by.epsilon);
+    double dgamma = 0, dbeta = 0;
+    for (std::int64_t i = c; i < x.shape.size(); i += channels) {
+      const float xhat = normalised(x.f32()[i], t.by.mean.f32()[c], t.by.variance.f32()[c], t.by.epsilon);
+      const bool on = passes(t.by.activation, t.by.gamma.f32()[c] * xhat + t.by.beta.f32()[c]);
+      const double g = on ? gradient[static_cast<std::size_t>(i)] : 0;
+      dbeta += g;
+      dgamma += g * xhat;
+      float& to = dx.f32()[place(i, channels, dx.pitch)];
+      to = static_cast<float>((t.add ? to : 0) + gamma * s * g);
+    }
+    t.dgamma.f32()[c] = static_cast<float>(dgamma);
+    t.dbeta.f32()[c] = static_cast<float>(dbeta);
+    const double n = static_cast<double>(count);
+    float &offset = t.offset.f32()[c], &slope = t.slope.f32()[c];
+    offset = static_cast<float>((t.add_rest ? offset : 0) + gamma * s * dbeta / n);
+    slope = static_cast<float>((t.add_rest ? slope : 0) + gamma * s * s * dgamma / n);
+  }
+}
+
 }  // namespace
 
 void ReferenceBackend::upload(const void* host, void* backend, std::size_t bytes) {
@@ -179,7 +205,8 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
   a.x = dense.in(a.x, a.of_x);
   a.y = dense.in(a.y);
   a.dy = dense.out(a.dy);
-  a.dx = dense.out(a.dx);
+  std::vector<float> through(static_cast<std::size_t>(a.through ? a.dx.shape.size() : 0));
+  a.dx = a.through ? TensorView(through.data(), a.dx.shape) : dense.out(a.dx);
   const std::int64_t in = op.in_channels, out = op.out_channels, weights = in / op.groups * out;
   begin_backward(op.activation, a.y, a.dy, a.dbias);
   clear(a.dx);
@@ -189,6 +216,7 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
                           a.dx ? a.dx.f32() + t.in * in : nullptr, a.dw ? a.dw.f32() + t.place * weights : nullptr,
                           op.groups);
   });
+  if (a.through) take_through(a.through, through, given.dx);
 }
 
 void ReferenceBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& given) {
@@ -438,6 +466,16 @@ void ReferenceBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::
     for (std::int64_t i = 0; i < count; ++i)
       a.dx.f32()[i * op.channels + c] =
           static_cast<float>(scale * (dy(i) - (dbeta + xhat(i) * dgamma) / static_cast<double>(count)));
+  }
+}
+
+void ReferenceBackend::centre(const ops::BatchNorm::Centring& given) {
+  Dense dense;
+  const ConstTensorView x = dense.in(given.x);
+  const TensorView dx = dense.out(given.dx);
+  for (std::int64_t i = 0; i < x.shape.size(); ++i) {
+    const std::int64_t c = i % x.shape.back();
+    dx.f32()[i] -= given.offset.f32()[c] + given.slope.f32()[c] * (x.f32()[i] - given.mean.f32()[c]);
   }
 }
 

@@ -116,6 +116,36 @@ TEST(ProducerStatistics, FromConvolutionsAndOncePerPart) {
   }
 }
 
+TEST(GradientThrough, ConvolutionsThatAloneReadANorm) {
+  Passes passes = only("gradient-through");
+  passes.fuse_activation = true;
+  const Schedule schedule = make_schedule(residual(), true, passes);
+  EXPECT_EQ(names(schedule, [](const Treatment& t) { return t.gradient_through; }), Names{"norm1"})
+      << "sums, means and depthwise convolutions read the others";
+  EXPECT_EQ(names(schedule, [](const Treatment& t) { return t.centred; }), Names{"conv1"});
+  EXPECT_EQ(schedule.taken_through(3), 2);
+  EXPECT_EQ(schedule.taken_through(5), -1);
+}
+
+// A dense block of three layers: its norms leave one rest, that of the widest first, and its parts are centred.
+TEST(GradientThrough, NormsOverPartsOfAConcatenationShareTheRest) {
+  Passes passes = only("gradient-through");
+  passes.fuse_activation = passes.concat_in_place = passes.producer_statistics = true;
+  const Schedule schedule = make_schedule(make_network("densenet121"), true, passes);
+  const Names through = names(schedule, [](const Treatment& t) { return t.gradient_through; });
+  EXPECT_EQ(through.size(), 58 * 2 + 3U) << "all but the first and the last";
+  const Names alone = names(schedule, [](const Treatment& t) { return t.gradient_through && !t.adds_rest; });
+  const auto first = [&](const char* name) { return std::ranges::find(alone, name) != alone.end(); };
+  EXPECT_EQ(alone.size(), 58 + 4U) << "those between the convolutions of a layer, and one a block";
+  EXPECT_TRUE(first("pool2_bn"));
+  EXPECT_FALSE(first("conv2_block6_1_bn"));
+  EXPECT_TRUE(first("conv2_block6_2_bn"));
+  EXPECT_TRUE(first("conv5_block16_1_bn")) << "no convolution reads the last norm";
+  const Names centred = names(schedule, [](const Treatment& t) { return t.centred; });
+  EXPECT_EQ(centred.size(), 58 * 2 + 4 - 1U) << "both convolutions of a layer and the beginning of each block";
+  EXPECT_EQ(std::ranges::find(centred, "conv5_block16_2_conv"), centred.end());
+}
+
 TEST(ConcatInPlace, DenseBlocksAreOneTensor) {
   const Schedule schedule = make_schedule(make_network("densenet121"), true, only("concat-in-place"));
   for (NodeId id = 0; id < schedule.end(); ++id) {

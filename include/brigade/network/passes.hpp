@@ -1,5 +1,5 @@
 /// What is done to a graph before it is computed. Every pass can be switched off, and the results agree: to rounding
-/// where a sum is taken in another order (producer_statistics, fold_batch_norm), to the bit elsewhere.
+/// where a sum is taken in another order (producer_statistics, fold_batch_norm, gradient_through), to the bit elsewhere.
 #pragma once
 
 #include <span>
@@ -18,6 +18,9 @@ struct Passes {
   bool producer_statistics = true;
   /// A batch norm whose readers can all normalise what they read is never stored.
   bool normalise_on_read = true;
+  /// Training: a convolution takes the gradient of a batch norm that it alone reads through it (ops::GradientThrough);
+  /// what is left to subtract, all batch norms over one tensor subtract together.
+  bool gradient_through = true;
   /// Parts of a concatenation are computed in their place, and so are their gradients: nothing is copied.
   bool concat_in_place = true;
   /// Training: values that cost no product to be computed again live twice, for the readers in forward and for those

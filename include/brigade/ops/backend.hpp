@@ -60,6 +60,7 @@ class Backend {
   virtual void forward(const BatchNorm&, const BatchNorm::Forward&) = 0;
   virtual void infer(const BatchNorm&, const BatchNorm::Inference&) = 0;
   virtual void backward(const BatchNorm&, const BatchNorm::Backward&) = 0;
+  virtual void centre(const BatchNorm::Centring&) = 0;
   virtual void forward(const LocalResponseNorm&, const LocalResponseNorm::Forward&) = 0;
   virtual void backward(const LocalResponseNorm&, const LocalResponseNorm::Backward&) = 0;
   virtual void apply(const Dropout&, const Dropout::Apply&) = 0;

@@ -40,6 +40,12 @@ struct BatchNorm {
     TensorView dgamma, dbeta;  ///< [C], overwritten; read if the sums are given
     Sums sums = Sums::computed;
   };
+  /// dx -= offset + slope * (x - mean): what GradientThrough left to be done.
+  struct Centring {
+    ConstTensorView x;
+    ConstTensorView mean, offset, slope;  ///< [C]
+    TensorView dx;
+  };
 };
 
 }  // namespace brigade::ops

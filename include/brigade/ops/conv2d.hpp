@@ -30,6 +30,8 @@ struct Conv2d {
   bool normalises_input() const {
     return kernel_h == 1 && kernel_w == 1 && pad_top == 0 && pad_left == 0 && pad_bottom == 0 && pad_right == 0;
   }
+  /// Every pixel of x has its gradient from one sum, which can be taken through the batch norm that x came from.
+  bool takes_gradient_through() const { return stride_h == 1 && stride_w == 1 && groups == 1; }
   /// [kernel_h, kernel_w, in_channels / groups, out_channels]; a group's filters lie side by side.
   Shape weight_shape() const { return {kernel_h, kernel_w, in_channels / groups, out_channels}; }
   /// Multiplications and additions of one forward pass.
@@ -52,6 +54,8 @@ struct Conv2d {
     TensorView dy;      ///< gradient of y; its content is lost (the activation's mask is applied to it)
     TensorView dx, dw, dbias;
     Normalisation of_x = {};  ///< as in Forward
+    /// Unless empty, dx is the gradient of the batch norm's x in its stead; only if takes_gradient_through().
+    GradientThrough through = {};
   };
 };
 

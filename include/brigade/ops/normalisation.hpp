@@ -21,4 +21,25 @@ struct Normalisation {
   explicit operator bool() const { return static_cast<bool>(mean); }
 };
 
+/// The way of a gradient back through a normalisation by the statistics of x itself. With s = 1 / sqrt(variance +
+/// epsilon), g the gradient of x' where the activation let x' through, and n pixels,
+///
+///     dbeta = sum of g,   dgamma = sum of g * (x - mean) * s
+///     dx = gamma * s * g - (offset + slope * (x - mean)),   offset = gamma * s * dbeta / n,   slope = gamma * s^2 *
+///     dgamma / n
+///
+/// Whoever makes g takes it through while it is in a cache: it writes (or adds) gamma * s * g, which a pixel knows
+/// alone, and the sums. BatchNorm::Centring subtracts the rest, which is linear in x: where several batch norms read
+/// one x, their offsets and slopes add up, and x and dx are read once for all of them.
+struct GradientThrough {
+  ConstTensorView x;  ///< what was normalised, shaped as dx
+  Normalisation by;
+  TensorView dgamma, dbeta;  ///< [C], overwritten
+  TensorView offset, slope;  ///< [C]
+  bool add = false;          ///< gamma * s * g to what dx holds, else dx is overwritten
+  bool add_rest = false;     ///< the same for offset and slope
+
+  explicit operator bool() const { return static_cast<bool>(x); }
+};
+
 }  // namespace brigade::ops
