@@ -146,6 +146,7 @@ const Case kNormCases[] = {
     {"PointwiseStride2", {2, 9, 7, 16}, conv(16, 17, 1, 1, 2), false},
     {"PointwiseDeep", {2, 5, 5, 1100}, conv(1100, 33, 1, 1), false},
     {"PointwiseDeepWide", {1, 4, 3, 1056}, conv(1056, 528, 1, 1), false},
+    {"PointwiseToMany", {2, 6, 5, 40}, conv(40, 1100, 1, 1), false, 5},
     {"PointwiseManyPixels", {5, 41, 40, 24}, conv(24, 40, 1, 1), false},
     {"Same3x3", {3, 13, 11, 17}, conv(17, 33, 3, 3, 1, 1, 1, 1, 1), false},
     {"Same5x5Deep", {2, 9, 7, 64}, conv(64, 16, 5, 5, 1, 2, 2, 2, 2)},
