@@ -73,10 +73,11 @@ bool is_valid(const fs::path& copy, const Source& source) {
 void copy_shard(const fs::path& from, const fs::path& copy, const Source& source) {
   AtomicFile file(copy);
   const int out = ::open(file.path().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  const auto fail = [&] {
-    throw DataError(fmt::format("shard {} cannot be staged to {} ({}). Free some space, or use another --stage-dir?",
-                                from.string(), copy.string(), std::strerror(errno)));
+  const auto cannot = [&](std::string_view why) {
+    return DataError(fmt::format("shard {} cannot be staged to {} ({}). Free some space, or use another --stage-dir?",
+                                 from.string(), copy.string(), why));
   };
+  const auto fail = [&] { throw cannot(std::strerror(errno)); };
   if (out < 0) fail();
   try {
     const std::uint32_t crc = crc_of(from, source.bytes, [&](std::span<std::byte> part) {
@@ -94,9 +95,12 @@ void copy_shard(const fs::path& from, const fs::path& copy, const Source& source
     std::error_code ignored;
     fs::remove(record_of(copy), ignored);  // of an older copy
     file.commit();
-    write_file(
-        record_of(copy),
-        json{{"source_bytes", source.bytes}, {"source_mtime_ns", source.mtime_ns}, {"crc32c", crc}}.dump() + "\n");
+    const json record{{"source_bytes", source.bytes}, {"source_mtime_ns", source.mtime_ns}, {"crc32c", crc}};
+    try {
+      write_file(record_of(copy), record.dump() + "\n");
+    } catch (const Error& error) {
+      throw cannot(error.what());
+    }
   } catch (...) {
     ::close(out);
     throw;
