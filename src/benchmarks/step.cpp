@@ -54,8 +54,8 @@ class Trainee {
                    .precision = options.precision}) {
     // A rate that keeps every network finite on noise.
     if (!options.inference)
-      optimizer_.emplace(training::OptimizerOptions{.kind = options.optimizer, .learning_rate = kRate}, executor_,
-                         backend);
+      optimizer_.emplace(training::OptimizerOptions{.kind = options.optimizer, .learning_rate = kRate},
+                         executor_.parameters(), backend);
   }
 
   // The mean loss.
@@ -72,7 +72,8 @@ class Trainee {
       backend_.enter(Phase::update);
       const TensorView all = executor_.reduction();
       const std::int64_t begin = executor_.gradients_offset();
-      optimizer_->apply(TensorView(all.f32() + begin, Shape{all.shape.size() - begin}), number, kRate);
+      optimizer_->apply(TensorView(all.f32() + begin, Shape{all.shape.size() - begin}), executor_.weights(), number,
+                        kRate);
     }
     const auto losses = executor_.loss();
     return std::accumulate(losses.begin(), losses.end(), 0.0F) / static_cast<float>(losses.size());

@@ -40,15 +40,19 @@ bool parse(Call& call, TrainCommand& command) {
       .add("batch-size", t.global_batch, "images per optimizer step, over all ranks")
       .add("micro-batches", t.micro_batches,
            "equal parts of the batch, each with its own batch-norm statistics; 0: one a rank")
-      .choice(
-          "strategy", t.strategy,
-          {{"one-device", StrategyKind::one_device},
-           {"mirrored", StrategyKind::mirrored},
-           {"multi-worker", StrategyKind::multi_worker},
-           {"local-sgd", StrategyKind::local_sgd}},
-          "one rank; all ranks of one node, or all ranks, summing gradients in every step; ranks that train on their "
-          "share of each batch by themselves and average weights now and then")
+      .choice("strategy", t.strategy,
+              {{"one-device", StrategyKind::one_device},
+               {"mirrored", StrategyKind::mirrored},
+               {"multi-worker", StrategyKind::multi_worker},
+               {"parameter-server", StrategyKind::parameter_server},
+               {"local-sgd", StrategyKind::local_sgd}},
+              "one rank; all ranks of one node, or all ranks, summing gradients in every step; the last ranks keep the "
+              "weights for the others; ranks that train on their "
+              "share of each batch by themselves and average weights now and then")
       .add("sync-every", t.sync_every, "steps between the averages of --strategy local-sgd")
+      .add("servers", t.servers, "of the ranks of --strategy parameter-server, the last so many keep the weights")
+      .flag("async", t.asynchronous, "parameter servers do a step for each worker's gradients as they come")
+      .add("staleness", t.staleness, "steps that a worker may be ahead of the slowest with --async")
       .add("batchnorm-group", t.batch_norm_group,
            "micro-batches of as many neighbouring ranks share batch-norm statistics, forward and backward; 1: none")
       .flag("reproducible", t.reproducible,

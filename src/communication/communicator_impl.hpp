@@ -82,6 +82,7 @@ struct Communicator::Impl {
   // Tags: MPI promises at least 0 ... 32767.
   static constexpr int kSumTags = 32000;
   static constexpr int kRollCallTag = 32001, kRollAnswerTag = 32002, kProbeTag = 32003;
+  static constexpr int kPushTag = 32004, kPullTag = 32005;
 
  private:
   struct Abandoned {

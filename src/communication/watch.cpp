@@ -53,7 +53,7 @@ void Watch::moved() {
   since_s_ = now_s();
 }
 
-void Watch::idle() {
+void Watch::idle(Patience patience) {
   if (++spins_ < kSpins && !impl_.oversubscribed) return;
   const double now = now_s();
   const double waited_s = now - since_s_;
@@ -61,7 +61,7 @@ void Watch::idle() {
     sched_yield();
     return;
   }
-  if (waited_s > impl_.hang_timeout_s) give_up(waited_s);
+  if (patience == Patience::limited && waited_s > impl_.hang_timeout_s) give_up(waited_s);
   if (now - listened_s_ > kListen_s) {
     answer_roll_calls();
     listened_s_ = now;

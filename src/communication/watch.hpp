@@ -13,6 +13,7 @@
 
 #include <mpi.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -23,8 +24,9 @@ namespace brigade::communication {
 class Watch {
  public:
   Watch(Communicator::Impl& impl, std::string_view what);
-  /// Call when nothing could be done.
-  void idle();
+  enum class Patience : std::uint8_t { limited, endless };
+  /// Call when nothing could be done. With endless patience it only answers roll calls: nobody is late.
+  void idle(Patience patience = Patience::limited);
   /// Call when something was done: patience starts anew.
   void moved();
 

@@ -15,9 +15,14 @@ float learning_rate(const OptimizerOptions& options, std::int64_t step, std::int
   return static_cast<float>(options.learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * std::min(progress, 1.0))));
 }
 
-Optimizer::Optimizer(const OptimizerOptions& options, network::Executor& executor, ops::Backend& backend)
-    : options_(options), executor_(&executor), backend_(&backend) {
-  for (const auto& parameter : executor.parameters()) {
+std::int64_t parameter_floats(const std::vector<network::FlatTensor>& parameters) {
+  return parameters.empty() ? 0 : parameters.back().offset + parameters.back().size();
+}
+
+Optimizer::Optimizer(const OptimizerOptions& options, const std::vector<network::FlatTensor>& parameters,
+                     ops::Backend& backend)
+    : options_(options), backend_(&backend), shape_{parameter_floats(parameters)} {
+  for (const auto& parameter : parameters) {
     const bool decay = parameter.decay && options.weight_decay != 0;
     if (spans_.empty() || spans_.back().decay != decay)
       spans_.push_back({parameter.offset, parameter.size(), decay});
@@ -26,12 +31,13 @@ Optimizer::Optimizer(const OptimizerOptions& options, network::Executor& executo
   }
   names_ = options.kind == OptimizerKind::sgd ? std::vector<std::string>{"velocity"}
                                               : std::vector<std::string>{"first_moment", "second_moment"};
-  for (std::size_t i = 0; i < names_.size(); ++i) states_.emplace_back(backend.memory(), executor.weights().bytes());
+  for (std::size_t i = 0; i < names_.size(); ++i)
+    states_.emplace_back(backend.memory(), static_cast<std::size_t>(shape_.size()) * sizeof(float));
 }
 
-TensorView Optimizer::state(std::size_t index) { return {states_[index].data(), executor_->weights().shape}; }
+TensorView Optimizer::state(std::size_t index) { return {states_[index].data(), shape_}; }
 
-void Optimizer::apply(ConstTensorView gradients, std::int64_t step, float rate) {
+void Optimizer::apply(ConstTensorView gradients, TensorView flat_weights, std::int64_t step, float rate) {
   const auto part = [](auto view, const Span& span) {
     view.data = view.template as<float>() + span.offset;
     view.shape = {span.size};
@@ -41,7 +47,7 @@ void Optimizer::apply(ConstTensorView gradients, std::int64_t step, float rate) 
   for (const Span& span : spans_) {
     const float decay = span.decay ? options_.weight_decay : 0;
     const auto gradient = part(gradients, span);
-    const auto weights = part(executor_->weights(), span);
+    const auto weights = part(flat_weights, span);
     if (options_.kind == OptimizerKind::sgd)
       backend_->update(ops::Sgd{.learning_rate = rate,
                                 .momentum = options_.momentum,

@@ -163,6 +163,12 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
   const auto partial_sums = static_cast<double>(MicroBatchSum::arrays(plan.own_micro_batches.size(), plan.leaf));
   const double arena =
       static_cast<double>(network::planned_bytes(plan.graph, plan.micro_batch(), true, {}, options.precision));
+  const std::string traffic =
+      options.strategy == StrategyKind::parameter_server
+          ? fmt::format("{:.2f} MB pushed to {} server(s), and as much pulled, a step by each worker",
+                        gradient_bytes * 1e-6, options.servers)
+          : fmt::format("{:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)",
+                        gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
   return fmt::format(
       "network         {} ({} parameters, {:.1f} MFLOP an image forward)\n"
       "training data   {} images in {} classes; validation: {}\n"
@@ -170,15 +176,14 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       "augmentation    {}; {} data thread{} a rank, {} batches ahead\n"
       "steps           {} an epoch x {} epochs = {} ({} images dropped an epoch)\n"
       "memory          {:.1f} MB activations in {} + {:.1f} MB weights, gradients and optimizer, a rank\n"
-      "traffic         {:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)\n",
+      "traffic         {}\n",
       plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
       plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
       plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.prefetch,
       plan.steps_per_epoch, options.epochs, plan.total_steps,
       plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
       network::name_of(options.precision),
-      gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6,
-      gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
+      gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6, traffic);
 }
 
 std::map<std::string, std::string> dataset_facts(const Plan& plan, const TrainOptions& options) {

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "brigade/core/error.hpp"
+#include "model_update.hpp"
 
 namespace brigade::training {
 
@@ -124,14 +125,14 @@ void TrainingStep::agree_on_data() const {
 
 void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::StepRow& row) {
   const std::int64_t gradients = executor_.gradients_offset();
-  optimizer_.apply(range(sum_, gradients, sum_.shape.size()), step, learning_rate);
-  if (gradients > kStatusFloats) {
-    // Running averages follow the mean of the micro-batches' statistics.
-    const float momentum = options_.batch_norm_momentum;
-    backend_.update(
-        ops::Blend{.keep = momentum, .add = (1 - momentum) / static_cast<float>(strategy_.share().micro_batches)},
-        {.x = range(sum_, kStatusFloats, gradients), .y = executor_.statistics()});
-  }
+  if (!strategy_.take_model())
+    update_model(backend_, optimizer_, options_.batch_norm_momentum,
+                 {.batch_statistics = part_of(sum_, kStatusFloats, gradients),
+                  .gradients = part_of(sum_, gradients, sum_.shape.size()),
+                  .statistics = executor_.statistics(),
+                  .weights = executor_.weights(),
+                  .micro_batches = strategy_.share().micro_batches},
+                 step, learning_rate);
   backend_.synchronize();
   row.optimizer_s = watch_.lap();
 }
@@ -143,10 +144,6 @@ void TrainingStep::put_predictions(bool first_of_rank) {
   for (const float loss : executor_.loss()) status.loss_sum += loss;
   for (const std::int32_t rank : executor_.label_rank()) status.correct += rank == 0 ? 1.0F : 0.0F;
   backend_.upload(&status, executor_.reduction().data, sizeof status);
-}
-
-TensorView TrainingStep::range(TensorView flat, std::int64_t begin, std::int64_t end) const {
-  return {flat.f32() + begin, Shape{end - begin}};
 }
 
 }  // namespace brigade::training

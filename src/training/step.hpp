@@ -46,7 +46,6 @@ class TrainingStep {
   void agree_on_data() const;
 
   void put_predictions(bool first_of_rank);
-  TensorView range(TensorView flat, std::int64_t begin, std::int64_t end) const;
 
   network::Executor& executor_;
   ops::Backend& backend_;

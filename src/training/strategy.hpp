@@ -28,6 +28,15 @@ struct StepStatus {
   float failed = 0;    // ranks that could not get their batch
   float stop = 0;      // ranks that were asked to stop
   float images = 0;
+
+  StepStatus& operator+=(const StepStatus& other) {
+    loss_sum += other.loss_sum;
+    correct += other.correct;
+    failed += other.failed;
+    stop += other.stop;
+    images += other.images;
+    return *this;
+  }
 };
 inline constexpr std::int64_t kStatusFloats = sizeof(StepStatus) / sizeof(float);
 
@@ -45,10 +54,16 @@ class Strategy {
   virtual void ready(std::int64_t offset) = 0;
   // After backward: the array becomes what the optimizer is to use.
   virtual void reduce(std::string_view what) = 0;
+  // After reduce(): puts the updated model into the executor, if somebody else has updated it. False: do so here.
+  virtual bool take_model() { return false; }
   // After step number `step` of the optimizer. `status`, as reduce() left it, becomes that of all ranks since they last
   // met, or zeros if they do not meet at this step. They always meet at a `boundary`: then all hold the same weights,
   // statistics and optimizer state.
   virtual void settle(std::int64_t step, bool boundary, StepStatus& status) = 0;
+  // Before rank 0 writes a checkpoint: its optimizer gets the state that is kept elsewhere.
+  virtual void fetch_state() {}
+  // What there is to say about the epoch, if anything.
+  virtual std::string report() { return {}; }
   virtual std::size_t bytes_sent() const = 0;
 };
 

@@ -14,11 +14,7 @@ LocalSgd::LocalSgd(communication::Communicator& communicator, const communicatio
       every_(every) {}
 
 void LocalSgd::settle(std::int64_t step, bool boundary, StepStatus& status) {
-  since_.loss_sum += status.loss_sum;
-  since_.correct += status.correct;
-  since_.failed += status.failed;
-  since_.stop += status.stop;
-  since_.images += status.images;
+  since_ += status;
   status = {};
   if (!boundary && (step + 1) % every_ != 0) return;
 

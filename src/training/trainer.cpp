@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "batch_norm_group.hpp"
+#include "brigade/communication/parameter_server.hpp"
 #include "brigade/communication/probe.hpp"
 #include "brigade/communication/require_same.hpp"
 #include "brigade/core/atomic_file.hpp"
@@ -19,6 +20,7 @@
 #include "brigade/telemetry/tensorboard.hpp"
 #include "brigade/training/checkpoint.hpp"
 #include "brigade/training/evaluation.hpp"
+#include "parameter_server.hpp"
 #include "plan.hpp"
 #include "step.hpp"
 #include "strategy.hpp"
@@ -46,8 +48,9 @@ double common_clock_origin_s(communication::Communicator& communicator) {
 
 class Trainer {
  public:
+  // `communicator`: of the ranks that train; `with_servers`: of these and the parameter servers, if there are any.
   Trainer(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
-          communication::Communicator& communicator)
+          communication::Communicator& communicator, communication::Communicator* with_servers = nullptr)
       : options_(options),
         plan_(plan),
         backend_(backend),
@@ -66,7 +69,9 @@ class Trainer {
                    .label_smoothing = static_cast<float>(options.augmentation.label_smoothing),
                    .precision = options.precision,
                    .batch_norm_group = batch_norm_group_.get()}),
-        optimizer_(plan.optimizer, executor_, backend) {}
+        optimizer_(plan.optimizer, executor_.parameters(), backend) {
+    if (with_servers != nullptr) servers_.emplace(*with_servers, served_array(options, executor_));
+  }
 
   TrainResult run();
 
@@ -102,8 +107,10 @@ class Trainer {
   const bool speaks_;  // rank 0 writes the run's files and the progress line
   const std::unique_ptr<RankGroup> batch_norm_group_;
   network::Executor executor_;
-  Optimizer optimizer_;
+  Optimizer optimizer_;  // with parameter servers: holds their state for checkpoints
+  std::optional<communication::ServedByOthers> servers_;
   std::optional<dataset::SplitFiles> training_files_, validation_files_;
+  std::unique_ptr<Strategy> strategy_;
   telemetry::StepLog step_log_;
   telemetry::TensorBoardWriter tensorboard_;
 
@@ -227,11 +234,16 @@ void Trainer::agree_on_weights() {
 }
 
 std::unique_ptr<Strategy> Trainer::make_strategy(TensorView array) {
-  if (options_.strategy != StrategyKind::local_sgd)
+  if (options_.strategy != StrategyKind::local_sgd && !servers_)
     return std::make_unique<Synchronous>(
         communicator_, plan_.allreduce, array, executor_, options_.bucket_bytes,
         StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches});
   const StepShare own{.images = plan_.own_share.size(), .micro_batches = plan_.own_micro_batches.size()};
+  if (servers_)
+    return std::make_unique<ServedByServers>(
+        *servers_, communicator_, executor_, optimizer_, backend_, array,
+        options_.asynchronous ? own : StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches},
+        options_.asynchronous, step_);
   const float weight = static_cast<float>(own.images) / static_cast<float>(options_.global_batch);
   return std::make_unique<LocalSgd>(communicator_, plan_.allreduce, executor_, optimizer_, backend_, own, weight,
                                     options_.sync_every);
@@ -255,8 +267,8 @@ TrainResult Trainer::run() {
   communicator_.barrier("the start of training");
   MicroBatchSum sum(backend_, sum_memory() ? *sum_memory() : backend_.memory(), executor_.reduction(),
                     plan_.own_micro_batches.size(), plan_.leaf);
-  const auto strategy = make_strategy(sum.total());
-  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_, sum, *strategy,
+  strategy_ = make_strategy(sum.total());
+  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_, sum, *strategy_,
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
@@ -314,6 +326,8 @@ void Trainer::end_epoch(std::int64_t epoch) {
                           .learning_rate = learning_rate(plan_.optimizer, step_ - 1, plan_.total_steps),
                           .train_s = epoch_.train_s,
                           .train_images = epoch_.images};
+  const std::string report = strategy_->report();
+  if (speaks_ && !report.empty()) fmt::print(stderr, "  {}\n", report);
   if (plan_.validation_split) validate(row);
   summary_.epochs = epoch;
   summary_.train_loss = row.train_loss;
@@ -351,6 +365,7 @@ void Trainer::validate(telemetry::EpochRow& row) {
 // All ranks hold the same weights and optimizer state; rank 0 writes them.
 void Trainer::checkpoint() {
   if (checkpointed_step_ == step_) return;
+  strategy_->fetch_state();
   communication::collectively(communicator_, "writing a checkpoint", [&] {
     if (!speaks_) return;
     TrainingState state{.step = step_,
@@ -396,22 +411,50 @@ TrainResult Trainer::finish() {
   return {early ? ExitCode::stopped_early : ExitCode::done, summary_};
 }
 
+// The first `workers` ranks train, the others serve, and all of them end alike. A failure that all workers agree on
+// ends their talk with the servers (~ServedByOthers), so servers come here, too; any other ends the job at once.
+TrainResult train_with_servers(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
+                               communication::Communicator& ranks, int workers) {
+  const bool serves = ranks.rank() >= workers;
+  communication::Communicator colleagues = ranks.split(serves ? 1 : 0);
+  TrainResult result;
+  ExitCode failure = ExitCode::done;
+  std::string message;
+  try {
+    if (serves)
+      serve(options, plan, backend, ranks);
+    else
+      result = Trainer(options, plan, backend, colleagues, &ranks).run();
+  } catch (const Error& error) {
+    if (!error.on_all_ranks) throw;
+    failure = error.code();
+    message = error.what();
+  }
+  colleagues = {};  // in good order: not while an error unwinds
+  ranks.agree("the end of training", failure, message);
+  ranks.broadcast(std::as_writable_bytes(std::span(&result.code, 1)), 0, "the end of training");
+  return result;
+}
+
 }  // namespace
 
 void request_stop() noexcept { stop_is_requested.store(true); }
 
 TrainResult train(const TrainOptions& options, ops::Backend& backend, communication::Communicator& communicator) {
+  const bool served = options.strategy == StrategyKind::parameter_server;
+  const int workers = communicator.size() - (served ? options.servers : 0);
   std::optional<Plan> plan;
   communication::collectively(communicator, "planning the run", [&] {
     check_strategy(options, communicator);
-    plan = make_plan(options, communicator.rank(), communicator.size(), communicator.node_size());
+    plan = make_plan(options, std::min(communicator.rank(), workers - 1), workers, communicator.node_size());
   });
   communication::require_same(communicator, dataset_facts(*plan, options), ExitCode::bad_data,
                               "Is --dataset the same directory on every node?");
   if (options.dry_run) {
-    if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, communicator.size()));
+    if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, workers));
     return {};
   }
+  if (served) return train_with_servers(options, *plan, backend, communicator, workers);
   return Trainer(options, *plan, backend, communicator).run();
 }
 

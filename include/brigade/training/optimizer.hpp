@@ -28,13 +28,17 @@ struct OptimizerOptions {
 /// eq. 5 without restarts, down to 0.
 float learning_rate(const OptimizerOptions& options, std::int64_t step, std::int64_t total_steps);
 
-/// Updates an executor's weights from its (reduced) gradients and owns the optimizer's state.
+/// Number of values of neighbouring parameters.
+std::int64_t parameter_floats(const std::vector<network::FlatTensor>& parameters);
+
+/// Updates weights from (reduced) gradients and owns the optimizer's state.
 class Optimizer {
  public:
-  Optimizer(const OptimizerOptions& options, network::Executor& executor, ops::Backend& backend);
+  /// `parameters`: neighbouring ranges of flat weights, from 0 on.
+  Optimizer(const OptimizerOptions& options, const std::vector<network::FlatTensor>& parameters, ops::Backend& backend);
 
-  /// `gradients`: flat, laid out as executor.weights(). `step` counts from 0.
-  void apply(ConstTensorView gradients, std::int64_t step, float learning_rate);
+  /// Both flat, laid out as the parameters. `step` counts from 0.
+  void apply(ConstTensorView gradients, TensorView weights, std::int64_t step, float learning_rate);
 
   /// Names of the state arrays ("velocity"; "first_moment", "second_moment"), and each array, flat.
   const std::vector<std::string>& state_names() const { return names_; }
@@ -46,8 +50,8 @@ class Optimizer {
     bool decay;
   };
   OptimizerOptions options_;
-  network::Executor* executor_;
   ops::Backend* backend_;
+  Shape shape_;  // of all parameters, flat
   std::vector<Span> spans_;
   std::vector<std::string> names_;
   std::vector<Buffer> states_;

@@ -21,10 +21,11 @@
 namespace brigade::training {
 
 enum class StrategyKind : std::uint8_t {
-  one_device,    ///< one rank
-  mirrored,      ///< all ranks of one node: gradients are summed in every step
-  multi_worker,  ///< all ranks: gradients are summed in every step
-  local_sgd,     ///< ranks train by themselves and average their weights now and then
+  one_device,        ///< one rank
+  mirrored,          ///< all ranks of one node: gradients are summed in every step
+  multi_worker,      ///< all ranks: gradients are summed in every step
+  parameter_server,  ///< the last ranks keep the weights; the others push gradients and pull weights in every step
+  local_sgd,         ///< ranks train by themselves and average their weights now and then
 };
 
 struct TrainOptions {
@@ -40,6 +41,9 @@ struct TrainOptions {
   std::int64_t micro_batches = 0;   ///< parts the global batch is cut into; 0: one a rank
   StrategyKind strategy = StrategyKind::multi_worker;
   std::int64_t sync_every = 8;        ///< steps between averages of local SGD
+  int servers = 1;                    ///< ranks that are parameter servers
+  bool asynchronous = false;          ///< parameter servers do a step for every push, not for those of all workers
+  std::int64_t staleness = 4;         ///< steps that an asynchronous worker may be ahead of the slowest
   bool reproducible = false;          ///< the same bits on any power of two of ranks that divides micro_batches
   std::int64_t batch_norm_group = 1;  ///< neighbouring ranks whose micro-batches share batch-norm statistics
   std::optional<float> dropout;       ///< instead of the network's own rate

@@ -1,0 +1,36 @@
+// What a step's summed gradients and batch statistics do to the model; on a server, to its range of both.
+#pragma once
+
+#include <cstdint>
+
+#include "brigade/ops/backend.hpp"
+#include "brigade/training/optimizer.hpp"
+
+namespace brigade::training {
+
+struct ModelUpdate {
+  ConstTensorView batch_statistics, gradients;  // sums over `micro_batches`; of a loss that is the mean over images
+  TensorView statistics, weights;               // follow them; any of the pairs may be empty
+  std::int64_t micro_batches = 1;
+  float share = 1;  // of a whole step: a part of its micro-batches moves the model by a part of the way
+};
+
+inline void update_model(ops::Backend& backend, Optimizer& optimizer, float batch_norm_momentum,
+                         const ModelUpdate& update, std::int64_t step, float learning_rate) {
+  if (update.weights.shape.size() > 0)
+    optimizer.apply(update.gradients, update.weights, step, update.share * learning_rate);
+  if (update.statistics.shape.size() > 0) {
+    // Running averages follow the mean of the micro-batches' statistics.
+    const float follow = update.share * (1 - batch_norm_momentum);
+    backend.update(ops::Blend{.keep = update.share == 1 ? batch_norm_momentum : 1 - follow,
+                              .add = follow / static_cast<float>(update.micro_batches)},
+                   {.x = update.batch_statistics, .y = update.statistics});
+  }
+}
+
+// Elements [begin, end) of a flat array.
+inline TensorView part_of(const TensorView& flat, std::int64_t begin, std::int64_t end) {
+  return {flat.f32() + begin, Shape{end - begin}};
+}
+
+}  // namespace brigade::training
