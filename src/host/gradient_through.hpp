@@ -17,18 +17,24 @@ void take_through(const Gradient& gradient, const X& x, const Dx& dx, std::int64
   constexpr std::int64_t kRows = 8;  // summed in registers before L1 is touched
   const auto do_rows = [&](std::int64_t first, auto count, auto adding) {
     const bool fresh = first == 0 && first_rows == FirstRows::yes;
+    // Looked up once, not for every vector: the compiler cannot know that the stores leave the tables alone.
+    decltype(gradient(0)) gradients[kRows];
+    decltype(x(0)) xs[kRows];
+    decltype(dx(0)) dxs[kRows];
+    for (std::int64_t r = 0; r < count; ++r)
+      gradients[r] = gradient(first + r), xs[r] = x(first + r), dxs[r] = dx(first + r);
     over_lanes(width, [&](std::int64_t c, auto lanes) {
       const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
       Vec plain{}, weighted{};
-      for (std::int64_t r = first; r < first + count; ++r) {
-        const Vec value = lanes.load(x(r) + c);
-        const Vec g = gradient_of<kBy>(lanes.load(gradient(r) + c), value, mean, scale, beta);
+      for (std::int64_t r = 0; r < count; ++r) {
+        const Vec value = lanes.load(xs[r] + c);
+        const Vec g = gradient_of<kBy>(lanes.load(gradients[r] + c), value, mean, scale, beta);
         plain += g;
         weighted += g * (value - mean);
         if constexpr (adding())
-          lanes.store(dx(r) + c, lanes.load(dx(r) + c) + scale * g);
+          lanes.store(dxs[r] + c, lanes.load(dxs[r] + c) + scale * g);
         else
-          lanes.store(dx(r) + c, scale * g);
+          lanes.store(dxs[r] + c, scale * g);
       }
       lanes.store(to.plain + c, fresh ? plain : lanes.load(to.plain + c) + plain);
       lanes.store(to.weighted + c, fresh ? weighted : lanes.load(to.weighted + c) + weighted);

@@ -44,15 +44,20 @@ inline Normaliser normaliser(const ops::Normalisation& by, float* memory) {
 template <ops::Activation kBy, class From, class To>
 void normalise_rows(const From& from, std::int64_t rows, std::int64_t channels, const Normaliser& by, To* to,
                     std::int64_t to_pitch) {
+  constexpr std::int64_t kRows = 4;
   const auto do_rows = [&](std::int64_t first, auto count) {
+    // Looked up once, not for every vector: the compiler cannot know that the stores leave the tables alone.
+    decltype(from(0)) froms[kRows];
+    for (std::int64_t r = 0; r < count; ++r) froms[r] = from(first + r);
+    To* const tos = to + first * to_pitch;
     over_lanes(channels, [&](std::int64_t c, auto lanes) {
       const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
-      for (std::int64_t r = first; r < first + count; ++r)
-        lanes.store(to + r * to_pitch + c, activate<kBy>(normalise(lanes.load(from(r) + c), mean, scale, beta)));
+      for (std::int64_t r = 0; r < count; ++r)
+        lanes.store(tos + r * to_pitch + c, activate<kBy>(normalise(lanes.load(froms[r] + c), mean, scale, beta)));
     });
   };
   std::int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) do_rows(r, std::integral_constant<std::int64_t, 4>{});
+  for (; r + kRows <= rows; r += kRows) do_rows(r, std::integral_constant<std::int64_t, kRows>{});
   if (r < rows) do_rows(r, rows - r);
 }
 
