@@ -20,6 +20,7 @@
 
 #include "bias.hpp"
 #include "conv_product.hpp"
+#include "forward_weights.hpp"
 #include "grouped_conv2d.hpp"
 #include "host_backend.hpp"
 #include "lanes.hpp"
@@ -204,30 +205,28 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
       bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);
-  const auto n_taps = static_cast<std::int64_t>(reading.taps.size());
-  const auto scratch_floats = [&](std::int64_t n) { return scratch<float>(Scratch::packed_weights, n); };
-  // A pixel of a first layer's taps is a tap when its weights are packed: each ends with a whole pair.
-  const std::int64_t pixels_of_tap = rows_as_taps(conv) ? conv.kernel_w : 1;
-  Product product{
-      .factors = bf16 ? Factors::bf16_pairs : Factors::floats,
-      .in = reading.in,
-      .images = a.x.shape[0],
-      .stride_y = conv.stride_h,
-      .stride_x = conv.stride_w,
-      .taps = reading.taps,
-      .padded = reading.padded,
-      .channels = reading.channels,
-      .columns = conv.out_channels,
-      .weights = bf16 ? pack_pairs(a.w.f32(), n_taps, pixels_of_tap, conv.in_channels, conv.out_channels,
-                                   scratch_floats(kPairHalves *
-                                                  Weights::packed_size(n_taps, reading.channels, conv.out_channels)))
-                      : pack_if_needed(a.w.f32(), n_taps, reading.channels, conv.out_channels,
-                                       a.y.shape.size() / conv.out_channels, scratch_floats),
-      .bias = pad_bias(*this, a.bias),
-      .activation = conv.activation,
-      .of_in = reading.normaliser,
-      .mean = a.mean ? a.mean.f32() : nullptr,
-      .variance = a.mean ? a.variance.f32() : nullptr};
+  Product product{.factors = bf16 ? Factors::bf16_pairs : Factors::floats,
+                  .in = reading.in,
+                  .images = a.x.shape[0],
+                  .stride_y = conv.stride_h,
+                  .stride_x = conv.stride_w,
+                  .taps = reading.taps,
+                  .padded = reading.padded,
+                  .channels = reading.channels,
+                  .columns = conv.out_channels,
+                  .weights = weights_for_kernels(*this, {.factors = bf16 ? Factors::bf16_pairs : Factors::floats,
+                                                         .w = a.w.f32(),
+                                                         .taps = static_cast<std::int64_t>(reading.taps.size()),
+                                                         .pixels = rows_as_taps(conv) ? conv.kernel_w : 1,
+                                                         .channels = conv.in_channels,
+                                                         .columns = conv.out_channels,
+                                                         .rows = a.y.shape.size() / conv.out_channels,
+                                                         .kept = a.kept}),
+                  .bias = pad_bias(*this, a.bias),
+                  .activation = conv.activation,
+                  .of_in = reading.normaliser,
+                  .mean = a.mean ? a.mean.f32() : nullptr,
+                  .variance = a.mean ? a.variance.f32() : nullptr};
   if (a.y.dtype == DType::bf16)
     product.set_out(Images<Bf16>::of(a.y));
   else

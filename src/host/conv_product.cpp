@@ -87,13 +87,22 @@ bool can_stream(const Product& p, const KBlocks& k) {
 
 // One K-block of one panel over all tiles of a block.
 struct PanelPass {
-  std::int64_t panel;
+  std::int64_t panel = 0;
   int first_tap, last_tap;
   std::int64_t first_channel, n_channels;
-  bool first, last;  // of the K-blocks
-  bool first_panel;  // of the group
+  bool first, last;         // of the K-blocks
+  bool first_panel = true;  // of the group
   bool streaming;
+  std::span<const float> weights_soon = {};  // of the next panel: wanted in the second-level cache by then
 };
+
+// What a pass multiplies, of another panel; nothing if it does not lie in one piece.
+std::span<const float> weights_of(const Product& p, const PanelPass& pass, std::int64_t panel) {
+  if (!p.weights.in_pieces()) return {};
+  const std::int64_t step = p.weights.channel_step(panel), taps = pass.last_tap - pass.first_tap;
+  return {p.weights.panel(panel) + pass.first_tap * p.weights.tap_step(panel) + pass.first_channel * step,
+          static_cast<std::size_t>(taps * pass.n_channels * step)};
+}
 
 // What is summed over the pixels of one block: at most one of both.
 struct BlockSums {
@@ -123,6 +132,8 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
   // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
   // the tile after the next, which begin at its first row's origin and follow one another.
   const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in;
+  std::span<const float> soon = pass.weights_soon;
+  const auto line_a_step = static_cast<std::size_t>(16 * (pass.last_tap - pass.first_tap) * pass.n_channels);
   const bool measure = sums.moments && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
@@ -136,6 +147,10 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
     }
     args.streaming = pass.streaming && tables.full(tile);
     args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
+    if (!prefetch && !soon.empty()) {
+      args.prefetch = soon.data();
+      soon = soon.subspan(std::min(soon.size(), line_a_step));
+    }
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
   }
 }
@@ -175,6 +190,8 @@ void multiply(HostBackend& backend, const Product& p) {
   const Split parts = split(tiles, plan.tile_rows, panels.count(), sums.part_tiles);
   const KBlocks k(p);
   const bool streaming = can_stream(p, k);
+  // Few pixels read every weight once, from memory: it is fetched while the tiles of the panel before are computed.
+  const bool fetches_weights = parts.blocks <= threads();
   const int n_taps = static_cast<int>(p.taps.size());
 
   for_each_part(parts.blocks * parts.groups, [&](std::int64_t part) {
@@ -184,28 +201,33 @@ void multiply(HostBackend& backend, const Product& p) {
     tables.fill(plan, first_pixel, std::min(parts.block_tiles * plan.tile_rows, p.pixels() - first_pixel));
     BlockSums block_sums = sums;
     block_sums.first_part = block * parts.block_tiles / sums.part_tiles;
-    const std::int64_t end_panel = std::min(panels.count(), (group + 1) * parts.group_panels);
+    const std::int64_t first_panel = group * parts.group_panels;
+    const std::int64_t end_panel = std::min(panels.count(), first_panel + parts.group_panels);
     int tap = 0;
     do {  // at least once: a sum over no taps is zero, and must be written
+      const int last_tap = std::min(tap + k.taps, n_taps);
       for (std::int64_t channel = 0; channel < p.channels; channel += k.channels) {
-        if (p.of_in) tables.normalise(p.factors, p.of_in, channel, std::min(k.channels, p.channels - channel));
-        for (std::int64_t panel = group * parts.group_panels; panel < end_panel; ++panel)
-          multiply_panel(p, tables, block_sums, plan.tile_rows,
-                         {.panel = panel,
-                          .first_tap = tap,
-                          .last_tap = std::min(tap + k.taps, n_taps),
-                          .first_channel = channel,
-                          .n_channels = std::min(k.channels, p.channels - channel),
-                          .first = tap == 0 && channel == 0,
-                          .last = tap + k.taps >= n_taps && channel + k.channels >= p.channels,
-                          .first_panel = panel == group * parts.group_panels,
-                          .streaming = streaming});
+        const std::int64_t n_channels = std::min(k.channels, p.channels - channel);
+        if (p.of_in) tables.normalise(p.factors, p.of_in, channel, n_channels);
+        PanelPass pass{.first_tap = tap,
+                       .last_tap = last_tap,
+                       .first_channel = channel,
+                       .n_channels = n_channels,
+                       .first = tap == 0 && channel == 0,
+                       .last = last_tap == n_taps && channel + n_channels == p.channels,
+                       .streaming = streaming};
+        for (pass.panel = first_panel; pass.panel < end_panel; ++pass.panel) {
+          pass.first_panel = pass.panel == first_panel;
+          pass.weights_soon = {};
+          if (fetches_weights && pass.panel + 1 < end_panel) pass.weights_soon = weights_of(p, pass, pass.panel + 1);
+          multiply_panel(p, tables, block_sums, plan.tile_rows, pass);
+        }
       }
       tap += k.taps;
     } while (tap < n_taps);
     if (streaming) finish_streaming();
     if (p.through == nullptr) return;
-    const std::int64_t first = panels.first_column(group * parts.group_panels);
+    const std::int64_t first = panels.first_column(first_panel);
     const std::int64_t end = end_panel == panels.count() ? p.columns : panels.first_column(end_panel);
     if (p.narrow_out.data != nullptr)
       take_block_through(p, p.narrow_out, tables, block_sums, plan.tile_rows, first, end);

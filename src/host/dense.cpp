@@ -5,6 +5,7 @@
 
 #include "bias.hpp"
 #include "conv_product.hpp"
+#include "forward_weights.hpp"
 #include "host_backend.hpp"
 #include "lanes.hpp"
 #include "weight_gradient.hpp"
@@ -57,24 +58,21 @@ void gradients(HostBackend& backend, const ops::Dense& dense, const ops::Dense::
 void HostBackend::forward(const ops::Dense& dense, const ops::Dense::Forward& a) {
   EXPECT(a.y.shape == dense.output_shape(a.x.shape) && a.w.shape == dense.weight_shape() && a.w.dense());
   const std::int64_t in = dense.in_features, out = dense.out_features;
-  const auto scratch_floats = [&](std::int64_t n) { return scratch<float>(Scratch::packed_weights, n); };
-  Product product{.images = a.x.shape[0],
-                  .taps = kOneTap,
-                  .padded = true,
-                  .columns = out,
-                  .bias = pad_bias(*this, a.bias),
-                  .activation = dense.activation};
-  if (a.x.dtype == DType::bf16) {
-    product.factors = Factors::bf16_pairs;
-    product.in = in_pairs(*this, Images<const Bf16>::of(a.x), a.x.shape);
-    product.channels = pairs(in);
-    product.weights =
-        pack_pairs(a.w.f32(), 1, 1, in, out, scratch_floats(kPairHalves * Weights::packed_size(1, pairs(in), out)));
-  } else {
-    product.in = Images<const float>::of(a.x);
-    product.channels = in;
-    product.weights = pack_if_needed(a.w.f32(), 1, in, out, a.x.shape[0], scratch_floats);
-  }
+  const bool bf16 = a.x.dtype == DType::bf16;
+  const Factors factors = bf16 ? Factors::bf16_pairs : Factors::floats;
+  Product product{
+      .factors = factors,
+      .in = bf16 ? in_pairs(*this, Images<const Bf16>::of(a.x), a.x.shape) : Images<const float>::of(a.x),
+      .images = a.x.shape[0],
+      .taps = kOneTap,
+      .padded = true,
+      .channels = bf16 ? pairs(in) : in,
+      .columns = out,
+      .weights = weights_for_kernels(
+          *this,
+          {.factors = factors, .w = a.w.f32(), .channels = in, .columns = out, .rows = a.x.shape[0], .kept = a.kept}),
+      .bias = pad_bias(*this, a.bias),
+      .activation = dense.activation};
   if (a.y.dtype == DType::bf16)
     product.set_out(Images<Bf16>::of(a.y));
   else

@@ -73,6 +73,8 @@ class Weights {
     return {data, taps, pairs, columns, kPairHalves};
   }
 
+  // Whether each panel is one piece of memory.
+  bool in_pieces() const { return packed_taps_ > 0; }
   const float* panel(std::int64_t p) const {
     const Panels panels(columns_);
     return data_ + panels.first_column(p) * (packed_taps_ == 0 ? 1 : packed_taps_ * channels_ * halves_);
@@ -108,17 +110,5 @@ Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::
                    float* packed);
 Weights pack_pairs_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels,
                               std::int64_t columns, float* packed);
-
-// The weights w[tap][channel][column] as they stand if the kernels can read them so and few rows would not pay for
-// packing, packed into scratch(floats) otherwise.
-template <class Scratch>
-Weights pack_if_needed(const float* w, std::int64_t taps, std::int64_t channels, std::int64_t columns,
-                       std::int64_t rows, const Scratch& scratch) {
-  // Rows of 4 KiB apart fall into the same few cache sets, which hurts once they are read again and again.
-  const bool few_rows = rows <= 256 && columns % 1024 != 0;
-  if (columns % kLanes == 0 && (Panels(columns).count() == 1 || few_rows))
-    return Weights::in_place(w, channels, columns);
-  return pack(w, taps, channels, columns, scratch(Weights::packed_size(taps, channels, columns)));
-}
 
 }  // namespace brigade::host

@@ -83,8 +83,8 @@ struct Executor::Impl {
         arena(backend.memory(), static_cast<std::size_t>(arena_bytes())),
         weights(allocate_floats(backend.memory(), layout.parameter_count)),
         statistics(allocate_floats(backend.memory(), layout.statistics_count)),
-        reduction(allocate_floats(options.reduction_memory ? *options.reduction_memory : backend.memory(),
-                                  reduction_size())),
+        reduction(
+            allocate_floats(options.reduction_memory ? *options.reduction_memory : backend.memory(), reduction_size())),
         unit_gamma(allocate_floats(backend.memory(), widest_unscaled(graph))),
         unused_gradient(allocate_floats(backend.memory(), widest_unscaled(graph))),
         group_gradients(
@@ -93,6 +93,7 @@ struct Executor::Impl {
         label_share(backend.memory(), training ? bytes_of_labels() : 0),
         inputs(most_inputs(graph)),
         input_gradients(most_inputs(graph)),
+        kept_weights(training ? 0 : evaluation.schedule.graph.nodes.size()),
         host_loss(static_cast<std::size_t>(options.max_batch)),
         host_label_rank(static_cast<std::size_t>(options.max_batch)),
         host_probabilities(static_cast<std::size_t>(options.max_batch * graph.classes())) {
@@ -162,6 +163,9 @@ struct Executor::Impl {
   std::vector<ConstTensorView> inputs;       // of the layer at work
   std::vector<TensorView> input_gradients;
   std::vector<Measurement> measurements;
+  // By NodeId of the evaluation. Only if there is no training: it evaluates in large batches, which need not keep what
+  // costs as much memory as the weights.
+  std::vector<ops::KeptWeights> kept_weights;
   std::vector<float> host_loss;
   std::vector<std::int32_t> host_label_rank;
   std::vector<float> host_probabilities;
@@ -171,7 +175,7 @@ struct Executor::Impl {
   std::int64_t n = 0, first_sample = 0, step = 0;
   bool has_mixed = false;  // its images have two labels
   enum class State { fresh, forward_done, backward_done, evaluated } state = State::fresh;
-  bool folded = false;  // the folded weights are those of now
+  bool folded = false;  // the folded weights, and those kept, are those of now
 };
 
 TensorView Executor::Impl::arena_view(const Place& place, const Shape& shape, DType type) const {
@@ -275,7 +279,8 @@ Layer Executor::Impl::layer(NodeId id, bool again) {
           .y = schedule().at(id).normalised_on_read ? TensorView{} : value(id, again),
           .dy = gradient(id),
           .winners = arena_view(blocks(id).winners, shape, DType::u8),
-          .weights = parameters(id)};
+          .weights = parameters(id),
+          .kept = kept_weights.empty() ? nullptr : &kept_weights[static_cast<std::size_t>(id)]};
   for (std::size_t i = 0; i < count; ++i) {
     inputs[i] = value(own.inputs[i], again);
     input_gradients[i] = {};
@@ -360,7 +365,10 @@ void Executor::Impl::start(const Program& wanted, const MicroBatch& batch) {
   first_sample = batch.first_sample;
   step = batch.step;
   // The folded weights lie in the arena: whatever training does, it spoils them.
-  if (pass() == Pass::evaluation && !folded) fold();
+  if (pass() == Pass::evaluation && !folded) {
+    fold();
+    for (ops::KeptWeights& kept : kept_weights) kept.clear();
+  }
   folded = pass() == Pass::evaluation;
   upload(batch);
 }

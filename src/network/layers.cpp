@@ -17,7 +17,7 @@ void forward(Backend&, const Flatten&, const Layer&, Pass) {}  // the same bytes
 void backward(Backend&, const Flatten&, const Layer&) {}
 
 void forward(Backend& backend, const ops::Dense& op, const Layer& l, Pass) {
-  backend.forward(op, {.x = l.x, .w = l.weights[0], .bias = l.weights[1], .y = l.y});
+  backend.forward(op, {.x = l.x, .w = l.weights[0], .bias = l.weights[1], .y = l.y, .kept = l.kept});
 }
 void backward(Backend& backend, const ops::Dense& op, const Layer& l) {
   backend.backward(
@@ -52,13 +52,15 @@ concept Convolution = std::same_as<Op, ops::Conv2d> || std::same_as<Op, ops::Dep
 
 template <Convolution Op>
 void forward(Backend& backend, const Op& op, const Layer& l, Pass) {
-  backend.forward(op, {.x = l.x,
-                       .w = l.weights[0],
-                       .bias = l.weights[1],
-                       .y = l.y,
-                       .of_x = l.of_inputs[0],
-                       .mean = l.batch[0],
-                       .variance = l.batch[1]});
+  typename Op::Forward tensors{.x = l.x,
+                               .w = l.weights[0],
+                               .bias = l.weights[1],
+                               .y = l.y,
+                               .of_x = l.of_inputs[0],
+                               .mean = l.batch[0],
+                               .variance = l.batch[1]};
+  if constexpr (requires { tensors.kept; }) tensors.kept = l.kept;
+  backend.forward(op, tensors);
   share(backend, l, l.batch);
 }
 template <Convolution Op>

@@ -27,6 +27,7 @@ struct Layer {
 
   std::array<TensorView, 2> weights{};    // kernel and bias, or gamma and beta
   std::array<TensorView, 2> gradients{};  // of the weights
+  ops::KeptWeights* kept = nullptr;       // products in evaluation: of the kernel
 
   // Convolution only: the batch norm that dx is taken through
   ops::GradientThrough through{};

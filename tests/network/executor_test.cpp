@@ -346,29 +346,33 @@ TEST_P(PassesOff, ChangesLittleInBf16) {
   check(Precision::bf16, [](const auto& actual, const auto& expected) { expect_close(actual, expected, 0.25); });
 }
 
-// Weights and statistics may change between evaluations: folded kernels follow.
-TEST_P(ExecutorTest, FoldedBatchNormFollowsTheWeights) {
+// Weights and statistics may change between evaluations: folded kernels follow, and so does what an executor without
+// training keeps of them.
+TEST_P(ExecutorTest, EvaluationFollowsTheWeights) {
   const Graph graph = dense_blocks();
   const SyntheticBatch data(3, 4, graph);
   Passes apart = all_passes();
   disable(apart, "fold-batch-norm");
   Executor folded(graph, backend(), {.max_batch = 4, .passes = all_passes()});
   Executor plain(graph, backend(), {.max_batch = 4, .training = false, .passes = apart});
+  Executor kept(graph, backend(), {.max_batch = 4, .training = false, .passes = all_passes()});
   const auto expect_equal = [&] {
-    folded.evaluate(data.all());
-    plain.evaluate(data.all());
-    for (std::size_t n = 0; n < 4; ++n) EXPECT_NEAR(folded.loss()[n], plain.loss()[n], 1e-4);
+    for (Executor* executor : {&folded, &plain, &kept}) executor->evaluate(data.all());
+    for (std::size_t n = 0; n < 4; ++n) {
+      EXPECT_NEAR(folded.loss()[n], plain.loss()[n], 1e-4);
+      EXPECT_EQ(folded.loss()[n], kept.loss()[n]);
+    }
     return tests::mean(folded.loss());
   };
   const double first = expect_equal();
   std::vector<float> weights = read(folded.weights());
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i] += 0.02F * static_cast<float>(i % 7) - 0.06F;
-  for (Executor* executor : {&folded, &plain}) write(executor->weights(), weights);
+  for (Executor* executor : {&folded, &plain, &kept}) write(executor->weights(), weights);
   const double second = expect_equal();
   EXPECT_GT(std::abs(first - second), 1e-3);
   std::vector<float> statistics = read(folded.statistics());
   for (std::size_t i = 0; i < statistics.size(); ++i) statistics[i] += 0.1F * static_cast<float>(i % 5);
-  for (Executor* executor : {&folded, &plain}) write(executor->statistics(), statistics);
+  for (Executor* executor : {&folded, &plain, &kept}) write(executor->statistics(), statistics);
   const double third = expect_equal();
   EXPECT_GT(std::abs(third - second), 1e-3);
   folded.forward(data.all());  // spoils the arena

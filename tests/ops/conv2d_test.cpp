@@ -104,6 +104,11 @@ INSTANTIATE_TEST_SUITE_P(All, OracleConv2d,
 
 class Conv2d : public ::testing::TestWithParam<Case> {};
 
+Shape one_image(Shape batch) {
+  batch[0] = 1;
+  return batch;
+}
+
 TEST_P(Conv2d, ForwardIsTheOracle) {
   const Case& c = GetParam();
   const auto x = random_tensor(c.x, 1, -1, 1, c.x.back() + c.gap), w = random_tensor(c.conv.weight_shape(), 2);
@@ -113,6 +118,32 @@ TEST_P(Conv2d, ForwardIsTheOracle) {
   backend().forward(c.conv,
                     {.x = x.view(), .w = w.view(), .bias = c.bias ? bias.view() : ConstTensorView(), .y = y.view()});
   expect_near(y, oracle::forward(c.conv, to_array(x), to_array(w), c.bias ? to_array(bias) : oracle::Array()), c.error);
+}
+
+// Kept weights change no bit, for any number of images, and are those of now once they were cleared.
+TEST_P(Conv2d, KeptWeightsAreTheWeights) {
+  const Case& c = GetParam();
+  const auto x = random_tensor(c.x, 1, -1, 1, c.x.back() + c.gap);
+  auto w = random_tensor(c.conv.weight_shape(), 2);
+  const Shape y_shape = c.conv.output_shape(c.x);
+  ops::KeptWeights kept;
+  for (std::uint64_t seed : {2, 3}) {
+    w = random_tensor(c.conv.weight_shape(), seed);
+    kept.clear();
+    Tensor expected(y_shape);
+    backend().forward(c.conv, {.x = x.view(), .w = w.view(), .bias = {}, .y = expected.view()});
+    for (int call = 0; call < 2; ++call) {
+      Tensor y(y_shape);
+      backend().forward(c.conv, {.x = x.view(), .w = w.view(), .bias = {}, .y = y.view(), .kept = &kept});
+      expect_near(y, to_array(expected), 0);
+    }
+    if (c.x[0] == 0) continue;
+    Tensor first(c.conv.output_shape(one_image(c.x)));
+    ConstTensorView image = x.view();
+    image.shape = one_image(c.x);
+    backend().forward(c.conv, {.x = image, .w = w.view(), .bias = {}, .y = first.view(), .kept = &kept});
+    for (std::int64_t i = 0; i < first.shape.size(); ++i) ASSERT_EQ(first[i], expected[i]);
+  }
 }
 
 TEST_P(Conv2d, BackwardIsTheOracle) {

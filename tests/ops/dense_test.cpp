@@ -62,6 +62,24 @@ TEST_P(Dense, ForwardIsTheOracle) {
               c.error);
 }
 
+// Kept weights change no bit, and are those of now once they were cleared.
+TEST_P(Dense, KeptWeightsAreTheWeights) {
+  const Case& c = GetParam();
+  const auto x = random_tensor({c.rows, c.dense.in_features}, 1, -1, 1, c.dense.in_features + c.gap);
+  ops::KeptWeights kept;
+  for (std::uint64_t seed : {2, 3}) {
+    const auto w = random_tensor(c.dense.weight_shape(), seed);
+    kept.clear();
+    Tensor expected({c.rows, c.dense.out_features});
+    backend().forward(c.dense, {.x = x.view(), .w = w.view(), .bias = {}, .y = expected.view()});
+    for (int call = 0; call < 2; ++call) {
+      Tensor y(expected.shape);
+      backend().forward(c.dense, {.x = x.view(), .w = w.view(), .bias = {}, .y = y.view(), .kept = &kept});
+      expect_near(y, to_array(expected), 0);
+    }
+  }
+}
+
 TEST_P(Dense, BackwardIsTheOracle) {
   const Case& c = GetParam();
   const std::int64_t in = c.dense.in_features, out = c.dense.out_features;

@@ -11,6 +11,7 @@
 
 #include "brigade/core/tensor.hpp"
 #include "brigade/ops/activation.hpp"
+#include "brigade/ops/kept_weights.hpp"
 #include "brigade/ops/normalisation.hpp"
 
 namespace brigade::ops {
@@ -46,6 +47,7 @@ struct Conv2d {
     /// [K], written unless empty: of y over N, OH and OW, variance divided by the count, for a batch norm that follows.
     /// Only without an activation.
     TensorView mean = {}, variance = {};
+    KeptWeights* kept = nullptr;  ///< of w, which is then the same until they are cleared; or null
   };
   /// All gradients are overwritten, never added to. An empty view is a gradient nobody needs.
   struct Backward {

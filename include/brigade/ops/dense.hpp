@@ -3,6 +3,7 @@
 
 #include "brigade/core/tensor.hpp"
 #include "brigade/ops/activation.hpp"
+#include "brigade/ops/kept_weights.hpp"
 
 namespace brigade::ops {
 
@@ -17,10 +18,11 @@ struct Dense {
   double flops(const Shape& x) const;
 
   struct Forward {
-    ConstTensorView x;     ///< [N, in]
-    ConstTensorView w;     ///< [in, out]
-    ConstTensorView bias;  ///< [out], or empty
-    TensorView y;          ///< [N, out], written
+    ConstTensorView x;            ///< [N, in]
+    ConstTensorView w;            ///< [in, out]
+    ConstTensorView bias;         ///< [out], or empty
+    TensorView y;                 ///< [N, out], written
+    KeptWeights* kept = nullptr;  ///< of w, which is then the same until they are cleared; or null
   };
   /// Gradients are overwritten; an empty view is a gradient nobody needs.
   struct Backward {
