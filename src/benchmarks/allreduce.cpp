@@ -76,10 +76,7 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
     const auto data = [&](const Contender& contender) {
       return std::span((contender.in_array_memory ? shared : own).as<float>(), bytes / sizeof(float));
     };
-    for (const Contender& contender : all) {
-      check(communicator, contender, data(contender), wanted.segment_bytes);
-      std::ranges::fill(data(contender), 0.0F);  // stays 0, however often it is summed
-    }
+    for (const Contender& contender : all) check(communicator, contender, data(contender), wanted.segment_bytes);
     const int repetitions = wanted.repetitions > 0 ? wanted.repetitions : repetitions_of(bytes);
     const auto samples = static_cast<std::size_t>(repetitions);
     // By contender, repetition and rank; each rank fills in its own.
@@ -87,6 +84,7 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
     std::vector<double> seconds(all.size() * samples * ranks);
     for (std::size_t r = 0; r < samples; ++r)
       for (std::size_t c = 0; c < all.size(); ++c) {
+        std::ranges::fill(data(all[c]), 0.0F);  // each rank has just written its array, as backward has
         communicator.barrier("the start of a sum");
         const double start_s = now_s();
         all[c].sum(communicator, data(all[c]), wanted.segment_bytes);

@@ -8,8 +8,8 @@
 namespace brigade::communication {
 namespace {
 
-constexpr std::size_t kSegment = 16 << 10;  // floats: long enough to hide a claim, short enough to share evenly
-constexpr std::size_t kRun = 2048;          // floats added up before they are written: they stay in the first cache
+constexpr std::size_t kSegment = 8 << 10;  // floats: long enough to hide a claim, short enough to share evenly
+constexpr std::size_t kRun = 2048;         // floats added up before they are written: they stay in the first cache
 
 void sum_of_two(float* a, float* b, std::size_t count) {
 #pragma GCC ivdep

@@ -20,7 +20,7 @@ namespace brigade::communication {
 namespace {
 
 // Up to here, copying through the window costs less than the second wait of a sum in place.
-constexpr std::size_t kShortBytes = 64U << 10;
+constexpr std::size_t kShortBytes = 16U << 10;
 
 class InPlaceSum final : public Allreduce::State {
  public:
