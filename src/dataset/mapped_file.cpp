@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "brigade/core/error.hpp"
 #include "mapping_watch.hpp"
@@ -15,10 +17,14 @@
 namespace brigade::dataset {
 namespace {
 
+std::size_t page_bytes() {
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return page;
+}
+
 // madvise wants whole pages; advice that fails costs nothing but speed.
 void advise(std::span<const std::byte> bytes, std::size_t offset, std::size_t length, int advice) {
-  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const std::size_t begin = offset / page * page;
+  const std::size_t begin = offset / page_bytes() * page_bytes();
   if (length > 0) ::madvise(const_cast<std::byte*>(bytes.data()) + begin, offset + length - begin, advice);
 }
 
@@ -57,6 +63,16 @@ MappedFile::~MappedFile() {
 void MappedFile::will_need(std::size_t offset, std::size_t length) const {
   advise(bytes_, offset, length, MADV_WILLNEED);
 }
+
+bool MappedFile::resident(std::size_t offset, std::size_t length) const {
+  if (length == 0) return true;
+  const std::size_t page = page_bytes(), begin = offset / page * page;
+  std::vector<unsigned char> pages((offset + length - begin + page - 1) / page);
+  if (::mincore(const_cast<std::byte*>(bytes_.data()) + begin, offset + length - begin, pages.data()) != 0)
+    return false;
+  return std::all_of(pages.begin(), pages.end(), [](unsigned char state) { return (state & 1U) != 0; });
+}
+
 void MappedFile::sequential() const { advise(bytes_, 0, bytes_.size(), MADV_SEQUENTIAL); }
 void MappedFile::random() const { advise(bytes_, 0, bytes_.size(), MADV_RANDOM); }
 

@@ -13,9 +13,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "brigade/core/atomic_file.hpp"
+#include "brigade/core/checksum.hpp"
 #include "brigade/dataset/manifest.hpp"
 #include "hdf5.hpp"
 #include "mapped_file.hpp"
@@ -117,7 +119,12 @@ class ShardFile {
   // for the message only.
   template <class Name>
   void verify(std::int64_t row, std::span<const std::byte> bytes, Name&& name) const {
-    if (!matches(row, bytes)) [[unlikely]]
+    compare(row, crc32c(bytes), std::forward<Name>(name));
+  }
+  // The same, of bytes whose CRC-32C is `checksum`.
+  template <class Name>
+  void compare(std::int64_t row, std::uint32_t checksum, Name&& name) const {
+    if (checksum != checksums_[static_cast<std::size_t>(row)]) [[unlikely]]
       report_damage(row, name());
   }
   // "shard FILE: sample ROW (NAME)", for messages.
@@ -126,7 +133,6 @@ class ShardFile {
   void close_hdf5();
 
  private:
-  bool matches(std::int64_t row, std::span<const std::byte> bytes) const;
   [[noreturn]] void report_damage(std::int64_t row, const std::string& name) const;
   std::uint64_t offset_in_blob(std::int64_t row) const {
     const auto place = static_cast<std::uint64_t>(row);
@@ -166,6 +172,8 @@ class MappedShard {
   std::string name(std::int64_t row) const;
   // The sample will be read soon, and storage may be slow.
   void will_need(std::int64_t row, std::int64_t rows = 1) const;
+  // Whether the sample is in memory.
+  bool resident(std::int64_t row) const;
   // Compares every checksum; throws DataError at the first damage.
   void verify_all() const;
   const MappedFile& mapping() const { return mapping_; }

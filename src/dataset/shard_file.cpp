@@ -2,7 +2,6 @@
 #include <cstring>
 #include <system_error>
 
-#include "brigade/core/checksum.hpp"
 #include "shard.hpp"
 #include "source_support.hpp"
 
@@ -299,10 +298,6 @@ std::string ShardFile::read_name(std::int64_t row) const {
   return text.substr(0, text.find('\0'));
 }
 
-bool ShardFile::matches(std::int64_t row, std::span<const std::byte> bytes) const {
-  return crc32c(bytes) == checksums_[static_cast<std::size_t>(row)];
-}
-
 std::string ShardFile::place(std::int64_t row, const std::string& name) const {
   return fmt::format("shard {}: sample {} ({})", path_.string(), row, name);
 }
@@ -350,6 +345,11 @@ void MappedShard::will_need(std::int64_t row, std::int64_t rows) const {
   if (!file_.mappable() || mapping_.bytes().empty()) return;  // a copy is there already
   const std::uint64_t begin = file_.sample_offset(row), end = file_.sample_offset(row + rows - 1);
   mapping_.will_need(begin, end - begin + file_.sample_bytes(row + rows - 1));
+}
+
+bool MappedShard::resident(std::int64_t row) const {
+  return !file_.mappable() || mapping_.bytes().empty() ||
+         mapping_.resident(file_.sample_offset(row), file_.sample_bytes(row));
 }
 
 void MappedShard::verify_all() const {

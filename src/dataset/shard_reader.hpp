@@ -50,11 +50,13 @@ class ShardReader : public SplitReader {
 
  protected:
   void verify(std::int64_t index, std::span<const std::byte> bytes) override;
+  void copy_verified(std::int64_t index, std::span<const std::byte> bytes, std::byte* target) override;
   virtual const ShardFile& shard(std::size_t shard) const = 0;
   virtual std::string name_of(Location place) const = 0;
   const SplitIndex& index() const { return *index_; }
 
  private:
+  void compare(std::int64_t index, std::uint32_t checksum);
   std::shared_ptr<SplitIndex> index_;
 };
 

@@ -69,6 +69,25 @@ TEST(Crc32c, LongRunsAreTheirPartsOneAfterAnother) {
   EXPECT_NE(crc32c(std::as_bytes(std::span(zeros)), 1), crc32c(std::as_bytes(std::span(zeros)), 2));
 }
 
+// Around every size at which another loop takes over, at any alignment; and nothing else is written.
+TEST(Crc32c, CopiesWhatItChecks) {
+  std::vector<std::uint8_t> bytes(13000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i * 43 + i / 5);
+  for (const std::size_t length : {0U, 1U, 63U, 255U, 256U, 257U, 319U, 320U, 511U, 512U, 575U, 768U, 4095U, 12288U})
+    for (const std::size_t offset : {0U, 1U, 17U, 64U}) {
+      const auto part = std::as_bytes(std::span(bytes)).subspan(offset, length);
+      std::vector<std::uint8_t> copy(length + 2, 0xA5);
+      const auto target = std::as_writable_bytes(std::span(copy)).subspan(1, length);
+      std::uint32_t pieces = 7;
+      for (std::size_t i = 0; i < length; ++i) pieces = crc32c(part.subspan(i, 1), pieces);
+      ASSERT_EQ(copy_and_crc32c(target, part, 7), pieces) << offset << " " << length;
+      ASSERT_EQ(crc32c(part, 7), pieces) << offset << " " << length;
+      ASSERT_TRUE(std::equal(part.begin(), part.end(), target.begin())) << offset << " " << length;
+      ASSERT_EQ(copy.front(), 0xA5);
+      ASSERT_EQ(copy.back(), 0xA5);
+    }
+}
+
 TEST(Crc32c, ContinuesFromASeed) {
   const auto bytes = counting();
   for (std::size_t split = 0; split <= bytes.size(); ++split) {

@@ -11,4 +11,7 @@ namespace brigade {
 /// Uses the processor's instruction where there is one; crc32c("123456789") = 0xE3069283.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed = 0);
 
+/// Copies `bytes` to `to`, as many and elsewhere, and returns their crc32c(): they come from memory only once.
+std::uint32_t copy_and_crc32c(std::span<std::byte> to, std::span<const std::byte> bytes, std::uint32_t seed = 0);
+
 }  // namespace brigade

@@ -102,6 +102,8 @@ class SplitReader {
 
  protected:
   virtual void verify(std::int64_t index, std::span<const std::byte> bytes) = 0;
+  /// Also copies them, to `target`.
+  virtual void copy_verified(std::int64_t index, std::span<const std::byte> bytes, std::byte* target);
 
  private:
   StoredSamples stored_;  // of read()
