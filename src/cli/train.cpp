@@ -18,6 +18,7 @@ using training::StrategyKind;
 
 struct TrainCommand {
   bool preflight = false;
+  double hang_timeout_s = 300;
   training::TrainOptions train;
   BackendOptions backend;
 };
@@ -31,6 +32,8 @@ bool parse(Call& call, TrainCommand& command) {
       .required("run", run, "DIR: for logs, checkpoints and summary; made if missing")
       .flag("resume", t.resume, "continue from the newest checkpoint in --run; harmless on a first run")
       .flag("dry-run", t.dry_run, "print the plan (memory, traffic, steps) and exit")
+      .add("hang-timeout", command.hang_timeout_s,
+           "seconds a rank waits for the others before it names who is missing and the job ends (exit code 5)")
       .flag("preflight", command.preflight,
             "first measure arithmetic, memory and links of all ranks (seconds), and name those far from the others")
       .add("network", t.network, "see `brigade models`")
@@ -116,6 +119,7 @@ bool parse(Call& call, TrainCommand& command) {
   require<OptionError>(t.batch_norm_momentum >= 0 && t.batch_norm_momentum < 1,
                        "--batch-norm-momentum {} is not in [0, 1)", t.batch_norm_momentum);
   require<OptionError>(t.keep_checkpoints >= 1, "--keep-checkpoints {} is not positive", t.keep_checkpoints);
+  call.communicator.set_hang_timeout(command.hang_timeout_s);
   t.command_line = call.command_line;
   t.resolved = options.resolved();
   t.resolved["augment"] = dataset::to_string(t.augmentation);

@@ -24,6 +24,10 @@ namespace {
 
 constexpr std::size_t kPieceElements = 1U << 30;  // MPI counts with int: longer arrays go in pieces
 
+void require_positive(double hang_timeout_s) {
+  require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
+}
+
 int usable_cores() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : INT_MAX;
@@ -160,9 +164,15 @@ Communicator::~Communicator() = default;
 Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
 
+void Communicator::Impl::set_hang_timeout(double seconds) {
+  hang_timeout_s = seconds;
+  if (peers_) peers_->hang_timeout_s = seconds;
+  if (node_team_.impl_) node_team_.impl_->hang_timeout_s = seconds;
+}
+
 Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   EXPECT(mpi_is_live());
-  require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
+  require_positive(hang_timeout_s);
   int size = 1;
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   Communicator world;
@@ -192,6 +202,11 @@ Communicator Communicator::split(int part) const {
   ranks.impl_->hosts.assign(static_cast<std::size_t>(ranks.impl_->size), "unknown");
   ranks.impl_->hosts = ranks.all_gather(host_name(), "exchange of host names");
   return ranks;
+}
+
+void Communicator::set_hang_timeout(double seconds) {
+  require_positive(seconds);
+  if (impl_) impl_->set_hang_timeout(seconds);
 }
 
 int Communicator::rank() const { return impl_ ? impl_->rank : 0; }

@@ -35,6 +35,7 @@ struct Communicator::Impl {
   Impl(MPI_Comm parent, double timeout_s);
   /// Finds out who shares memory, and prepares for sums through it. Collective, waits without a watch.
   void share_nodes(int max_node_size);
+  void set_hang_timeout(double seconds);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;

@@ -77,7 +77,7 @@ class Server {
   bool has_status() const { return layout_.statistics > 0; }
   StepStatus status_of(std::span<const float> values) const {
     StepStatus status;
-    if (has_status()) std::memcpy(&status, values.data(), sizeof status);
+    if (has_status()) std::memcpy(static_cast<void*>(&status), values.data(), sizeof status);
     return status;
   }
 

@@ -1,6 +1,10 @@
 """Ranks that were not started alike: one message that shows the difference, and the right exit code."""
+import os
+import pathlib
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -14,6 +18,23 @@ def start(*ranks):
     for number, arguments in enumerate(ranks):
         command += [":"] * (number > 0) + ["-n", "1", *map(str, arguments)]
     return Result(subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def children(parent):
+    """Processes that mpirun has started."""
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        try:
+            if f"\nPPid:\t{parent}\n" in status.read_text():
+                yield int(status.parent.name)
+        except OSError:  # it has ended
+            pass
 
 
 def train(dataset, run, *options, brigade=BRIGADE):
@@ -93,3 +114,22 @@ int MPI_Init_thread(int *argc, char ***argv, int required, int *provided) {
     result = Result(subprocess.run(list(map(str, train(dataset, tmp_path / "r"))), capture_output=True, text=True, timeout=60,
                                    env=dict(ENVIRONMENT, LD_PRELOAD=str(tmp_path / "low.so"))))
     assert "does not allow threads" in only_error(result, 2)
+
+
+# Stopped in the middle of a run, as a rank on a node that swaps or hangs is.
+def test_a_hanging_rank_is_named(dataset, tmp_path):
+    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", *train(dataset, tmp_path / "r")[:-2], "--epochs", 100000,
+               "--validation-split", "none", "--hang-timeout", 2]
+    job = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           env=ENVIRONMENT)
+    try:
+        steps = tmp_path / "r" / "steps-00001.csv"
+        wait_for(lambda: steps.exists() and steps.read_text().count("\n") > 1)
+        stopped = next(pid for pid in children(job.pid) if b"OMPI_COMM_WORLD_RANK=1\0" in
+                       pathlib.Path(f"/proc/{pid}/environ").read_bytes())
+        os.kill(stopped, signal.SIGSTOP)
+        _, errors = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 5, errors
+    assert "no answer from rank 1 on host" in errors and "gradients" in errors, errors

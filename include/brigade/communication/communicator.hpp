@@ -37,6 +37,8 @@ class Communicator final : public Team {
   /// All ranks of the job, on a communicator of its own. Needs a live Environment. At most `max_node_size` ranks count
   /// as one node, in rank order (0: all that share memory).
   static Communicator world(double hang_timeout_s = 300, int max_node_size = 0);
+  /// From now on; of communicators split off later, too. Throws OptionError unless it is positive.
+  void set_hang_timeout(double seconds);
   ~Communicator() override;
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
