@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -15,9 +16,9 @@ class HostMemory final : public MemoryResource {
  public:
   void* allocate(std::size_t bytes) override {
     const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-    const std::size_t padded = (bytes + alignment - 1) / alignment * alignment;
-    void* pointer = std::aligned_alloc(alignment, padded == 0 ? alignment : padded);
-    if (pointer == nullptr) throw std::bad_alloc();
+    const std::size_t padded = std::max<std::size_t>(1, (bytes + 63) / 64) * 64;  // no huge page for the last few bytes
+    void* pointer = nullptr;
+    if (posix_memalign(&pointer, alignment, padded) != 0) throw std::bad_alloc();
     if (alignment == kHugePage) madvise(pointer, padded, MADV_HUGEPAGE);  // a wish, may be refused
     std::memset(pointer, 0, padded);
     return pointer;

@@ -60,11 +60,11 @@ class Planner {
     states_.resize(schedule.nodes.size());
   }
 
+  // Lifetimes, but no places yet.
   MemoryPlan run() && {
     plan_values();
     plan_results();
     if (training()) plan_backward();
-    plan_.bytes = place_blocks(plan_.blocks);
     return std::move(plan_);
   }
 
@@ -296,7 +296,7 @@ void Planner::plan_recomputation() {
     if (!again) continue;
     const int first = plan_.blocks[static_cast<std::size_t>(again.block)].first;
     const NodeId reader = time_.backward(0) - first;
-    blocks(reader).recomputes.push_back(id);
+    blocks(reader).recomputes.insert(blocks(reader).recomputes.begin(), id);  // inputs first
     for (const NodeId input : node(id).inputs) read_backward(input, reader);
   }
 }
@@ -433,7 +433,21 @@ std::int64_t place_blocks(std::vector<Block>& blocks) {
 
 MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch) {
   require<OptionError>(batch >= 1, "a batch of {} images cannot be computed. Ask for at least 1?", batch);
-  return Planner(schedule, batch).run();
+  MemoryPlan plan = Planner(schedule, batch).run();
+  plan.bytes = place_blocks(plan.blocks);
+  return plan;
+}
+
+std::int64_t peak_bytes(const Schedule& schedule, std::int64_t batch) {
+  const MemoryPlan plan = Planner(schedule, batch).run();
+  std::vector<std::int64_t> growth(static_cast<std::size_t>(Timeline{schedule.end()}.end() + 2));  // by moment
+  for (const Block& block : plan.blocks) {
+    growth[static_cast<std::size_t>(block.first)] += block.bytes;
+    growth[static_cast<std::size_t>(block.last + 1)] -= block.bytes;
+  }
+  std::int64_t alive = 0, most = 0;
+  for (const std::int64_t bytes : growth) most = std::max(most, alive += bytes);
+  return most;
 }
 
 }  // namespace brigade::network

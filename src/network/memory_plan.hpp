@@ -62,7 +62,7 @@ struct NodeBlocks {
   Place statistics;  // of the value, in training: all means of the (wider) tensor, then all (biased) variances
   Place rest;        // of its gradient, until it is centred: all offsets of the (wider) tensor, then all slopes
   std::vector<InputGradient> input_gradients = {};  // in training: by input
-  std::vector<NodeId> recomputes = {};              // values computed again before the node's backward pass
+  std::vector<NodeId> recomputes = {};              // values computed again before the node's backward pass, in order
 };
 
 struct MemoryPlan {
@@ -74,6 +74,9 @@ struct MemoryPlan {
 };
 
 MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch);
+
+// Most bytes alive at one moment: no placing needs fewer, and plan_memory() hardly more.
+std::int64_t peak_bytes(const Schedule& schedule, std::int64_t batch);
 
 // Gives each block its offset, so that blocks alive at the same moment do not overlap; returns the bytes needed.
 std::int64_t place_blocks(std::vector<Block>& blocks);

@@ -3,19 +3,31 @@
 // recomputed that has a product in it.
 //
 //   batch norm   from its input, which its own backward keeps, one reading and one writing
-//   sum          from its summands, if each is kept anyway: a batch norm normalised on read, or a value that backward
-//                wants for itself. Of a chain of residual blocks every second sum is computed again
+//   sum          from its summands, if each is there in backward anyway: a batch norm normalised on read, or a value that
+//                backward wants for itself, kept or computed again before. Of a chain of residual blocks all sums are
+//                computed again, the first of them first
+//
+// Each costs time, so that is done only where it brings something. A plan that needs no more than a third of the bytes
+// of all values is small enough (a framework that stores each value has most of them at once), and so is, for want of a
+// smaller one, the plan that computes everything again. Of the plans that compute the first so many of these values
+// again, the one with the fewest that is small enough is taken: early values are the large ones and wait longest.
+#include <algorithm>
+#include <span>
+
+#include "memory_plan.hpp"
 #include "nodes.hpp"
 #include "schedule.hpp"
 
 namespace brigade::network {
 namespace {
 
+constexpr std::int64_t kPlannedBatch = 1;  // what lives when, and so what is worth it, is the same for any other
+
 class Recomputation {
  public:
-  explicit Recomputation(Schedule& schedule) : schedule_(schedule), readers_(readers_of(schedule.graph)) {}
+  explicit Recomputation(const Schedule& schedule) : schedule_(schedule), readers_(readers_of(schedule.graph)) {}
 
-  bool worthwhile(NodeId id) const {
+  bool possible(NodeId id) const {
     const Node& node = schedule_.node(id);
     if (schedule_.at(id).normalised_on_read || schedule_.at(id).part_of >= 0 || !waits(id)) return false;
     // Its readers read it where it is, and nobody computes in place over it.
@@ -27,7 +39,7 @@ class Recomputation {
     if (!plain_readers) return false;
     if (is<ops::BatchNorm>(node)) return true;
     return is<ops::Add>(node) && std::ranges::all_of(node.inputs, [&](NodeId input) {
-             return schedule_.at(input).normalised_on_read || (waits(input) && !schedule_.at(input).recomputed);
+             return schedule_.at(input).normalised_on_read || waits(input);
            });
   }
 
@@ -38,15 +50,48 @@ class Recomputation {
     return std::ranges::any_of(readers(id), [&](NodeId by) { return backward_reads_input(schedule_.node(by)); });
   }
 
-  Schedule& schedule_;
+  const Schedule& schedule_;
   std::vector<std::vector<NodeId>> readers_;
 };
 
+// Of the first `count` alone.
+void recompute_first(Schedule& schedule, std::span<const NodeId> values, std::size_t count) {
+  for (std::size_t i = 0; i < values.size(); ++i) schedule.at(values[i]).recomputed = i < count;
+}
+
 }  // namespace
 
-void recompute(Schedule& schedule) {
+std::vector<NodeId> recomputable(const Schedule& schedule) {
   const Recomputation recomputation(schedule);
-  for (NodeId id = 0; id < schedule.end(); ++id) schedule.at(id).recomputed = recomputation.worthwhile(id);
+  std::vector<NodeId> values;
+  for (NodeId id = 0; id < schedule.end(); ++id)
+    if (recomputation.possible(id)) values.push_back(id);
+  return values;
+}
+
+std::int64_t enough_bytes(const Schedule& schedule, std::int64_t batch) {
+  std::int64_t bytes = 0;  // of one image
+  for (NodeId id = 0; id < schedule.end(); ++id)
+    bytes += schedule.node(id).output.size() * static_cast<std::int64_t>(size_of(schedule.at(id).type));
+  return batch * bytes / 3;
+}
+
+void recompute(Schedule& schedule) {
+  const std::vector<NodeId> values = recomputable(schedule);
+  const auto peak = [&](std::size_t count) {
+    recompute_first(schedule, values, count);
+    return peak_bytes(schedule, kPlannedBatch);
+  };
+  std::size_t fewest = 0, enough = values.size();
+  const std::int64_t bound = std::max(enough_bytes(schedule, kPlannedBatch), peak(enough));
+  while (fewest < enough) {
+    const std::size_t middle = fewest + (enough - fewest) / 2;
+    if (peak(middle) <= bound)
+      enough = middle;
+    else
+      fewest = middle + 1;
+  }
+  recompute_first(schedule, values, enough);
 }
 
 }  // namespace brigade::network

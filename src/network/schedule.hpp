@@ -3,8 +3,8 @@
 //
 // The order of the passes: activations are fused and (in evaluation) batch norms folded, which changes the graph; then
 // it is decided which batch norms are never stored, whose statistics come from where, which values are parts of a
-// concatenation, which batch norms' gradients are never stored, which values are computed twice, and what is kept in
-// bf16.
+// concatenation, which batch norms' gradients are never stored, what is kept in bf16, and, by the memory that all this
+// needs, which values are computed twice.
 #pragma once
 
 #include <vector>
@@ -68,7 +68,12 @@ void normalise_on_read(Schedule& schedule);
 void concat_in_place(Schedule& schedule);
 void producer_statistics(Schedule& schedule);
 void gradient_through(Schedule& schedule);
-void recompute(Schedule& schedule);
 void store_bf16(Schedule& schedule);
+void recompute(Schedule& schedule);
+
+// Values that could be computed twice, in forward order.
+std::vector<NodeId> recomputable(const Schedule& schedule);
+// A plan of that many bytes is small enough; no value is computed twice to get below.
+std::int64_t enough_bytes(const Schedule& schedule, std::int64_t batch);
 
 }  // namespace brigade::network

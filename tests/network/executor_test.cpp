@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../src/network/schedule.hpp"
 #include "backends.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/network/zoo.hpp"
@@ -344,6 +345,18 @@ TEST_P(PassesOff, ChangesNothing) {
 TEST_P(PassesOff, ChangesLittleInBf16) {
   if (GetParam() == "reference") GTEST_SKIP() << "it knows floats only";
   check(Precision::bf16, [](const auto& actual, const auto& expected) { expect_close(actual, expected, 0.25); });
+}
+
+// So that it says something about values computed again.
+TEST(PassesOffCases, RecomputeSumsInAChain) {
+  const Schedule schedule = make_schedule(dense_blocks(), true, {});
+  const auto recomputed = [&](const std::string& name) {
+    const auto node = std::ranges::find(schedule.graph.nodes, name, &Node::name);
+    return node != schedule.graph.nodes.end() &&
+           schedule.at(static_cast<NodeId>(node - schedule.graph.nodes.begin())).recomputed;
+  };
+  EXPECT_TRUE(recomputed("block0"));
+  EXPECT_TRUE(recomputed("block1")) << "from block0";
 }
 
 // Weights and statistics may change between evaluations: folded kernels follow, and so does what an executor without

@@ -263,7 +263,9 @@ TEST(MemoryPlan, RecomputedValues) {
   const NodeId later = net.conv2d(conv, "later", 2, 3, {});
   net.dense(net.global_average_pool(later, "mean"), "logits", 3);
   const Graph graph = std::move(net).finish();
-  const MemoryPlan plan = plan_of(graph, 2, true, {.recompute = true});
+  Schedule schedule = make_schedule(graph, true, {.recompute = false});
+  schedule.at(norm).recomputed = true;
+  const MemoryPlan plan = plan_memory(schedule, 2);
   const Timeline time{static_cast<int>(graph.nodes.size())};
   const NodeBlocks& blocks = plan.nodes[static_cast<std::size_t>(norm)];
   const Block value = plan.blocks[static_cast<std::size_t>(blocks.value.block)];
@@ -273,6 +275,32 @@ TEST(MemoryPlan, RecomputedValues) {
   EXPECT_EQ(again.last, time.backward(conv));
   EXPECT_EQ(plan.nodes[static_cast<std::size_t>(conv)].recomputes, (std::vector<NodeId>{norm}));
   EXPECT_FALSE(plan.nodes[static_cast<std::size_t>(later)].again);
+}
+
+// Two residual blocks: the second sum is computed again from the first, which lives on for its own readers.
+TEST(MemoryPlan, RecomputedChain) {
+  GraphBuilder net("net", "", 8, 8, 3);
+  std::vector<NodeId> convs, sums{net.conv2d(net.input(), "stem", 4, 1, {.bias = false})};
+  sums[0] = net.batch_norm(sums[0], "norm");
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "conv" + std::to_string(i);
+    convs.push_back(net.conv2d(sums.back(), name, 4, 1, {.bias = false}));
+    sums.push_back(net.add(sums.back(), net.batch_norm(convs.back(), name + "_norm"), "sum" + std::to_string(i)));
+  }
+  net.dense(net.global_average_pool(sums.back(), "mean"), "logits", 3);
+  const Graph graph = std::move(net).finish();
+  Schedule schedule = make_schedule(graph, true, {.recompute = false});
+  EXPECT_EQ(recomputable(schedule), (std::vector<NodeId>{sums[1], sums[2]}));
+  for (const NodeId sum : recomputable(schedule)) schedule.at(sum).recomputed = true;
+  const MemoryPlan plan = plan_memory(schedule, 2);
+  const Timeline time{static_cast<int>(graph.nodes.size())};
+  const auto blocks = [&](NodeId id) { return plan.nodes[static_cast<std::size_t>(id)]; };
+  EXPECT_EQ(blocks(convs[2]).recomputes, (std::vector<NodeId>{sums[1], sums[2]}));
+  EXPECT_TRUE(blocks(convs[1]).recomputes.empty());
+  const Block again = plan.blocks[static_cast<std::size_t>(blocks(sums[1]).again.block)];
+  EXPECT_EQ(again.first, time.backward(convs[2]));
+  EXPECT_EQ(again.last, time.backward(convs[1]));
+  EXPECT_EQ(peak_bytes(schedule, 2), lower_bound(plan.blocks));
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "../src/network/memory_plan.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/network/zoo.hpp"
 
@@ -174,18 +176,50 @@ TEST(ConcatInPlace, CopiesWhatCannotMove) {
   EXPECT_EQ(schedule.at(first).first_channel, 3);
 }
 
-TEST(Recompute, NormsAndEverySecondSum) {
-  Passes passes = only("recompute");
-  passes.fuse_activation = passes.normalise_on_read = true;
+TEST(Recompute, NormsAndSums) {
+  Passes passes = only("fuse-activation");
+  passes.normalise_on_read = true;
   const Schedule schedule = make_schedule(make_network("resnet50"), true, passes);
-  const Names again = names(schedule, [](const Treatment& t) { return t.recomputed; });
-  const auto recomputed = [&](const char* name) { return std::ranges::find(again, name) != again.end(); };
-  EXPECT_EQ(std::ranges::count_if(again, [](const std::string& name) { return name.ends_with("1_bn"); }), 16)
-      << "in front of each convolution 3x3";
-  EXPECT_EQ(std::ranges::count_if(again, [](const std::string& name) { return name.ends_with("2_bn"); }), 0);
-  EXPECT_TRUE(recomputed("conv2_block1_add")) << "both summands are normalised on read";
-  EXPECT_FALSE(recomputed("conv2_block2_add"));
-  EXPECT_TRUE(recomputed("conv2_block3_add"));
+  Names possible;
+  for (const NodeId id : recomputable(schedule)) possible.push_back(schedule.node(id).name);
+  const auto count = [&](const char* end) {
+    return std::ranges::count_if(possible, [&](const std::string& name) { return name.ends_with(end); });
+  };
+  EXPECT_EQ(count("1_bn"), 16) << "in front of each convolution 3x3";
+  EXPECT_EQ(count("2_bn"), 0);
+  EXPECT_EQ(count("_add"), 15) << "all but the last, which no product reads";
+  EXPECT_TRUE(names(schedule, [](const Treatment& t) { return t.recomputed; }).empty());
+}
+
+std::int64_t peak_with_first(Schedule schedule, const std::vector<NodeId>& values, std::size_t count) {
+  for (std::size_t i = 0; i < values.size(); ++i) schedule.at(values[i]).recomputed = i < count;
+  return peak_bytes(schedule, 1);
+}
+
+// As few as reach what is enough, or else the least that all of them bring.
+TEST(Recompute, NoMoreThanBringsSomething) {
+  const auto chosen = [](const char* network, Precision precision = Precision::fp32) {
+    const Schedule schedule = make_schedule(make_network(network), true, {}, precision);
+    const std::vector<NodeId> values = recomputable(schedule);
+    const auto done = [&](NodeId id) { return schedule.at(id).recomputed; };
+    const auto count = static_cast<std::size_t>(std::ranges::count_if(values, done));
+    EXPECT_TRUE(std::ranges::is_partitioned(values, done)) << network << ": the first ones";
+    const std::int64_t bound = std::max(enough_bytes(schedule, 1), peak_with_first(schedule, values, values.size()));
+    EXPECT_LE(peak_bytes(schedule, 1), bound) << network;
+    if (count > 0) {
+      EXPECT_GT(peak_with_first(schedule, values, count - 1), bound) << network << ": one less";
+    }
+    return std::pair(count, values.size());
+  };
+  const auto [dense, dense_all] = chosen("densenet121");
+  EXPECT_GE(dense_all, 58U) << "the norms in front of convolutions 3x3";
+  EXPECT_LT(dense, 5U) << "it has little to store";
+  const auto [residual, residual_all] = chosen("resnet50");
+  EXPECT_GT(residual, 20U);
+  EXPECT_LE(residual, residual_all);
+  chosen("resnet50", Precision::bf16);
+  chosen("mobilenet-v2");
+  chosen("wide-resnet-28-10");
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ struct Passes {
   /// Parts of a concatenation are computed in their place, and so are their gradients: nothing is copied.
   bool concat_in_place = true;
   /// Training: values that cost no product to be computed again live twice, for the readers in forward and for those
-  /// in backward.
+  /// in backward, as far as that makes a large plan smaller.
   bool recompute = true;
   /// Activations, dropout and sums overwrite an input that nobody else needs, and so do gradients.
   bool in_place = true;
