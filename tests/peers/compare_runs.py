@@ -3,7 +3,7 @@
 
     /usr/bin/python3 tests/peers/compare_runs.py --dataset datasets/fashion-mnist --ranks 2 \\
         --common "--network fashion-cnn --batch-size 128 --micro-batches 4 --max-steps 200 --validation-split none" \\
-        "" "--reproducible"
+        -- "" "--reproducible"
 
 Each positional argument is one way: options of `brigade train` added to --common; the first is what the others are compared
 with. Speeds are medians over the repetitions, ratios medians of the ratios within a repetition.
