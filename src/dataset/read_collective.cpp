@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <exception>
-#include <numeric>
 
 #include "hdf5.hpp"
 #include "shard_reader.hpp"
@@ -117,7 +116,7 @@ class CollectiveReader final : public ShardReader {
     collectively(shards_->job(), "reading a batch together", [&] {
       std::exception_ptr failure;  // this rank takes part to the end
       try {
-        find(indices, stored);
+        in_file_order(indices, stored, places_, order_);
       } catch (const Error&) {
         failure = std::current_exception();
         order_.clear();
@@ -133,23 +132,6 @@ class CollectiveReader final : public ShardReader {
   }
 
  private:
-  // Where the samples are, and the order in which they will be read.
-  void find(std::span<const std::int64_t> indices, StoredSamples& stored) {
-    stored.indices.assign(indices.begin(), indices.end());
-    stored.bytes.resize(indices.size());
-    stored.labels.resize(indices.size());
-    places_.clear();
-    std::size_t total = 0;
-    for (const std::int64_t index : indices) {
-      places_.push_back(this->index().find(index));
-      total += shard(places_.back().shard).sample_bytes(places_.back().row);
-    }
-    if (stored.memory.size() < total) stored.memory.resize(total);
-    order_.resize(indices.size());
-    std::iota(order_.begin(), order_.end(), std::size_t{0});
-    std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return indices[a] < indices[b]; });
-  }
-
   // Samples order_[next ...] as far as they are in this shard. A sample that is wanted twice is read once.
   std::byte* read_shard(std::size_t number, std::size_t& next, std::byte* target, StoredSamples& stored) {
     rows_.clear();

@@ -1,8 +1,5 @@
 // Reader `independent`: H5Dread, in file order, neighbours together; for file systems whose mappings are slow or
 // unreliable, and for compressed chunks, which only HDF5 can read.
-#include <algorithm>
-#include <numeric>
-
 #include "shard_reader.hpp"
 
 namespace brigade::dataset {
@@ -16,19 +13,7 @@ class IndependentReader final : public ShardReader {
       : ShardReader(std::move(index)), files_(std::move(files)) {}
 
   void fetch(std::span<const std::int64_t> indices, StoredSamples& stored) override {
-    stored.indices.assign(indices.begin(), indices.end());
-    stored.bytes.resize(indices.size());
-    stored.labels.resize(indices.size());
-    places_.clear();
-    std::size_t total = 0;
-    for (const std::int64_t index : indices) {
-      places_.push_back(this->index().find(index));
-      total += shard(places_.back().shard).sample_bytes(places_.back().row);
-    }
-    if (stored.memory.size() < total) stored.memory.resize(total);
-    order_.resize(indices.size());
-    std::iota(order_.begin(), order_.end(), std::size_t{0});
-    std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return indices[a] < indices[b]; });
+    in_file_order(indices, stored, places_, order_);
     std::byte* target = stored.memory.data();
     for (std::size_t begin = 0; begin < order_.size();) {
       std::size_t end = begin + 1;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "brigade/core/checksum.hpp"
 
@@ -22,6 +23,23 @@ Location SplitIndex::find(std::int64_t index) const {
 }
 
 // ---- ShardReader ----
+
+void ShardReader::in_file_order(std::span<const std::int64_t> indices, StoredSamples& stored,
+                                std::vector<Location>& places, std::vector<std::size_t>& order) const {
+  stored.indices.assign(indices.begin(), indices.end());
+  stored.bytes.resize(indices.size());
+  stored.labels.resize(indices.size());
+  places.clear();
+  std::size_t total = 0;
+  for (const std::int64_t index : indices) {
+    places.push_back(index_->find(index));
+    total += shard(places.back().shard).sample_bytes(places.back().row);
+  }
+  if (stored.memory.size() < total) stored.memory.resize(total);
+  order.resize(indices.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return indices[a] < indices[b]; });
+}
 
 std::string ShardReader::name(std::int64_t index) const { return name_of(index_->find(index)); }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "brigade/dataset/reader.hpp"
@@ -54,6 +55,9 @@ class ShardReader : public SplitReader {
   virtual const ShardFile& shard(std::size_t shard) const = 0;
   virtual std::string name_of(Location place) const = 0;
   const SplitIndex& index() const { return *index_; }
+  // For readers that copy: where each sample is, the order in which files are read from front to back, and room for all.
+  void in_file_order(std::span<const std::int64_t> indices, StoredSamples& stored, std::vector<Location>& places,
+                     std::vector<std::size_t>& order) const;
 
  private:
   void compare(std::int64_t index, std::uint32_t checksum);
