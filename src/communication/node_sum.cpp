@@ -22,52 +22,27 @@ namespace {
 // Up to here, copying through the window costs less than the second wait of a sum in place.
 constexpr std::size_t kShortBytes = 16U << 10;
 
-class InPlaceSum final : public Allreduce::State {
+// A sum that waits for its turn among those of the node: in a NodeWindow, or in place.
+template <class Queue>
+class QueuedSum final : public Allreduce::State {
  public:
-  InPlaceSum(Communicator::Impl& communicator, std::vector<float*> arrays, std::span<float> data)
-      : State(communicator),
-        sums_(communicator.in_place->sums),
-        bytes_(data.size_bytes()),
-        ticket_(sums_.start(std::move(arrays), data.size())) {}
-  ~InPlaceSum() override {
-    if (!done()) sums_.forget();
+  QueuedSum(Communicator::Impl& communicator, Queue& queue, std::uint64_t ticket, std::size_t bytes)
+      : State(communicator), queue_(queue), ticket_(ticket), bytes_(bytes) {}
+  ~QueuedSum() override {
+    if (!done()) queue_.forget();
   }
 
   bool advance() override {
-    const bool moved = sums_.advance();
+    const bool moved = queue_.advance();
     if (done()) bytes_sent = bytes_;
     return moved;
   }
-  bool done() const override { return sums_.done(ticket_); }
+  bool done() const override { return queue_.done(ticket_); }
 
  private:
-  InPlaceSums& sums_;
-  std::size_t bytes_;
+  Queue& queue_;
   std::uint64_t ticket_;
-};
-
-class NodeSum final : public Allreduce::State {
- public:
-  NodeSum(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes)
-      : State(communicator),
-        window_(communicator.scatter_window()),
-        bytes_(data.size_bytes()),
-        ticket_(window_.start(NodePattern::sum, data, segment_bytes)) {}
-  ~NodeSum() override {
-    if (!done()) window_.forget();
-  }
-
-  bool advance() override {
-    const bool moved = window_.advance();
-    if (done()) bytes_sent = bytes_;
-    return moved;
-  }
-  bool done() const override { return window_.done(ticket_); }
-
- private:
-  NodeWindow& window_;
   std::size_t bytes_;
-  std::uint64_t ticket_;
 };
 
 class HierarchicalSum final : public Allreduce::State {
@@ -127,9 +102,14 @@ std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::
                                                  std::size_t segment_bytes) {
   if (impl.in_place && data.size_bytes() > kShortBytes) {
     std::vector<float*> arrays = impl.in_place->memory.everyones(data);
-    if (!arrays.empty()) return std::make_unique<InPlaceSum>(impl, std::move(arrays), data);
+    InPlaceSums& sums = impl.in_place->sums;
+    if (!arrays.empty())
+      return std::make_unique<QueuedSum<InPlaceSums>>(impl, sums, sums.start(std::move(arrays), data.size()),
+                                                      data.size_bytes());
   }
-  return std::make_unique<NodeSum>(impl, data, segment_bytes);
+  NodeWindow& window = impl.scatter_window();
+  return std::make_unique<QueuedSum<NodeWindow>>(impl, window, window.start(NodePattern::sum, data, segment_bytes),
+                                                 data.size_bytes());
 }
 
 std::unique_ptr<Allreduce::State> start_hierarchical(Communicator::Impl& impl, std::span<float> data,

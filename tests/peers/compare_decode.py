@@ -20,8 +20,6 @@ import json
 import pathlib
 import statistics
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -31,7 +29,8 @@ import torch
 import torchvision
 from torchvision.transforms import InterpolationMode
 
-HERE = pathlib.Path(__file__).resolve().parent
+from programs import BRIGADE, HERE, run
+
 STORED, MADE, QUALITY = 256, 224, 90
 WANTED = {"bare": 0.85, "torchvision": 1.5, "Pillow": 2.5}
 
@@ -42,16 +41,9 @@ def arguments():
     parser.add_argument("--count", type=int, default=512, help="images a round and side")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--brigade", default=str(HERE.parents[1] / "build/release/src/cli/brigade"), help="FILE: the program")
+    parser.add_argument("--brigade", default=BRIGADE, help="FILE: the program")
     parser.add_argument("--json", help="FILE to write")
     return parser.parse_args()
-
-
-def run(*command):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} failed:\n{done.stderr or done.stdout}")
-    return done.stdout
 
 
 def stored_files(dataset, count):

@@ -21,7 +21,6 @@ import os
 import pathlib
 import random
 import statistics
-import subprocess
 import sys
 import time
 
@@ -29,7 +28,8 @@ import h5py
 import numpy
 import PIL.Image
 
-HERE = pathlib.Path(__file__).resolve().parent
+from programs import BRIGADE, HERE, run
+
 SIDE, BATCH = 64, 64
 # (comparison, ours, theirs): ours over theirs, at least
 WANTED = {("random", "Brigade", "h5py"): 4, ("random", "Brigade", "bare copy"): 0.8,
@@ -44,16 +44,9 @@ def arguments():
     parser.add_argument("--synthetic", type=int, default=20000, help="made-up images")
     parser.add_argument("--decoded", type=int, default=512, help="files a round and side of `decode`")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--brigade", default=str(HERE.parents[1] / "build/release/src/cli/brigade"), help="FILE: the program")
+    parser.add_argument("--brigade", default=BRIGADE, help="FILE: the program")
     parser.add_argument("--json", help="FILE to write")
     return parser.parse_args()
-
-
-def run(*command):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} failed:\n{done.stderr or done.stdout}")
-    return done.stdout
 
 
 def bench(options, *more, reader="mmap"):

@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 
+from programs import BRIGADE
+
 
 def train(arguments, way, directory):
     command = [arguments.brigade, "train", "--dataset", arguments.dataset, "--run", str(directory),
@@ -33,7 +35,7 @@ def train(arguments, way, directory):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="made by `brigade shard`")
-    parser.add_argument("--brigade", default="build/release/src/cli/brigade", help="the program")
+    parser.add_argument("--brigade", default=BRIGADE, help="the program")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one run")

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).resolve().parent
+from programs import BRIGADE, HERE
+
 BATCHES = {"resnet50": 16, "densenet121": 16, "inception-v3": 8, "mobilenet": 32, "mobilenet-v2": 32, "tiny-model1": 64,
            "tiny-model2": 64, "fashion-cnn": 64}  # the usual comparison
 
@@ -34,7 +35,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repetitions", type=int, default=5, help="in a round, on each side")
     parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--brigade", default=str(HERE.parents[1] / "build/release/src/cli/brigade"), help="FILE: the program")
+    parser.add_argument("--brigade", default=BRIGADE, help="FILE: the program")
     parser.add_argument("--json", required=True, help="FILE to write")
     return parser.parse_args()
 
