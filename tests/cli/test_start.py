@@ -119,7 +119,7 @@ int MPI_Init_thread(int *argc, char ***argv, int required, int *provided) {
 # Stopped in the middle of a run, as a rank on a node that swaps or hangs is.
 def test_a_hanging_rank_is_named(dataset, tmp_path):
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", *train(dataset, tmp_path / "r")[:-2], "--epochs", 100000,
-               "--validation-split", "none", "--hang-timeout", 2]
+               "--validation-split", "none", "--checkpoint-every", 0, "--batch-size", 2, "--hang-timeout", 2]  # nearly always in a step
     job = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            env=ENVIRONMENT)
     try:
