@@ -1,19 +1,48 @@
 #include "in_place_sums.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <new>
+#include <span>
 #include <utility>
 
 namespace brigade::communication {
 namespace {
 
-constexpr std::size_t kSegment = 8 << 10;  // floats: long enough to hide a claim, short enough to share evenly
-constexpr std::size_t kRun = 2048;         // floats added up before they are written: they stay in the first cache
+constexpr std::size_t kRun = 2048;  // floats added up before they are written: they stay in the first cache
 
-void sum_of_two(float* a, float* b, std::size_t count) {
+// Floats claimed at once. The longer, the better: a processor fetches ahead, and past the end of a segment takes lines
+// from the rank that writes them (16 MiB on 2 ranks: 1.8 times as long by 32 KiB as by 256 KiB). But a few for each
+// rank, so that all end at the same time.
+std::size_t segment_of(std::size_t floats, int ranks) {
+  constexpr std::size_t kShortest = 8U << 10, kLongest = 64U << 10, kEach = 4, kLine = 16;
+  return std::clamp(floats / (kEach * static_cast<std::size_t>(ranks)) / kLine * kLine, kShortest, kLongest);
+}
+
+// The tree of tree_sum.hpp over element i of the arrays.
+template <int kTerms>
+float tree(float* const* arrays, std::size_t i) {
+  if constexpr (kTerms == 1) {
+    return arrays[0][i];
+  } else {
+    constexpr int kLeft = std::bit_ceil(static_cast<unsigned>(kTerms)) / 2;
+    return tree<kLeft>(arrays, i) + tree<kTerms - kLeft>(arrays + kLeft, i);
+  }
+}
+
+// Few ranks in one pass: nothing is stored but the sums.
+template <int kTerms>
+void sum_at_once(std::span<float* const> arrays, std::size_t begin, std::size_t end) {
+  std::array<float*, kTerms> all;  // a local copy stays in registers
+  std::ranges::copy(arrays, all.begin());
 #pragma GCC ivdep
-  for (std::size_t i = 0; i < count; ++i) a[i] = b[i] = a[i] + b[i];
+  for (std::size_t i = begin; i < end; ++i) {
+    const float sum = tree<kTerms>(all.data(), i);
+#pragma GCC unroll 4
+    for (int rank = 0; rank < kTerms; ++rank) all[static_cast<std::size_t>(rank)][i] = sum;
+  }
 }
 
 }  // namespace
@@ -32,8 +61,10 @@ InPlaceSums::Counters& InPlaceSums::counters(int rank) const {
 std::uint64_t InPlaceSums::start(std::vector<float*> arrays, std::size_t floats) {
   if (floats == 0 || broken_) return 0;
   const std::uint64_t first = started_;
-  started_ += (floats + kSegment - 1) / kSegment;
-  jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .first = first, .end = started_});
+  const std::size_t segment = segment_of(floats, size_);
+  started_ += (floats + segment - 1) / segment;
+  jobs_.push_back(
+      {.arrays = std::move(arrays), .floats = floats, .segment = segment, .first = first, .end = started_});
   counters(rank_).ready.store(started_, std::memory_order_release);
   return started_;
 }
@@ -69,9 +100,14 @@ const InPlaceSums::Job* InPlaceSums::claim(std::uint64_t& segment) {
 }
 
 void InPlaceSums::add_up(const Job& job, std::uint64_t segment) {
-  const std::size_t begin = static_cast<std::size_t>(segment - job.first) * kSegment;
-  const std::size_t end = std::min(begin + kSegment, job.floats);
-  if (size_ == 2) return sum_of_two(job.arrays[0] + begin, job.arrays[1] + begin, end - begin);
+  const std::size_t begin = static_cast<std::size_t>(segment - job.first) * job.segment;
+  const std::size_t end = std::min(begin + job.segment, job.floats);
+  switch (size_) {
+    case 2: return sum_at_once<2>(job.arrays, begin, end);
+    case 3: return sum_at_once<3>(job.arrays, begin, end);
+    case 4: return sum_at_once<4>(job.arrays, begin, end);
+    default: break;
+  }
   for (std::size_t at = begin; at < end; at += kRun) {
     const std::size_t count = std::min(kRun, end - at);
     tree_sum_(job.arrays, at, count, sum_.data());

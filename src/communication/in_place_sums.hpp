@@ -57,7 +57,7 @@ class InPlaceSums {
   };
   struct Job {
     std::vector<float*> arrays;
-    std::size_t floats;
+    std::size_t floats, segment;
     std::uint64_t first, end;  // its segments among all
   };
 
@@ -70,7 +70,7 @@ class InPlaceSums {
   std::deque<Job> jobs_;
   std::uint64_t started_ = 0;  // segments of all sums so far
   TreeSum tree_sum_;
-  std::vector<float> sum_;  // of a run, for more than two ranks
+  std::vector<float> sum_;  // of a run, for many ranks
   bool broken_ = false;
 };
 
