@@ -80,4 +80,10 @@ class ServedByServers final : public Strategy {
 // A server's end: answers until all workers are done.
 void serve(const TrainOptions& options, const Plan& plan, ops::Backend& backend, communication::Communicator& ranks);
 
+// Collective. The first `workers` ranks train, the others serve, and all of them end alike. A failure that all workers
+// agree on ends their talk with the servers (~ServedByOthers), so servers come here, too; any other ends the job at
+// once.
+TrainResult train_with_servers(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
+                               communication::Communicator& ranks, int workers);
+
 }  // namespace brigade::training
