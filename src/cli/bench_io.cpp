@@ -232,7 +232,8 @@ bool parse(Call& call, IoCommand& command) {
 }
 
 void write_run(Call& call, const IoCommand& command, const benchmarks::IoData& data) {
-  const auto hosts = call.communicator.all_gather(host_name(), "gathering host names");
+  const auto places =
+      call.communicator.all_gather(telemetry::to_line(telemetry::place_of_this_process()), "gathering where ranks run");
   collectively(call.communicator, "writing run.json", [&] {
     if (!call.speaks() || command.output.empty()) return;
     require<OptionError>(!std::filesystem::exists(std::filesystem::path(command.output) / "run.json"),
@@ -244,7 +245,7 @@ void write_run(Call& call, const IoCommand& command, const benchmarks::IoData& d
                                                .options = command.resolved,
                                                .ranks = call.communicator.size(),
                                                .threads_per_rank = command.io.data_threads,
-                                               .hosts = hosts,
+                                               .places = telemetry::places_from(places),
                                                .process_start_s = process_start_s()});
   });
 }

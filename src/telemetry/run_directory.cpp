@@ -79,6 +79,24 @@ void write_json(const fs::path& path, const Json& json) {
   write_file(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
 }
 
+// A list of one member of each place.
+Json each(const std::vector<Place>& places, std::string Place::*member) {
+  Json list = Json::array();
+  for (const Place& place : places) list.push_back(place.*member);
+  return list;
+}
+
+Json staleness(const std::vector<std::int64_t>& gradients) {
+  if (gradients.empty()) return nullptr;
+  double count = 0, sum = 0;
+  for (std::size_t s = 0; s < gradients.size(); ++s) {
+    count += static_cast<double>(gradients[s]);
+    sum += static_cast<double>(s) * static_cast<double>(gradients[s]);
+  }
+  return {
+      {"mean", count > 0 ? Json(sum / count) : Json(nullptr)}, {"max", gradients.size() - 1}, {"gradients", gradients}};
+}
+
 std::string field(std::optional<double> value) { return value ? fmt::format("{:.9g}", *value) : ""; }
 
 }  // namespace
@@ -97,7 +115,10 @@ void write_run_info(const fs::path& directory, const RunInfo& info) {
                                       {"ranks", info.ranks},
                                       {"threads_per_rank", info.threads_per_rank},
                                       {"pinned_processors", info.pinned_processors},
-                                      {"hosts", info.hosts},
+                                      {"roles", each(info.places, &Place::role)},
+                                      {"hosts", each(info.places, &Place::host)},
+                                      {"machines", each(info.places, &Place::machine)},
+                                      {"processors", each(info.places, &Place::processors)},
                                       {"parameters", info.parameters},
                                       {"global_batch", info.global_batch},
                                       {"micro_batches", info.micro_batches},
@@ -146,7 +167,8 @@ void write_summary(const fs::path& directory, const Summary& summary) {
                                           {"val_s", summary.val_s},
                                           {"total_s", summary.total_s},
                                           {"images_per_second", summary.images_per_second},
-                                          {"peak_rss_bytes", summary.peak_rss_bytes}});
+                                          {"peak_rss_bytes", summary.peak_rss_bytes},
+                                          {"staleness", staleness(summary.gradients_by_staleness)}});
 }
 
 Summary read_summary(const fs::path& directory) {
@@ -179,6 +201,8 @@ Summary read_summary(const fs::path& directory) {
     read("total_s", summary.total_s);
     read("images_per_second", summary.images_per_second);
     read("peak_rss_bytes", summary.peak_rss_bytes);
+    const auto stale = text.find("staleness");  // older summaries have none
+    if (stale != text.end() && stale->is_object()) stale->at("gradients").get_to(summary.gradients_by_staleness);
   } catch (const Json::exception& error) {
     throw DataError(fmt::format("{} is damaged ({})", path.string(), error.what()));
   }

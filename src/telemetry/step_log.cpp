@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kColumns =
     "epoch,step,start_s,wait_data_s,forward_s,backward_s,reduce_wait_s,optimizer_s,reduce_arrive_s,step_s,images,loss,"
-    "learning_rate,sent_bytes,hidden_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_"
+    "learning_rate,sent_bytes,hidden_bytes,staleness,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,"
+    "involuntary_"
     "switches,"
     "peak_rss_bytes";
 constexpr double kFlush_s = 2;
@@ -90,10 +91,10 @@ void StepLog::write(const StepRow& row) {
     sampled_s_ = now;
   }
   fmt::format_to(std::back_inserter(pending_),
-                 "{},{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.9g},{:.9g},{},{},", row.epoch,
+                 "{},{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.9g},{:.9g},{},{},{},", row.epoch,
                  row.step, row.start_s, row.wait_data_s, row.forward_s, row.backward_s, row.reduce_wait_s,
                  row.optimizer_s, row.reduce_arrive_s, row.step_s, row.images, row.loss, row.learning_rate,
-                 row.sent_bytes, row.hidden_bytes);
+                 row.sent_bytes, row.hidden_bytes, row.staleness);
   fmt::format_to(std::back_inserter(pending_), "{:.6f},{:.6f},{},{},{},{},{}\n", counters.cpu_user_s - last_.cpu_user_s,
                  counters.cpu_system_s - last_.cpu_system_s, counters.read_bytes - last_.read_bytes,
                  counters.written_bytes - last_.written_bytes, counters.major_faults - last_.major_faults,

@@ -6,7 +6,7 @@
 namespace brigade::training {
 
 TrainResult train_with_servers(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
-                               communication::Communicator& ranks, int workers) {
+                               communication::Communicator& ranks, int workers, const Job& job) {
   const bool serves = ranks.rank() >= workers;
   communication::Communicator colleagues = ranks.split(serves ? 1 : 0);
   TrainResult result;
@@ -14,9 +14,9 @@ TrainResult train_with_servers(const TrainOptions& options, const Plan& plan, op
   std::string message;
   try {
     if (serves)
-      serve(options, plan, backend, ranks);
+      serve(options, plan, backend, ranks, job);
     else
-      result = TrainingLoop(options, plan, backend, colleagues, &ranks).run();
+      result = TrainingLoop(options, plan, backend, colleagues, job, &ranks).run();
   } catch (const Error& error) {
     if (!error.on_all_ranks) throw;
     failure = error.code();

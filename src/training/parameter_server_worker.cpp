@@ -1,6 +1,7 @@
 #include "parameter_server.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace brigade::training {
 
@@ -13,7 +14,8 @@ communication::ServedArray served_array(const TrainOptions& options, const netwo
 
 ServedByServers::ServedByServers(communication::ServedByOthers& servers, communication::Communicator& workers,
                                  network::Executor& executor, Optimizer& optimizer, ops::Backend& backend,
-                                 TensorView array, StepShare share, bool asynchronous, std::int64_t first_step)
+                                 TensorView array, StepShare share, bool asynchronous, std::int64_t first_step,
+                                 double clock_origin_s)
     : servers_(servers),
       workers_(workers),
       executor_(executor),
@@ -22,7 +24,8 @@ ServedByServers::ServedByServers(communication::ServedByOthers& servers, communi
       array_(array),
       share_(share),
       asynchronous_(asynchronous),
-      step_(first_step) {
+      step_(first_step),
+      clock_origin_ns_(std::llround(1e9 * clock_origin_s)) {
   if (workers_.rank() == 0) load();
   workers_.barrier("servers get the model");
 }
@@ -33,7 +36,7 @@ void ServedByServers::copy(const TensorView& from, const TensorView& to) {
 
 communication::Note ServedByServers::exchange(Ask ask, std::int64_t number, std::string_view what) {
   backend_.synchronize();
-  return servers_.pull({static_cast<std::int64_t>(ask), number},
+  return servers_.pull({static_cast<std::int64_t>(ask), number, clock_origin_ns_},
                        {array_.f32(), static_cast<std::size_t>(array_.shape.size())}, what);
 }
 
@@ -49,14 +52,15 @@ void ServedByServers::load() {
 
 void ServedByServers::ready(std::int64_t offset) {
   if (offset == 0) return;  // with the rest, once backward is over
-  servers_.push({static_cast<std::int64_t>(Ask::step), step_},
+  servers_.push({static_cast<std::int64_t>(Ask::step), step_, clock_origin_ns_},
                 {array_.f32(), static_cast<std::size_t>(array_.shape.size())}, static_cast<std::size_t>(offset));
 }
 
 void ServedByServers::reduce(std::string_view what) {
   const communication::Note answer = exchange(Ask::step, step_, what);
-  stale_updates_ += answer[0];
-  most_stale_ = std::max(most_stale_, answer[0]);
+  staleness_ = answer[0];
+  stale_updates_ += staleness_;
+  most_stale_ = std::max(most_stale_, staleness_);
   ++pushes_;
   stop_at_ = answer[1];
   ++step_;

@@ -3,10 +3,12 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "brigade/dataset/manifest.hpp"
 #include "brigade/dataset/sampling.hpp"
 #include "brigade/network/graph.hpp"
+#include "brigade/telemetry/place.hpp"
 #include "brigade/training/checkpoint.hpp"
 #include "brigade/training/trainer.hpp"
 
@@ -28,6 +30,12 @@ struct Plan {
   OptimizerOptions optimizer;  // with warm-up in steps
 
   std::int64_t micro_batch() const { return own_share.size() / own_micro_batches.size(); }
+};
+
+// All ranks of the job, servers, too.
+struct Job {
+  std::vector<telemetry::Place> places;  // of each rank
+  double clock_offset_s = 0;             // what to add to this rank's now_s() to read rank 0's
 };
 
 // `node_ranks`: ranks on this node. Throws OptionError or DataError. Does not communicate.

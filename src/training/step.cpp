@@ -96,6 +96,7 @@ void TrainingStep::finish_reduction(std::int64_t step, telemetry::StepRow& row) 
   row.reduce_arrive_s = now_s() - options_.clock_origin_s;
   row.hidden_bytes = static_cast<std::int64_t>(strategy_.bytes_sent() - sent_before_);
   strategy_.reduce(fmt::format("the sum of gradients of step {}", step));
+  row.staleness = strategy_.staleness();
   backend_.download(sum_.data, &status_, sizeof status_);
   backend_.synchronize();
   row.loss = status_.images > 0 ? status_.loss_sum / static_cast<double>(status_.images) : 0;

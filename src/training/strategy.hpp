@@ -62,6 +62,8 @@ class Strategy {
   virtual void settle(std::int64_t step, bool boundary, StepStatus& status) = 0;
   // Before rank 0 writes a checkpoint: its optimizer gets the state that is kept elsewhere.
   virtual void fetch_state() {}
+  // Of the gradients of the last reduce(): updates by others since the weights they were computed with.
+  virtual std::int64_t staleness() const { return 0; }
   // What there is to say about the epoch, if anything.
   virtual std::string report() { return {}; }
   virtual std::size_t bytes_sent() const = 0;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <optional>
 
+#include "brigade/communication/probe.hpp"
 #include "brigade/communication/require_same.hpp"
 #include "brigade/core/error.hpp"
 #include "parameter_server.hpp"
@@ -17,6 +18,14 @@ namespace {
 
 std::atomic<bool> stop_is_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
+
+Job look_around(const TrainOptions& options, communication::Communicator& communicator, int workers) {
+  telemetry::Place own = telemetry::place_of_this_process(options.pinned_processors);
+  if (communicator.rank() >= workers) own.role = "server";
+  return {
+      .places = telemetry::places_from(communicator.all_gather(telemetry::to_line(own), "gathering where ranks run")),
+      .clock_offset_s = communication::clock_offset_s(communicator)};
+}
 
 }  // namespace
 
@@ -37,8 +46,9 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
     if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, workers));
     return {};
   }
-  if (served) return train_with_servers(options, *plan, backend, communicator, workers);
-  return TrainingLoop(options, *plan, backend, communicator).run();
+  const Job job = look_around(options, communicator, workers);
+  if (served) return train_with_servers(options, *plan, backend, communicator, workers, job);
+  return TrainingLoop(options, *plan, backend, communicator, job).run();
 }
 
 }  // namespace brigade::training

@@ -5,9 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "brigade/communication/probe.hpp"
 #include "brigade/core/clock.hpp"
-#include "brigade/core/host_name.hpp"
 #include "brigade/telemetry/progress.hpp"
 #include "parameter_server.hpp"
 
@@ -15,22 +13,23 @@ namespace brigade::training {
 namespace fs = std::filesystem;
 namespace {
 
-// now_s() of this rank at one moment for all: that at which rank 0 says so.
-double common_clock_origin_s(communication::Communicator& communicator) {
-  const double offset_s = communication::clock_offset_s(communicator);
+// now_s() of rank 0 at one moment for all.
+double agreed_origin_s(communication::Communicator& communicator) {
   double origin_s = now_s();
   communicator.broadcast(std::as_writable_bytes(std::span(&origin_s, 1)), 0, "agreeing on a clock");
-  return origin_s - offset_s;
+  return origin_s;
 }
 
 }  // namespace
 
 TrainingLoop::TrainingLoop(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
-                           communication::Communicator& communicator, communication::Communicator* with_servers)
+                           communication::Communicator& communicator, const Job& job,
+                           communication::Communicator* with_servers)
     : options_(options),
       plan_(plan),
       backend_(backend),
       communicator_(communicator),
+      job_(job),
       speaks_(communicator.rank() == 0),
       batch_norm_group_(options.batch_norm_group > 1
                             ? std::make_unique<RankGroup>(
@@ -62,7 +61,6 @@ void TrainingLoop::make_run_directory() {
 }
 
 void TrainingLoop::write_run_info() {
-  const auto hosts = communicator_.all_gather(host_name(), "gathering host names");
   communication::collectively(communicator_, "writing run.json", [&] {
     if (speaks_)
       telemetry::write_run_info(options_.run, {.command_line = options_.command_line,
@@ -75,7 +73,7 @@ void TrainingLoop::write_run_info() {
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),
                                                .pinned_processors = options_.pinned_processors,
-                                               .hosts = hosts,
+                                               .places = job_.places,
                                                .parameters = network::parameter_count(plan_.graph),
                                                .global_batch = options_.global_batch,
                                                .micro_batches = plan_.micro_batches,
@@ -95,7 +93,7 @@ void TrainingLoop::agree_on_weights() {
   }
 }
 
-std::unique_ptr<Strategy> TrainingLoop::make_strategy(TensorView array) {
+std::unique_ptr<Strategy> TrainingLoop::make_strategy(TensorView array, double clock_origin_s) {
   if (options_.strategy != StrategyKind::local_sgd && !servers_)
     return std::make_unique<Synchronous>(
         communicator_, plan_.allreduce, array, executor_, options_.bucket_bytes,
@@ -105,7 +103,7 @@ std::unique_ptr<Strategy> TrainingLoop::make_strategy(TensorView array) {
     return std::make_unique<ServedByServers>(
         *servers_, communicator_, executor_, optimizer_, backend_, array,
         options_.asynchronous ? own : StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches},
-        options_.asynchronous, progress_.step);
+        options_.asynchronous, progress_.step, clock_origin_s);
   const float weight = static_cast<float>(own.images) / static_cast<float>(options_.global_batch);
   return std::make_unique<LocalSgd>(communicator_, plan_.allreduce, executor_, optimizer_, backend_, own, weight,
                                     options_.sync_every);
@@ -139,16 +137,17 @@ void TrainingLoop::train_epochs() {
   communication::collectively(communicator_, "opening the training data",
                               [&] { batches = data_->training_stream(progress_.step); });
   communicator_.barrier("the start of training");
-  MicroBatchSum sum(backend_, sum_memory() ? *sum_memory() : backend_.memory(), executor_.reduction(),
-                    plan_.own_micro_batches.size(), plan_.leaf);
-  strategy_ = make_strategy(sum.total());
-  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_, sum, *strategy_,
+  sum_.emplace(backend_, sum_memory() ? *sum_memory() : backend_.memory(), executor_.reduction(),
+               plan_.own_micro_batches.size(), plan_.leaf);
+  const double origin_s = agreed_origin_s(communicator_);
+  strategy_ = make_strategy(sum_->total(), origin_s);
+  TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_, *sum_, *strategy_,
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
                      .data_first = batch_norm_group_ != nullptr,
                      .batch_norm_momentum = options_.batch_norm_momentum,
-                     .clock_origin_s = common_clock_origin_s(communicator_),
+                     .clock_origin_s = origin_s - job_.clock_offset_s,
                      .stop_requested = stop_requested});
   summary_.startup_s = wall_clock_s() - process_start_s();
   while (!stop()) train_epoch(progress_.step / plan_.steps_per_epoch + 1, step);
@@ -167,7 +166,7 @@ void TrainingLoop::train_epoch(std::int64_t epoch, TrainingStep& step) {
     const float rate = learning_rate(plan_.optimizer, progress_.step, plan_.total_steps);
     const StepStatus status = step.run(progress_.step, rate, boundary, row);
     step_log_.write(row);
-    count(status);
+    count(status, row.staleness);
     progress_.epoch.train_s = train_s_before + watch.elapsed();
     if (!speaks_) continue;
     tensorboard_.scalar("train/loss", progress_.step, row.loss);
@@ -183,13 +182,23 @@ void TrainingLoop::train_epoch(std::int64_t epoch, TrainingStep& step) {
   if (progress_.step == end) end_epoch(epoch);
 }
 
-void TrainingLoop::count(const StepStatus& status) {
+void TrainingLoop::count(const StepStatus& status, std::int64_t staleness) {
   ++progress_.step;
   images_ += options_.global_batch;
   progress_.epoch.images += std::llround(status.images);
   progress_.epoch.loss += status.loss_sum;
   progress_.epoch.correct += status.correct;
   stopped_ = status.stop > 0;
+  if (!options_.asynchronous) return;
+  auto& gradients = summary_.gradients_by_staleness;
+  gradients.resize(std::max(gradients.size(), static_cast<std::size_t>(staleness) + 1));
+  ++gradients[static_cast<std::size_t>(staleness)];
+}
+
+void TrainingLoop::gather_staleness() {
+  auto& gradients = summary_.gradients_by_staleness;
+  gradients.resize(static_cast<std::size_t>(-communicator_.minimum(-std::ssize(gradients), "gathering the summary")));
+  communicator_.sum(gradients, "gathering the summary");
 }
 
 void TrainingLoop::end_epoch(std::int64_t epoch) {
@@ -264,6 +273,7 @@ TrainResult TrainingLoop::finish() {
     summary_.startup_s = std::max(summary_.startup_s, startup_s);
     summary_.peak_rss_bytes = std::max<std::int64_t>(summary_.peak_rss_bytes, bytes);
   }
+  if (options_.asynchronous) gather_staleness();
   if (speaks_) telemetry::write_summary(options_.run, summary_);
   return {early ? ExitCode::stopped_early : ExitCode::done, summary_};
 }

@@ -15,6 +15,7 @@
 #include "brigade/telemetry/tensorboard.hpp"
 #include "brigade/training/optimizer.hpp"
 #include "brigade/training/trainer.hpp"
+#include "micro_batch_sum.hpp"
 #include "plan.hpp"
 #include "run_checkpoints.hpp"
 #include "step.hpp"
@@ -30,7 +31,8 @@ class TrainingLoop {
  public:
   // `communicator`: of the ranks that train; `with_servers`: of these and the parameter servers, if there are any.
   TrainingLoop(const TrainOptions& options, const Plan& plan, ops::Backend& backend,
-               communication::Communicator& communicator, communication::Communicator* with_servers = nullptr);
+               communication::Communicator& communicator, const Job& job,
+               communication::Communicator* with_servers = nullptr);
 
   // Collective.
   TrainResult run();
@@ -40,10 +42,11 @@ class TrainingLoop {
   void open_data();
   void write_run_info();
   void agree_on_weights();
-  std::unique_ptr<Strategy> make_strategy(TensorView array);
+  std::unique_ptr<Strategy> make_strategy(TensorView array, double clock_origin_s);
   void train_epochs();
   void train_epoch(std::int64_t epoch, TrainingStep& step);
-  void count(const StepStatus& status);
+  void count(const StepStatus& status, std::int64_t staleness);
+  void gather_staleness();
   void end_epoch(std::int64_t epoch);
   void validate(telemetry::EpochRow& row);
   void checkpoint();
@@ -63,6 +66,7 @@ class TrainingLoop {
   const Plan& plan_;
   ops::Backend& backend_;
   communication::Communicator& communicator_;
+  const Job& job_;
   const bool speaks_;  // rank 0 writes the run's files and the progress line
   const std::unique_ptr<RankGroup> batch_norm_group_;
   network::Executor executor_;
@@ -70,14 +74,15 @@ class TrainingLoop {
   RunCheckpoints checkpoints_;
   std::optional<communication::ServedByOthers> servers_;
   std::optional<TrainingData> data_;
-  std::unique_ptr<Strategy> strategy_;
+  std::optional<MicroBatchSum> sum_;
+  std::unique_ptr<Strategy> strategy_;  // talks about the sum, to servers until the last checkpoint
   telemetry::StepLog step_log_;
   telemetry::TensorBoardWriter tensorboard_;
 
   Progress progress_;
   bool stopped_ = false;
-  telemetry::Summary summary_;
-  std::int64_t images_ = 0;  // trained on by this process, all ranks
+  telemetry::Summary summary_;  // its counts: of this rank, until the end
+  std::int64_t images_ = 0;     // trained on by this process, all ranks
 };
 
 }  // namespace brigade::training

@@ -73,12 +73,15 @@ TEST_F(RunDirectory, SummaryHoldsEveryField) {
                             .val_s = 2,
                             .total_s = 33,
                             .images_per_second = 6000,
-                            .peak_rss_bytes = 1 << 30});
+                            .peak_rss_bytes = 1 << 30,
+                            .gradients_by_staleness = {5, 0, 2, 1}});
   const auto expected = nlohmann::json::parse(R"({"schema_version": 1, "exit_reason": "done", "epochs": 3,
     "steps": 1407, "train_loss": 0.5, "train_accuracy": 0.75, "val_loss": null, "val_accuracy": 0.875,
     "val_top5_accuracy": null, "startup_s": 0.25, "train_s": 30.0, "val_s": 2.0, "total_s": 33.0,
-    "images_per_second": 6000.0, "peak_rss_bytes": 1073741824})");
+    "images_per_second": 6000.0, "peak_rss_bytes": 1073741824,
+    "staleness": {"mean": 0.875, "max": 3, "gradients": [5, 0, 2, 1]}})");
   EXPECT_EQ(nlohmann::json::parse(read_file(directory / "summary.json")), expected);
+  EXPECT_EQ(read_summary(directory).gradients_by_staleness, (std::vector<std::int64_t>{5, 0, 2, 1}));
 }
 
 TEST_F(RunDirectory, SummariesAreReadBackEvenOfARunThatDiverged) {
@@ -89,6 +92,7 @@ TEST_F(RunDirectory, SummariesAreReadBackEvenOfARunThatDiverged) {
   EXPECT_TRUE(std::isnan(summary.train_loss));
   EXPECT_EQ(summary.val_loss, std::nullopt);
   EXPECT_EQ(summary.val_accuracy, 0.875);
+  EXPECT_TRUE(summary.gradients_by_staleness.empty());
   for (const char* text : {"", "[]", "{}", R"({"schema_version": 1, "exit_reason": 7})"}) {
     write_file(directory / "summary.json", text);
     EXPECT_THROW(read_summary(directory), DataError) << text;
@@ -99,22 +103,23 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
   setenv("OMP_PLACES", "cores", 1);
   setenv("SLURM_JOB_ID", "42", 1);
   setenv("SLURM_JWT", "a secret", 1);
-  write_run_info(directory / "run", {.command_line = "brigade train --epochs 3",
-                                     .network = "fashion-cnn",
-                                     .dataset = "d\xff",  // a name that is no UTF-8
-                                     .backend = "host",
-                                     .reader = "mmap",
-                                     .reader_why = "why",
-                                     .options = {{"epochs", "3"}, {"batch", "64"}},
-                                     .ranks = 2,
-                                     .threads_per_rank = 4,
-                                     .pinned_processors = {0, 2, 4, 6},
-                                     .hosts = {"a", "b"},
-                                     .parameters = 1199882,
-                                     .global_batch = 128,
-                                     .micro_batches = 2,
-                                     .steps_per_epoch = 468,
-                                     .process_start_s = 1700000000.5});
+  write_run_info(directory / "run",
+                 {.command_line = "brigade train --epochs 3",
+                  .network = "fashion-cnn",
+                  .dataset = "d\xff",  // a name that is no UTF-8
+                  .backend = "host",
+                  .reader = "mmap",
+                  .reader_why = "why",
+                  .options = {{"epochs", "3"}, {"batch", "64"}},
+                  .ranks = 2,
+                  .threads_per_rank = 4,
+                  .pinned_processors = {0, 2, 4, 6},
+                  .places = {{"worker", "a", "m", "0-3"}, {"worker", "b", "n", "0-3"}, {"server", "b", "n", "4"}},
+                  .parameters = 1199882,
+                  .global_batch = 128,
+                  .micro_batches = 2,
+                  .steps_per_epoch = 468,
+                  .process_start_s = 1700000000.5});
   auto json = nlohmann::json::parse(read_file(directory / "run" / "run.json"));
   EXPECT_EQ(json["environment"]["OMP_PLACES"], "cores");
   EXPECT_EQ(json["environment"]["SLURM_JOB_ID"], "42");
@@ -125,7 +130,8 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
   json.erase("build");
   EXPECT_EQ(json, nlohmann::json::parse(R"({"schema_version": 1, "command_line": "brigade train --epochs 3",
     "started": "2023-11-14T22:13:20Z", "process_start_s": 1700000000.5, "network": "fashion-cnn",
-    "dataset": "d\ufffd", "backend": "host", "reader": "mmap", "reader_why": "why", "ranks": 2, "threads_per_rank": 4, "pinned_processors": [0, 2, 4, 6], "hosts": ["a", "b"],
+    "dataset": "d\ufffd", "backend": "host", "reader": "mmap", "reader_why": "why", "ranks": 2, "threads_per_rank": 4, "pinned_processors": [0, 2, 4, 6], "roles": ["worker", "worker", "server"],
+    "hosts": ["a", "b", "b"], "machines": ["m", "n", "n"], "processors": ["0-3", "0-3", "4"],
     "parameters": 1199882, "global_batch": 128, "micro_batches": 2, "steps_per_epoch": 468,
     "options": {"batch": "64", "epochs": "3"}})"));
 }

@@ -17,7 +17,8 @@ using StepLogFile = Scratch;
 
 const std::string kHeader =
     "epoch,step,start_s,wait_data_s,forward_s,backward_s,reduce_wait_s,optimizer_s,reduce_arrive_s,step_s,images,loss,"
-    "learning_rate,sent_bytes,hidden_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
+    "learning_rate,sent_bytes,hidden_bytes,staleness,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,"
+    "involuntary_switches,"
     "peak_rss_bytes";
 
 StepRow row_of(std::int64_t step) {
@@ -35,7 +36,8 @@ StepRow row_of(std::int64_t step) {
           .loss = 2.302585092994046,
           .learning_rate = 0.01,
           .sent_bytes = 1234567,
-          .hidden_bytes = 7654};
+          .hidden_bytes = 7654,
+          .staleness = 3};
 }
 
 // A row without the system counters, which nobody can predict: but their number.
@@ -46,7 +48,8 @@ std::string predictable(const std::string& row) {
 }
 std::string expected_row(std::int64_t step) {
   return fmt::format(
-      "1,{},0.500000,0.250000,0.000001,2.000000,0.000000,0.125000,12.500000,3.000000,64,2.30258509,0.01,1234567,7654", step);
+      "1,{},0.500000,0.250000,0.000001,2.000000,0.000000,0.125000,12.500000,3.000000,64,2.30258509,0.01,1234567,7654,3",
+      step);
 }
 
 std::vector<std::string> lines_of(const std::filesystem::path& path) {

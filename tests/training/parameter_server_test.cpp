@@ -1,6 +1,10 @@
 // Ranks that keep the weights for the others, in step with them or not.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
 #include "ranks.hpp"
 
 namespace brigade::training {
@@ -42,6 +46,38 @@ TEST(Training, SynchronousParameterServersAreMultiWorker) {
     }
 }
 
+// One row an update: what workers log of it is what the servers do, and each server answers with its part of the model.
+TEST(Training, ServersLogTheirUpdates) {
+  for (int servers = 1; servers < world->size(); ++servers) {
+    auto options = served_options(fmt::format("served-logged-{}", servers), servers);
+    options.max_steps = 10;  // of 8 an epoch
+    options.optimizer.learning_rate = 0.004F;
+    train(options, *backend, *world);
+    const int workers = world->size() - servers;
+    const auto of_worker = [&](const char* name) { return column(options.run, name); };
+    double answered = 0;
+    for (int rank = workers; rank < world->size(); ++rank) {
+      const auto of_server = [&](const char* name) { return column(options.run, name, rank); };
+      for (const char* name : {"step", "epoch", "learning_rate", "staleness"})
+        EXPECT_EQ(of_server(name), of_worker(name)) << name << " of rank " << rank;
+      if (rank == workers)
+        EXPECT_EQ(of_server("loss"), of_worker("loss"));
+      else
+        EXPECT_TRUE(std::ranges::all_of(of_server("loss"), [](double loss) { return std::isnan(loss); }));
+      const auto begin = of_server("start_s"), arrived = of_server("reduce_arrive_s"),
+                 waited = of_server("reduce_wait_s"), updating = of_server("optimizer_s"), whole = of_server("step_s");
+      for (std::size_t i = 0; i < begin.size(); ++i) {
+        EXPECT_NEAR(begin[i] + waited[i], arrived[i], 1e-3);
+        EXPECT_GT(updating[i], 0);
+        EXPECT_LE(waited[i] + updating[i], whole[i] + 2e-6);
+        EXPECT_EQ(of_server("images")[i], 0);
+      }
+      answered += of_server("sent_bytes").at(0);
+    }
+    EXPECT_EQ(answered, workers * of_worker("sent_bytes").at(0));  // a push of the whole array each
+  }
+}
+
 TEST(Training, ParameterServersResumeBitForBit) {
   if (world->size() == 1) GTEST_SKIP() << "needs a server";
   auto options = served_options("served-whole", 1);
@@ -59,6 +95,9 @@ TEST(Training, ParameterServersResumeBitForBit) {
   expect_same_bits(load_model(*newest_checkpoint(options.run / "checkpoints")),
                    load_model(*newest_checkpoint(interrupted.run / "checkpoints")));
   EXPECT_EQ(losses(options.run), losses(interrupted.run));
+  const int server = world->size() - 1;
+  EXPECT_EQ(column(options.run, "step", server), column(interrupted.run, "step", server));
+  EXPECT_EQ(column(options.run, "loss", server), column(interrupted.run, "loss", server));
 }
 
 // A failure that workers agree on is that of the servers, too.
@@ -70,6 +109,25 @@ TEST(Training, ServersEndAsWorkersDo) {
   options.asynchronous = true;
   options.run = scratch / "served-diverged-async";
   EXPECT_THROW(train(options, *backend, *world), DivergedError);
+}
+
+// Between the pull and the push of a worker that is up to S steps ahead or behind, another worker pushes at most 2 S +
+// 1 times. What the server logs, the workers log, and the summary counts, is the same.
+void expect_staleness(const TrainOptions& options, const telemetry::Summary& summary, int workers) {
+  std::vector<std::int64_t> by_server, by_workers;
+  const auto count = [&](int rank, std::vector<std::int64_t>& counts) {
+    for (const double stale : column(options.run, "staleness", rank)) {
+      ASSERT_GE(stale, 0);
+      ASSERT_LE(stale, static_cast<double>((workers - 1) * (2 * options.staleness + 1)));
+      counts.resize(std::max(counts.size(), static_cast<std::size_t>(stale) + 1));
+      ++counts[static_cast<std::size_t>(stale)];
+    }
+  };
+  count(workers, by_server);
+  for (int worker = 0; worker < workers; ++worker) count(worker, by_workers);
+  EXPECT_EQ(by_server, summary.gradients_by_staleness);
+  EXPECT_EQ(by_workers, summary.gradients_by_staleness);
+  EXPECT_EQ(std::accumulate(by_server.begin(), by_server.end(), std::int64_t{0}), workers * summary.steps);
 }
 
 TEST(Training, AsynchronousWorkersLearn) {
@@ -84,6 +142,7 @@ TEST(Training, AsynchronousWorkersLearn) {
     if (world->rank() == 0) {
       EXPECT_EQ(result.summary.steps, 32);
       EXPECT_GT(*result.summary.val_accuracy, 0.8);
+      expect_staleness(options, result.summary, world->size() - options.servers);
     }
   }
 }

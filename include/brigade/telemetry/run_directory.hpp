@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "brigade/telemetry/place.hpp"
+
 namespace brigade::telemetry {
 
 /// How a run was started, for run.json.
@@ -15,9 +17,9 @@ struct RunInfo {
   std::string command_line{}, network{}, dataset{}, backend{};
   std::string reader{}, reader_why{};            ///< how the shards are read, and why if that was chosen
   std::map<std::string, std::string> options{};  ///< resolved, long names
-  int ranks = 1, threads_per_rank = 1;
-  std::vector<int> pinned_processors{};  ///< of the threads of rank 0; empty: they are not pinned
-  std::vector<std::string> hosts{};      ///< of each rank
+  int ranks = 1, threads_per_rank = 1;           ///< ranks that train
+  std::vector<int> pinned_processors{};          ///< of the threads of rank 0; empty: they are not pinned
+  std::vector<Place> places{};                   ///< of each rank, those that train before those that serve
   std::int64_t parameters = 0, global_batch = 0, micro_batches = 1, steps_per_epoch = 0;
   double process_start_s = 0;  ///< Unix seconds
 };
@@ -40,6 +42,9 @@ struct Summary {
   double train_s = 0, val_s = 0, total_s = 0;
   double images_per_second = 0;     ///< training, all ranks
   std::int64_t peak_rss_bytes = 0;  ///< of the largest rank
+  /// Element s: how many gradients were s updates old when they changed the weights. Empty unless workers were
+  /// asynchronous.
+  std::vector<std::int64_t> gradients_by_staleness{};
 };
 
 void write_run_info(const std::filesystem::path& directory, const RunInfo& info);

@@ -21,6 +21,7 @@ struct StepRow {
   double learning_rate = 0;
   std::int64_t sent_bytes = 0;    ///< to other ranks, in this step
   std::int64_t hidden_bytes = 0;  ///< of these, sent before the end of backward
+  std::int64_t staleness = 0;     ///< updates of the weights by others since those this gradient was computed with
 };
 
 /// Columns: the fields of StepRow in their order, then what SystemCounters gained since the row before
