@@ -33,7 +33,7 @@ class Noise final : public dataset::SplitReader {
   std::string place(std::int64_t index) const override { return name(index); }
 
  private:
-  void verify(std::int64_t /*index*/, std::span<const std::byte> /*bytes*/) override {}
+  void verify(std::int64_t, std::span<const std::byte>, std::span<const std::byte>) override {}
 
   std::int64_t samples_;
   dataset::SampleFormat format_;

@@ -20,6 +20,7 @@
 #include <cstring>
 
 #include "brigade/core/error.hpp"
+#include "brigade/core/prefetch.hpp"
 
 namespace brigade {
 namespace {
@@ -139,9 +140,10 @@ constexpr std::size_t kFold = 256;  // bytes
 // Whole multiples of 64 bytes, at least kFold; `from`, `to` and `n` become what is left. Without kCopies, `to` is
 // not looked at.
 template <bool kCopies>
-BRIGADE_FOLDS std::uint32_t update_by_folding(std::byte*& to, const std::byte*& from, std::size_t& n,
-                                              std::uint32_t crc) {
+BRIGADE_FOLDS std::uint32_t update_by_folding(std::byte*& to, const std::byte*& from, std::size_t& n, std::uint32_t crc,
+                                              std::span<const std::byte> then) {
   static constexpr Ahead kBy256(256), kBy64(64);
+  const Lookahead lookahead({from, n}, then);
   const auto next = [&](std::size_t offset) BRIGADE_FOLDS {
     const __m512i bytes = _mm512_loadu_si512(from + offset);
     if constexpr (kCopies) _mm512_storeu_si512(to + offset, bytes);
@@ -154,8 +156,10 @@ BRIGADE_FOLDS std::uint32_t update_by_folding(std::byte*& to, const std::byte*& 
   };
   __m512i a = _mm512_xor_si512(next(0), _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(crc))));
   __m512i b = next(64), c = next(128), d = next(192);
+  lookahead.pass<kFold>(from);
   advance(kFold);
   for (const __m512i factors = everywhere(kBy256); n >= kFold; advance(kFold)) {
+    lookahead.pass<kFold>(from);
     a = _mm512_xor_si512(times(a, factors), next(0));
     b = _mm512_xor_si512(times(b, factors), next(64));
     c = _mm512_xor_si512(times(c, factors), next(128));
@@ -192,25 +196,26 @@ std::uint32_t update(const std::byte* data, std::size_t n, std::uint32_t crc) {
 
 }  // namespace
 
-std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed) {
+std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed, std::span<const std::byte> next) {
   const std::byte* data = bytes.data();
   std::size_t n = bytes.size();
   std::uint32_t crc = ~seed;
 #if defined(__x86_64__)
   std::byte* nowhere = nullptr;
-  if (n >= kFold && has_folding()) crc = update_by_folding<false>(nowhere, data, n, crc);
+  if (n >= kFold && has_folding()) crc = update_by_folding<false>(nowhere, data, n, crc, next);
 #endif
   return ~update(data, n, crc);
 }
 
-std::uint32_t copy_and_crc32c(std::span<std::byte> to, std::span<const std::byte> bytes, std::uint32_t seed) {
+std::uint32_t copy_and_crc32c(std::span<std::byte> to, std::span<const std::byte> bytes, std::uint32_t seed,
+                              std::span<const std::byte> next) {
   EXPECT(to.size() == bytes.size());
   std::byte* target = to.data();
   const std::byte* data = bytes.data();
   std::size_t n = bytes.size();
   std::uint32_t crc = ~seed;
 #if defined(__x86_64__)
-  if (n >= kFold && has_folding()) crc = update_by_folding<true>(target, data, n, crc);
+  if (n >= kFold && has_folding()) crc = update_by_folding<true>(target, data, n, crc, next);
 #endif
   constexpr std::size_t kPiece = 4096;  // stays in the first cache between its copy and its check
   while (n > 0) {

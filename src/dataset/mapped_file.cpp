@@ -5,11 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "brigade/core/error.hpp"
 #include "mapping_watch.hpp"
@@ -62,15 +60,6 @@ MappedFile::~MappedFile() {
 
 void MappedFile::will_need(std::size_t offset, std::size_t length) const {
   advise(bytes_, offset, length, MADV_WILLNEED);
-}
-
-bool MappedFile::resident(std::size_t offset, std::size_t length) const {
-  if (length == 0) return true;
-  const std::size_t page = page_bytes(), begin = offset / page * page;
-  std::vector<unsigned char> pages((offset + length - begin + page - 1) / page);
-  if (::mincore(const_cast<std::byte*>(bytes_.data()) + begin, offset + length - begin, pages.data()) != 0)
-    return false;
-  return std::all_of(pages.begin(), pages.end(), [](unsigned char state) { return (state & 1U) != 0; });
 }
 
 void MappedFile::sequential() const { advise(bytes_, 0, bytes_.size(), MADV_SEQUENTIAL); }

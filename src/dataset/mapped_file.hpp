@@ -24,8 +24,6 @@ class MappedFile {
 
   // Asks the kernel to start reading these bytes now, without waiting for them.
   void will_need(std::size_t offset, std::size_t length) const;
-  // Whether they are in memory already, as far as the kernel tells this user.
-  bool resident(std::size_t offset, std::size_t length) const;
   // The file will be read from front to back.
   void sequential() const;
   // Single samples will be read: the kernel need not guess what comes next.

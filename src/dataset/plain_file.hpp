@@ -16,6 +16,10 @@ class PlainFile {
 
   // All of `bytes`, from `offset`; throws DataError.
   void read(std::size_t offset, std::span<std::byte> bytes) const;
+  // Asks the kernel to start reading these bytes now, without waiting for them.
+  void will_need(std::size_t offset, std::size_t length) const;
+  // Single pieces will be read: the kernel need not guess what comes next.
+  void random() const;
 
  private:
   std::filesystem::path path_;

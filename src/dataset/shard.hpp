@@ -172,8 +172,6 @@ class MappedShard {
   std::string name(std::int64_t row) const;
   // The sample will be read soon, and storage may be slow.
   void will_need(std::int64_t row, std::int64_t rows = 1) const;
-  // Whether the sample is in memory.
-  bool resident(std::int64_t row) const;
   // Compares every checksum; throws DataError at the first damage.
   void verify_all() const;
   const MappedFile& mapping() const { return mapping_; }

@@ -347,11 +347,6 @@ void MappedShard::will_need(std::int64_t row, std::int64_t rows) const {
   mapping_.will_need(begin, end - begin + file_.sample_bytes(row + rows - 1));
 }
 
-bool MappedShard::resident(std::int64_t row) const {
-  return !file_.mappable() || mapping_.bytes().empty() ||
-         mapping_.resident(file_.sample_offset(row), file_.sample_bytes(row));
-}
-
 void MappedShard::verify_all() const {
   mapping_.sequential();
   std::vector<std::uint8_t> scratch;

@@ -40,7 +40,8 @@ class SourceReader final : public SplitReader {
   }
 
  protected:
-  void verify(std::int64_t, std::span<const std::byte>) override {}  // sources compare what their formats let them
+  void verify(std::int64_t, std::span<const std::byte>, std::span<const std::byte>) override {
+  }  // sources compare what their formats let them
 
  private:
   std::shared_ptr<const Source> source_;

@@ -118,7 +118,7 @@ SplitFiles::SplitFiles(const std::filesystem::path& directory, const Manifest& m
     const bool mappable = std::all_of(files.begin(), files.end(), [](const auto& file) { return file.mappable(); });
     make = choice.mode != ReaderMode::independent && mappable
                ? read_through_map(std::move(files), index, options.read_ahead_samples)
-               : read_independently(std::move(files), index);
+               : read_independently(std::move(files), index, options.read_ahead_samples);
   });
 }
 

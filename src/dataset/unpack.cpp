@@ -10,11 +10,9 @@
 namespace brigade::dataset {
 namespace {
 
-// The processor's own prefetcher stops at the end of a page and cannot know where the next sample is.
-void prefetch(std::span<const std::byte> stored) {
-  constexpr std::size_t kMostBytes = 2048, kLineBytes = 64;
-  for (std::size_t line = 0; line < std::min(stored.size(), kMostBytes); line += kLineBytes)
-    __builtin_prefetch(stored.data() + line);
+// The bytes of the sample after the i-th of a batch; none after the last.
+std::span<const std::byte> after(const StoredSamples& stored, std::size_t i) {
+  return i + 1 < stored.bytes.size() ? stored.bytes[i + 1] : std::span<const std::byte>{};
 }
 
 }  // namespace
@@ -35,13 +33,13 @@ PictureView unpack(const SplitReader& reader, std::int64_t index, std::span<cons
 }
 
 std::span<const std::byte> SplitReader::take(const StoredSamples& stored, std::size_t i) {
-  if (i + 1 < stored.bytes.size()) prefetch(stored.bytes[i + 1]);
-  verify(stored.indices[i], stored.bytes[i]);
+  verify(stored.indices[i], stored.bytes[i], after(stored, i));
   return stored.bytes[i];
 }
 
-void SplitReader::copy_verified(std::int64_t index, std::span<const std::byte> bytes, std::byte* target) {
-  verify(index, bytes);
+void SplitReader::copy_verified(std::int64_t index, std::span<const std::byte> bytes, std::span<const std::byte> next,
+                                std::byte* target) {
+  verify(index, bytes, next);
   std::memcpy(target, bytes.data(), bytes.size());
 }
 
@@ -58,8 +56,7 @@ void SplitReader::read(std::span<const std::int64_t> indices, std::uint8_t* pixe
   for (std::size_t i = 0; i < indices.size(); ++i, pixels += bytes) {
     work_.stored_bytes += static_cast<std::int64_t>(stored_.bytes[i].size());
     if (!decodes) {
-      if (i + 1 < indices.size()) prefetch(stored_.bytes[i + 1]);
-      copy_verified(indices[i], stored_.bytes[i], reinterpret_cast<std::byte*>(pixels));
+      copy_verified(indices[i], stored_.bytes[i], after(stored_, i), reinterpret_cast<std::byte*>(pixels));
       continue;
     }
     clock.begin(i);

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "brigade/core/prefetch.hpp"
+
 namespace brigade {
 namespace {
 
@@ -80,11 +82,18 @@ TEST(Crc32c, CopiesWhatItChecks) {
       const auto target = std::as_writable_bytes(std::span(copy)).subspan(1, length);
       std::uint32_t pieces = 7;
       for (std::size_t i = 0; i < length; ++i) pieces = crc32c(part.subspan(i, 1), pieces);
-      ASSERT_EQ(copy_and_crc32c(target, part, 7), pieces) << offset << " " << length;
-      ASSERT_EQ(crc32c(part, 7), pieces) << offset << " " << length;
-      ASSERT_TRUE(std::equal(part.begin(), part.end(), target.begin())) << offset << " " << length;
-      ASSERT_EQ(copy.front(), 0xA5);
-      ASSERT_EQ(copy.back(), 0xA5);
+      const auto next = std::as_bytes(std::span(bytes)).last(100);  // what comes next changes nothing
+      for (const auto then : {std::span<const std::byte>(), next}) {
+        std::fill(copy.begin(), copy.end(), 0xA5);
+        ASSERT_EQ(copy_and_crc32c(target, part, 7, then), pieces) << offset << " " << length;
+        ASSERT_EQ(crc32c(part, 7, then), pieces) << offset << " " << length;
+        ASSERT_TRUE(std::equal(part.begin(), part.end(), target.begin())) << offset << " " << length;
+        std::fill(copy.begin(), copy.end(), 0xA5);
+        copy_ahead(target, part, then);
+        ASSERT_TRUE(std::equal(part.begin(), part.end(), target.begin())) << offset << " " << length;
+        ASSERT_EQ(copy.front(), 0xA5);
+        ASSERT_EQ(copy.back(), 0xA5);
+      }
     }
 }
 

@@ -101,9 +101,12 @@ class SplitReader {
   const ReadWork& work() const { return work_; }
 
  protected:
-  virtual void verify(std::int64_t index, std::span<const std::byte> bytes) = 0;
+  /// Throws DataError if `bytes`, of sample `index`, are to be compared and have another checksum. `next` are those
+  /// that will be read then, or none: they may be brought nearer meanwhile.
+  virtual void verify(std::int64_t index, std::span<const std::byte> bytes, std::span<const std::byte> next) = 0;
   /// Also copies them, to `target`.
-  virtual void copy_verified(std::int64_t index, std::span<const std::byte> bytes, std::byte* target);
+  virtual void copy_verified(std::int64_t index, std::span<const std::byte> bytes, std::span<const std::byte> next,
+                             std::byte* target);
 
  private:
   StoredSamples stored_;  // of read()
