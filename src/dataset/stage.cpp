@@ -12,6 +12,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -115,6 +117,21 @@ fs::path directory_for(const fs::path& from, const fs::path& stage) {
          fmt::format("{:08x}-{}", hash, fs::path(path).filename().string());
 }
 
+// What is left of processes of this node that were killed while they copied.
+void remove_abandoned_copies(const fs::path& directory) {
+  constexpr std::string_view kMark = ".partial-";  // then the process, see AtomicFile
+  std::error_code ignored;
+  std::vector<fs::path> abandoned;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t mark = name.rfind(kMark);
+    if (mark == std::string::npos) continue;
+    const long process = std::strtol(name.c_str() + mark + kMark.size(), nullptr, 10);
+    if (process > 0 && ::kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH) abandoned.push_back(entry.path());
+  }
+  for (const auto& path : abandoned) fs::remove(path, ignored);
+}
+
 }  // namespace
 
 fs::path stage_shards(const fs::path& from, const SplitInfo& split, const fs::path& stage, Team& job, Team& node,
@@ -132,6 +149,7 @@ fs::path stage_shards(const fs::path& from, const SplitInfo& split, const fs::pa
     fs::create_directories(to, error);
     require<OptionError>(!error, "cannot make the directory {} ({}). Use another --stage-dir?", to.string(),
                          error.message());
+    if (node.rank() == 0) remove_abandoned_copies(to);
     for (std::size_t i = 0; i < split.shards.size(); ++i) {
       if (static_cast<int>(i % static_cast<std::size_t>(node.size())) != node.rank()) continue;
       const auto& file = split.shards[i].file;

@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -62,6 +63,24 @@ def test_staged_shards_are_used_again_while_they_are_right(brigade, dataset, tmp
     third = train(3)[1]
     assert third[0] != first[0] and third[1:] == first[1:]
     assert damaged.read_bytes() == (dataset / damaged.name).read_bytes()
+
+
+def test_copies_that_a_killed_process_left_are_removed(brigade, dataset, tmp_path):
+    def train(number):
+        result = brigade("train", "--dataset", dataset, "--run", tmp_path / str(number), *SHORT, "--reader", "stage",
+                         "--stage-dir", tmp_path / "stage")
+        assert result.code == 0, result.all_err
+
+    train(1)
+    shards = staged(tmp_path / "stage")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed = shards[0].with_name(f"{shards[0].name}.partial-{ended.pid}")
+    running = shards[0].with_name(f"{shards[0].name}.partial-{os.getpid()}")
+    for path in (killed, running):
+        path.write_bytes(b"half a shard")
+    train(2)
+    assert not killed.exists() and running.exists() and staged(tmp_path / "stage") == shards
 
 
 # The first shards fit: nothing of them is used if the others do not.
