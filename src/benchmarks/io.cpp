@@ -44,6 +44,8 @@ std::vector<IoTask> tasks_of(const Communicator& communicator, const IoData& dat
               require<OptionError>(global <= images, "a batch of {} images on each of {} ranks exceeds the {} images",
                                    batch, communicator.size(), images);
               const bool shards = format == IoFormat::raw || format == IoFormat::encoded;
+              dataset::ReaderOptions reader = options.reader;
+              reader.mode = mode;
               tasks.push_back({.point = {.format = format,
                                          .reader = shards ? std::string(name_of(mode)) : "source",
                                          .order = order,
@@ -51,7 +53,7 @@ std::vector<IoTask> tasks_of(const Communicator& communicator, const IoData& dat
                                          .batch_size = batch,
                                          .batches = batches,
                                          .dataset_images = images},
-                               .reader = {.mode = mode, .verify = options.verify}});
+                               .reader = std::move(reader)});
             }
   return tasks;
 }
@@ -112,21 +114,24 @@ IoMeasurement over_ranks(Communicator& communicator, const RankMeasurement& row)
   const auto ranks = static_cast<std::size_t>(communicator.size()), own = static_cast<std::size_t>(communicator.rank());
   const IoMeasurement& mine = row.measured;
   const std::size_t batches = row.batch_s.size();
-  std::vector<double> latencies(batches * ranks), seconds(ranks), resident(ranks);
+  std::vector<double> latencies(batches * ranks), seconds(ranks), first_pass(ranks), resident(ranks);
   std::ranges::copy(row.batch_s, latencies.begin() + static_cast<std::ptrdiff_t>(own * batches));
   seconds[own] = mine.seconds;
+  first_pass[own] = mine.first_pass_s;
   resident[own] = mine.resident_before;
   communicator.sum(latencies, "latencies");
   communicator.sum(seconds, "times");
+  communicator.sum(first_pass, "times of the first pass");
   communicator.sum(resident, "page cache");
   std::array<double, 7> times{mine.open_s, mine.read_s,    mine.decode_s,   mine.make_s,
                               mine.wait_s, mine.compute_s, mine.utilisation};
   communicator.sum(times, "parts of times");
   for (double& time : times) time /= static_cast<double>(ranks);
-  std::array<std::int64_t, 2> counts{mine.images, mine.stored_bytes};
+  std::array counts{mine.images, mine.stored_bytes, mine.collective_reads.calls, mine.collective_reads.collective};
   communicator.sum(counts, "images");
   return {.start_s = mine.start_s,
           .seconds = std::ranges::max(seconds),
+          .first_pass_s = std::ranges::max(first_pass),
           .open_s = times[0],
           .read_s = times[1],
           .decode_s = times[2],
@@ -139,7 +144,8 @@ IoMeasurement over_ranks(Communicator& communicator, const RankMeasurement& row)
           .slowest_batch_s = std::ranges::max(latencies),
           .utilisation = times[6],
           .resident_before = std::ranges::max(resident),
-          .mode = mine.mode};
+          .mode = mine.mode,
+          .collective_reads = {.calls = counts[2], .collective = counts[3]}};
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ struct IoOptions {
   IoSweep sweep = {};
   Pipeline pipeline = Pipeline::train;
   int prefetch = 3, data_threads = 1;  // of Pipeline::train
-  dataset::Verify verify = dataset::Verify::first;
+  dataset::ReaderOptions reader = {};  // of shards; the mode is the sweep's
   dataset::Augmentation augmentation = {};
   std::int64_t crop_size = 0;         // of the pictures made; 0: as stored
   double compute_s = 0;               // slept after each batch, as a training step would compute
@@ -64,20 +64,22 @@ struct IoPoint {
 
 // What one rank saw, or the sum over ranks.
 struct IoMeasurement {
-  double start_s = 0;    // since the benchmark began
-  double seconds = 0;    // from the first batch asked for to the last one had; of the slowest rank
-  double open_s = 0;     // opening files, before that
-  double read_s = 0;     // of all data threads: in storage and page cache,
-  double decode_s = 0;   // in decoding and resizing,
-  double make_s = 0;     // in augmenting and normalising
-  double wait_s = 0;     // until batches were there
-  double compute_s = 0;  // slept
+  double start_s = 0;       // since the benchmark began
+  double seconds = 0;       // from the first batch asked for to the last one had; of the slowest rank
+  double first_pass_s = 0;  // of it, until each image had been read once; all of it, if they were not read again
+  double open_s = 0;        // opening files, before that
+  double read_s = 0;        // of all data threads: in storage and page cache,
+  double decode_s = 0;      // in decoding and resizing,
+  double make_s = 0;        // in augmenting and normalising
+  double wait_s = 0;        // until batches were there
+  double compute_s = 0;     // slept
   std::int64_t images = 0, stored_bytes = 0;
   Quantiles batch_s = {};  // from asking for a batch to having it
   double slowest_batch_s = 0;
   double utilisation = 0;      // share of time computing, from the second step on; 0 without emulated computing
   double resident_before = 0;  // share of the format's files in the page cache
   std::string mode;            // how shards were read, where the point says "auto"; otherwise as it says
+  dataset::CollectiveReads collective_reads = {};  // of reader `collective`
 
   double images_per_s() const { return static_cast<double>(images) / seconds; }
   double stored_bytes_per_s() const { return static_cast<double>(stored_bytes) / seconds; }

@@ -127,6 +127,7 @@ void read_batches(Communicator& communicator, Batches& batches, const IoTask& ta
                   RankMeasurement& row) {
   IoMeasurement& measured = row.measured;
   const Stopwatch whole;
+  const std::int64_t pass = task.point.dataset_images / (task.point.batch_size * communicator.size());
   double second_step_s = 0;
   for (std::int64_t i = 0; i < task.point.batches; ++i) {
     Stopwatch watch;
@@ -137,8 +138,10 @@ void read_batches(Communicator& communicator, Batches& batches, const IoTask& ta
     measured.wait_s += row.batch_s.back();
     if (compute_s > 0) compute(communicator, compute_s);
     if (i == 0) second_step_s = whole.elapsed();
+    if (i + 1 == pass) measured.first_pass_s = whole.elapsed();
   }
   measured.seconds = whole.elapsed();
+  if (measured.first_pass_s == 0) measured.first_pass_s = measured.seconds;
   if (compute_s == 0) return;
   measured.compute_s = compute_s * static_cast<double>(task.point.batches);
   measured.utilisation = compute_s * static_cast<double>(task.point.batches - 1) / (measured.seconds - second_step_s);
@@ -160,10 +163,12 @@ RankMeasurement measure(Communicator& communicator, const IoData& data, const Io
   measured.open_s = opening.elapsed();
   measured.mode = opened.mode;
   communicator.barrier("the start of a measurement");
+  const dataset::SplitReader& reader = *opened.readers.front();  // the only one that fetches, if it is collective
   const auto batches = batches_of(std::move(opened.readers), plan_of(communicator, options, task.point), data, options);
   read_batches(communicator, *batches, task, options.compute_s, row);
   const dataset::StreamWork work = batches->work();
   measured.read_s = work.read.read_s;
+  measured.collective_reads = reader.collective_reads();
   measured.decode_s = work.read.decode_s;
   measured.make_s = work.make_s;
   measured.stored_bytes = work.read.stored_bytes;
@@ -185,8 +190,8 @@ IoLog::IoLog(const std::filesystem::path& directory, int rank, int ranks, const 
           "threads,"
           "emulated_step_s,start_s,seconds,open_s,read_s,decode_s,augment_s,wait_data_s,compute_s,images,stored_bytes,"
           "images_per_s,stored_bytes_per_s,batch_p50_s,batch_p90_s,batch_p99_s,batch_max_s,utilisation,"
-          "resident_before,reader_used,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_"
-          "switches,"
+          "resident_before,reader_used,collective_calls,collective_reads,cpu_user_s,cpu_system_s,read_bytes,written_"
+          "bytes,major_faults,involuntary_switches,"
           "peak_rss_bytes,node_cpu_busy_s,node_cpu_iowait_s,node_page_cache_bytes,node_disk_read_bytes,"
           "node_disk_reads,node_disk_busy_s,node_network_received_bytes,node_network_sent_bytes\n";
   fixed_ = fmt::format("{},{},{},{},{},{:.6f}", ranks, rank, name_of(options.pipeline),
@@ -205,8 +210,9 @@ void IoLog::write(const IoPoint& point, std::int64_t repetition, const RankMeasu
        << fmt::format("{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{},{:.6g},{:.6g},", m.start_s,
                       m.seconds, m.open_s, m.read_s, m.decode_s, m.make_s, m.wait_s, m.compute_s, m.images,
                       m.stored_bytes, m.images_per_s(), m.stored_bytes_per_s())
-       << fmt::format("{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},", m.batch_s.median, m.batch_s.p90, m.batch_s.p99,
-                      m.slowest_batch_s, m.utilisation, m.resident_before, m.mode)
+       << fmt::format("{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{},{},", m.batch_s.median, m.batch_s.p90,
+                      m.batch_s.p99, m.slowest_batch_s, m.utilisation, m.resident_before, m.mode,
+                      m.collective_reads.calls, m.collective_reads.collective)
        << fmt::format("{:.6f},{:.6f},{},{},{},{},{},", after.cpu_user_s - before.cpu_user_s,
                       after.cpu_system_s - before.cpu_system_s, after.read_bytes - before.read_bytes,
                       after.written_bytes - before.written_bytes, after.major_faults - before.major_faults,

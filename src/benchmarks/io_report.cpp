@@ -22,6 +22,19 @@ std::string reader_of(const IoRow& row) {
   return used == row.point.reader ? used : fmt::format("{}: {}", row.point.reader, used);
 }
 
+// Of reader `collective`: whether HDF5 did what it was asked for.
+void print_collective(const IoReport& report) {
+  dataset::CollectiveReads reads;
+  for (const IoRow& row : report.rows)
+    for (const auto& repetition : row.repetitions) {
+      reads.calls += repetition.collective_reads.calls;
+      reads.collective += repetition.collective_reads.collective;
+    }
+  if (reads.calls > 0)
+    fmt::print("collective: HDF5 did {} of {} reads collectively (H5Pget_mpio_actual_io_mode)\n", reads.collective,
+               reads.calls);
+}
+
 std::string percent(double share) { return fmt::format("{:.0f} %", 100 * share); }
 
 // Of the time spent in open, storage, decoding and making, each part.
@@ -85,6 +98,7 @@ void print(const IoReport& report) {
         parts(row), percent(median_of(row, [](const auto& m) { return m.resident_before; })),
         computing ? fmt::format("{:>7}", percent(median_of(row, [](const auto& m) { return m.utilisation; }))) : "");
   }
+  print_collective(report);
 }
 
 std::string to_json(const IoReport& report) {
@@ -108,6 +122,7 @@ std::string to_json(const IoReport& report) {
     nlohmann::ordered_json repetitions = nlohmann::ordered_json::array();
     for (const auto& m : row.repetitions)
       repetitions.push_back({{"seconds", m.seconds},
+                             {"first_pass_s", m.first_pass_s},
                              {"images", m.images},
                              {"images_per_s", m.images_per_s()},
                              {"stored_bytes", m.stored_bytes},
@@ -124,7 +139,9 @@ std::string to_json(const IoReport& report) {
                              {"batch_max_s", m.slowest_batch_s},
                              {"utilisation", m.utilisation},
                              {"resident_before", m.resident_before},
-                             {"reader_used", m.mode}});
+                             {"reader_used", m.mode},
+                             {"collective_calls", m.collective_reads.calls},
+                             {"collective_reads", m.collective_reads.collective}});
     const Quantiles speed = row.images_per_s();
     json["rows"].push_back(
         {{"format", name_of(row.point.format)},

@@ -21,7 +21,7 @@ using benchmarks::IoFormat;
 using benchmarks::Order;
 using benchmarks::Pipeline;
 
-enum class Preset : std::uint8_t { none, mlperf_storage_resnet50, cloud_study };
+enum class Preset : std::uint8_t { none, mlperf_storage_resnet50 };
 
 // As typed: lists are "a,b,c".
 struct IoCommand {
@@ -56,19 +56,6 @@ IoCommand preset_of(Preset preset) {
       command.compute_ms = 224;
       command.io.sweep.repetitions = 3;
       break;
-    case Preset::cloud_study:
-      // The design of the speed tests on the flowers images in the cloud (City, University of London, course Big Data:
-      // image files against TFRecord): few, small batches; every combination of batch size, number of batches and
-      // repetition; images resized each time they are read.
-      command.formats = "files,tfrecord,raw,encoded";
-      command.image_size = "192";
-      command.caches = "warm,cold";
-      command.batch_sizes = "2,4,6,8";
-      command.batch_numbers = "3,6,9,12";
-      command.dataset_sizes = "128,256,512";
-      command.io.sweep.repetitions = 3;
-      command.io.prefetch = 0;
-      break;
   }
   return command;
 }
@@ -80,11 +67,9 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
   options
       .choice(
           "preset", command.preset,
-          {{"none", Preset::none},
-           {"mlperf-storage-resnet50", Preset::mlperf_storage_resnet50},
-           {"cloud-study", Preset::cloud_study}},
+          {{"none", Preset::none}, {"mlperf-storage-resnet50", Preset::mlperf_storage_resnet50}},
           "other defaults for the options below: MLPerf Storage's ResNet-50 on an emulated H100 (batch 400, 114,660 "
-          "bytes a sample, 224 ms a step), or a grid of small batches over all formats, warm and cold")
+          "bytes a sample, 224 ms a step)")
       .optional("dataset", command.dataset, "DIR: measure these shards, as they are trained on")
       .optional("source", command.source,
                 "DIR or FILE: make all formats of these images (whatever `brigade shard` reads)")
@@ -112,7 +97,7 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
       .add("seed", io.seed, "of the order of images")
       .optional("output", command.output, "DIR: for logs, one a rank, see `brigade_analysis io`")
       .optional("json", command.json, "FILE: all numbers, for programs");
-  declare_verify(options, io.verify);
+  declare_reading(options, io.reader);
   const bool run = options.parse(arguments, print);
   command.resolved = options.resolved();
   return run;

@@ -34,18 +34,10 @@ std::vector<std::pair<std::string, ReaderMode>> reader_modes() {
   return modes;
 }
 
-void declare_verify(Options& options, Verify& verify) {
-  options.choice("verify", verify, {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
-                 "compare checksums at every, the first or no read of an image");
-}
-
-void declare_reader(Options& options, dataset::ReaderOptions& reader) {
-  options.choice(
-      "reader", reader.mode, reader_modes(),
-      "how shards are read: memory map, H5Dread by each rank, H5Dread by all ranks together over MPI-IO, copied "
-      "to memory that the ranks of a node share, or copied to storage of the node; auto chooses and says why");
-  declare_verify(options, reader.verify);
+void declare_reading(Options& options, dataset::ReaderOptions& reader) {
   options
+      .choice("verify", reader.verify, {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
+              "compare checksums at every, the first or no read of an image")
       .text(
           "stage-dir", [&](const std::string& directory) { reader.stage_directory = directory; },
           "DIR: storage of the node for --reader stage; by default $TMPDIR, else /tmp. Copies stay there for later "
@@ -55,6 +47,15 @@ void declare_reader(Options& options, dataset::ReaderOptions& reader) {
           "KEY=VALUE,...: for --reader collective, e.g. romio_cb_read=enable,cb_nodes=4,cb_buffer_size=16777216,"
           "striping_unit=1048576 (collective buffering, aggregators, their buffer and the stripes it is aligned with, "
           "in bytes)");
+}
+
+void declare_reader(Options& options, dataset::ReaderOptions& reader) {
+  options.choice(
+      "reader", reader.mode, reader_modes(),
+      "how shards are read: memory map, pread by each rank (of compressed chunks H5Dread), H5Dread by all ranks "
+      "together over MPI-IO, copied to memory that the ranks of a node share, or copied to storage of the node; auto "
+      "chooses and says why");
+  declare_reading(options, reader);
 }
 
 void declare_order(Options& options, dataset::OrderOptions& order) {

@@ -8,7 +8,8 @@
 namespace brigade::cli {
 
 void declare_reader(Options& options, dataset::ReaderOptions& reader);
-void declare_verify(Options& options, dataset::Verify& verify);
+// All of them but --reader itself: --verify, --stage-dir, --mpi-io-hints
+void declare_reading(Options& options, dataset::ReaderOptions& reader);
 // All modes by their names.
 std::vector<std::pair<std::string, dataset::ReaderMode>> reader_modes();
 // --shuffle, --shuffle-block

@@ -10,7 +10,7 @@ from brigade_analysis.load import RunError
 HEADER = ("format,reader,order,cache,batch_size,batches,dataset_images,repetition,ranks,rank,pipeline,prefetch,data_threads,"
           "emulated_step_s,start_s,seconds,open_s,read_s,decode_s,augment_s,wait_data_s,compute_s,images,stored_bytes,"
           "images_per_s,stored_bytes_per_s,batch_p50_s,batch_p90_s,batch_p99_s,batch_max_s,utilisation,"
-          "resident_before,reader_used,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,"
+          "resident_before,reader_used,collective_calls,collective_reads,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,"
           "involuntary_switches,peak_rss_bytes,node_cpu_busy_s,node_cpu_iowait_s,node_page_cache_bytes,"
           "node_disk_read_bytes,node_disk_reads,node_disk_busy_s,node_network_received_bytes,node_network_sent_bytes")
 

@@ -129,14 +129,25 @@ def test_presets(brigade, tmp_path):
     assert result.code == 0
     for words in ("--emulate-compute arg (=224)", "--batch-size arg (=400)", "--image-size arg (=195x196)"):
         assert words in result.out
-    result = brigade("bench", "io", "--preset", "cloud-study", "--synthesise", 20, "--work", tmp_path / "work",
-                     "--image-size", 16, "--dataset-size", 20, "--batch-size", "2,4", "--format", "raw", "--cache", "warm",
-                     "--json", tmp_path / "io.json")
+
+
+def test_reader_options_reach_the_readers(brigade, work, tmp_path):
+    result = brigade("bench", "io", *made(work), "--format", "raw", "--reader", "collective,stage", "--stage-dir",
+                     tmp_path / "stage", "--mpi-io-hints", "romio_cb_read=enable,cb_buffer_size=1048576", "--batch-size", 8,
+                     "--batches", 3, "--repetitions", 2, "--output", tmp_path / "out", "--json", tmp_path / "io.json", ranks=2)
     assert result.code == 0, result.all_err
-    rows = json.loads((tmp_path / "io.json").read_text())["rows"]
-    assert [(row["batch_size"], row["batches"]) for row in rows] == [
-        (size, number) for size in (2, 4) for number in (3, 6, 9, 12)]
-    assert all(len(row["repetitions"]) == 3 for row in rows)
+    collective, stage = json.loads((tmp_path / "io.json").read_text())["rows"]
+    shards = len(list((work / "raw").glob("train-*.h5")))
+    for once in collective["repetitions"]:  # each rank's every batch asks for every shard
+        assert once["collective_calls"] == 2 * 3 * shards and once["collective_reads"] == once["collective_calls"]
+    assert all(once["collective_calls"] == 0 for once in stage["repetitions"])
+    assert "HDF5 did" in result.out and len(list((tmp_path / "stage").rglob("train-*.h5"))) == shards
+    for row in rows_of(tmp_path / "out/io-00000.csv"):
+        expected = 3 * shards if row["reader"] == "collective" else 0
+        assert int(row["collective_calls"]) == int(row["collective_reads"]) == expected
+    options = json.loads((tmp_path / "out/run.json").read_text())["options"]
+    assert options["stage-dir"] == str(tmp_path / "stage") and "cb_buffer_size" in options["mpi-io-hints"]
+    assert "KEY=VALUE" in only_error(brigade("bench", "io", *made(work), "--mpi-io-hints", "romio_cb_read"), 2)
 
 
 def test_wrong_calls(brigade, work, dataset, tmp_path):
