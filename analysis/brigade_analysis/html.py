@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from . import words
+from . import servers, words
 from .aggregate import Analysis, final_accuracy, most_confused, rank_table, summary_row
 from .plots import AXIS, GRID, INK, PHASE_COLOURS, PHASE_NAMES, PHASES, Picture
 
@@ -69,7 +69,7 @@ $body
 
 def page(a: Analysis, pictures: list[Picture]) -> str:
     curves = [p for p in pictures if p.name != "confusion"]
-    body = [head(a), "<h2>Curves</h2>", grid(map(card, curves)), *errors(a, pictures), *epochs(a), *ranks(a),
+    body = [head(a), "<h2>Curves</h2>", grid(map(card, curves)), *errors(a, pictures), *epochs(a), *ranks(a), *parameter_servers(a),
             *details(a)]
     return PAGE.substitute(title=escape(f"Brigade: {a.run.name}"), style=STYLE, body="\n".join(body))
 
@@ -194,6 +194,18 @@ def ranks(a: Analysis) -> list[str]:
             '<p class="soft">Step and lateness are medians, phases are means. Lateness is the arrival at the sum of '
             "gradients after the first rank. Busy cores is processor time by elapsed time.</p>",
             sheet if len(rows) <= LONG_TABLE else folded(f"All {len(rows)} ranks", sheet)]
+
+
+def parameter_servers(a: Analysis) -> list[str]:
+    if not a.run.servers:
+        return []
+    rows = [[str(r.rank), r.host or words.MISSING, words.count(r.updates), words.digits(r.updates_per_second),
+             *map(words.seconds, (r.median_wait_s, r.median_update_s, r.median_answer_s)), words.percent(r.busy_share),
+             words.bytes_(r.sent_bytes / r.updates), words.bytes_(r.peak_rss_bytes)]
+            for r in servers.server_table(a.run).itertuples()]
+    titles = ["rank", "host", "updates", "updates/s", "waiting", "updating", "answering", "busy", "sent an update", "peak memory"]
+    return ["<h2>Parameter servers</h2>", *(f"<p>{escape(sentence)}</p>" for sentence in servers.about_servers(a)),
+            '<p class="soft">Medians over updates. Waiting is for pushes of workers.</p>', table(titles, rows, 2)]
 
 
 def details(a: Analysis) -> list[str]:

@@ -15,13 +15,14 @@ import pandas as pd
 
 STEP_COLUMNS = [
     "epoch", "step", "start_s", "wait_data_s", "forward_s", "backward_s", "reduce_wait_s", "optimizer_s",
-    "reduce_arrive_s", "step_s", "images", "loss", "learning_rate", "sent_bytes", "hidden_bytes",
+    "reduce_arrive_s", "step_s", "images", "loss", "learning_rate", "sent_bytes", "hidden_bytes", "staleness",
     "cpu_user_s", "cpu_system_s", "read_bytes", "written_bytes", "major_faults", "involuntary_switches", "peak_rss_bytes",
 ]
 EPOCH_COLUMNS = [
     "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_top5_accuracy", "learning_rate",
     "train_s", "val_s", "train_images", "val_images",
 ]
+MAY_BE_ABSENT = ["staleness"]  # from logs of earlier versions: 0
 MAY_BE_EMPTY = ["val_loss", "val_accuracy", "val_top5_accuracy"]
 MAY_BE_NOT_FINITE = {"loss", "train_loss", "val_loss"}  # a run that diverged
 
@@ -37,8 +38,9 @@ class Run:
     summary: dict | None  # summary.json; None: the run has not finished
     evaluation: dict | None  # evaluation.json
     epochs: pd.DataFrame  # EPOCH_COLUMNS; absent values are NaN
-    ranks: dict[int, pd.DataFrame]  # STEP_COLUMNS by rank, in the order of steps
+    ranks: dict[int, pd.DataFrame]  # of those that train: STEP_COLUMNS by rank, in the order of steps
     notes: list[str] = field(default_factory=list)
+    servers: dict[int, pd.DataFrame] = field(default_factory=dict)  # the same of parameter servers: a row an update
 
     @property
     def name(self) -> str:
@@ -65,27 +67,30 @@ def load_run(path: str | Path) -> Run:
     run.evaluation = read_evaluation(path / "evaluation.json", notes)
     if (path / "epochs.csv").exists():
         run.epochs = read_log(path / "epochs.csv", EPOCH_COLUMNS, notes).drop_duplicates("epoch", keep="last")
-    run.ranks = read_ranks(path, int(run.number("ranks", 1)), notes)
+    run.ranks, run.servers = read_ranks(path, int(run.number("ranks", 1)), info.get("roles") or [], notes)
     return run
 
 
-def read_ranks(path: Path, ranks: int, notes: list[str]) -> dict[int, pd.DataFrame]:
+def read_ranks(path: Path, ranks: int, roles: list[str], notes: list[str]):
+    """The logs of the ranks that train, and of the parameter servers behind them."""
+    started = max(ranks, len(roles))
     found = {int(match[1]): file for file in path.glob("steps-*.csv")
              if (match := re.fullmatch(r"steps-(\d+)", file.stem))}
     logs = {}
-    for rank in sorted(rank for rank in found if rank < ranks):
+    for rank in sorted(rank for rank in found if rank < started):
         log = read_log(found[rank], STEP_COLUMNS, notes)
         if len(log):
             logs[rank] = log.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
+    servers = {rank: logs.pop(rank) for rank in list(logs) if rank >= ranks}
     if not logs:
         raise RunError(f"{path} holds no step yet (no steps-*.csv with a row). Has training begun?")
     if missing := [str(rank) for rank in range(ranks) if rank not in logs]:
         notes.append(f"{plural('Rank', missing)} {enumerate_words(missing)} of {ranks} logged no step; "
                      "the numbers are those of the other ranks.")
-    if more := [str(rank) for rank in sorted(found) if rank >= ranks]:
+    if more := [str(rank) for rank in sorted(found) if rank >= started]:
         notes.append(f"The log of {plural('rank', more)} {enumerate_words(more)} is left out: the latest start of "
-                     f"this run had {ranks} {plural('rank', range(ranks))}.")
-    return logs
+                     f"this run had {started} {plural('rank', range(started))}.")
+    return logs, servers
 
 
 def read_json(path: Path) -> dict:
@@ -149,7 +154,7 @@ def read_log(path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
     if not whole.strip():
         return pd.DataFrame(columns=columns, dtype=float)
     header = whole[:whole.index(b"\n")].decode("utf-8", "replace").strip().split(",")
-    if missing := [column for column in columns if column not in header]:
+    if missing := [column for column in columns if column not in header and column not in MAY_BE_ABSENT]:
         raise RunError(f"{path} has no {plural('column', missing)} {enumerate_words(missing)} (its first line reads "
                        f"'{','.join(header)[:60]}…'). Was it written by another version?")
     if (table := read_if_sound(whole, header, columns)) is None:
@@ -162,7 +167,8 @@ def read_log(path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
 
 
 def parse(whole: bytes, columns: list[str]) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(whole), usecols=columns, dtype=np.float64)[columns]
+    table = pd.read_csv(io.BytesIO(whole), usecols=lambda column: column in columns, dtype=np.float64)
+    return table.reindex(columns=columns, fill_value=0.0)
 
 
 def read_if_sound(whole: bytes, header: list[str], columns: list[str]) -> pd.DataFrame | None:

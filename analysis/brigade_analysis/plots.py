@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .aggregate import PHASES, Analysis
+from .servers import staleness_counts
 from .words import count, percent
 
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
@@ -49,7 +50,7 @@ class Picture:
 def draw_all(a: Analysis) -> list[Picture]:
     with matplotlib.rc_context(STYLE):
         pictures = [draw_loss(a), draw_accuracy(a), draw_throughput(a), draw_phases(a), draw_ranks(a), draw_lateness(a),
-                    draw_confusion(a)]
+                    draw_staleness(a), draw_confusion(a)]
     return [picture for picture in pictures if picture]
 
 
@@ -191,6 +192,19 @@ def draw_lateness(a: Analysis) -> Picture | None:
     return picture(figure, "lateness", "Who is late at the sum of gradients",
                    "Dot: median; bar: 80 % of the steps. All ranks leave the sum together, so the last one sets the "
                    f"pace.{note}")
+
+
+def draw_staleness(a: Analysis) -> Picture | None:
+    counts = staleness_counts(a.run)
+    if not counts.sum():
+        return None
+    figure, axes = canvas()
+    shares = 100 * counts / counts.sum()
+    axes.bar(range(len(counts)), shares, color=BLUE, width=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(False, axis="x")
+    axes.set(xlabel="updates by others since the weights were pulled", ylabel="gradients (%)")
+    return picture(figure, "staleness", "How stale gradients were", "Of all workers and steps.")
 
 
 def draw_confusion(a: Analysis) -> Picture | None:

@@ -52,7 +52,7 @@ def measure(run: Run) -> Measurement:
     step_s = a.phases["step"].max(axis=1)
     low, high = np.quantile(step_s[a.steady], TYPICAL)
     typical = a.steady & (step_s >= low) & (step_s <= high)
-    hosts = run.info.get("hosts") or ["?"] * len(a.ranks)
+    hosts = (run.info.get("hosts") or ["?"] * len(a.ranks))[:len(a.ranks)]  # servers are said by the label
     nodes = len(set(hosts))
     sent, hidden = (logged(a, column)[typical].mean(axis=0) for column in ("sent_bytes", "hidden_bytes"))
     options = run.info.get("options") or {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import words
+from . import servers, words
 from .aggregate import Analysis, phase_table, rank_table, summary_row
 
 
@@ -20,6 +20,8 @@ def write_tables(a: Analysis, directory: Path) -> None:
     for name, table in {"phases": phase_table(a), "ranks": rank_table(a), "epochs": a.run.epochs,
                         "summary": pd.DataFrame([summary_row(a)])}.items():
         write_text(directory / f"{name}.csv", table.to_csv(index=False, float_format="%.9g"))
+    if a.run.servers:
+        write_text(directory / "servers.csv", servers.server_table(a.run).to_csv(index=False, float_format="%.9g"))
 
 
 def text_summary(a: Analysis) -> str:
@@ -38,6 +40,7 @@ def text_summary(a: Analysis) -> str:
         f"  ranks       {words.machines(a)}, peak memory {words.bytes_(row['peak_rss_bytes'])} a rank",
         f"  {words.where_time_went(a)}",
         f"  {words.who_is_late(a)}",
+        *(f"  {sentence}" for sentence in servers.about_servers(a)),
         *([f"  {shared}"] if (shared := words.busy_cores(a)) else []),
         *(f"  note: {note}" for note in a.notes),
     ]

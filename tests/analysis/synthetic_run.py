@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "analysis")
 
 STEP_HEADER = (
     "epoch,step,start_s,wait_data_s,forward_s,backward_s,reduce_wait_s,optimizer_s,reduce_arrive_s,step_s,images,loss,"
-    "learning_rate,sent_bytes,hidden_bytes,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
+    "learning_rate,sent_bytes,hidden_bytes,staleness,cpu_user_s,cpu_system_s,read_bytes,written_bytes,major_faults,involuntary_switches,"
     "peak_rss_bytes\n")
 EPOCH_HEADER = (
     "epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,val_top5_accuracy,learning_rate,train_s,val_s,"
@@ -34,6 +34,7 @@ class Synthetic:
     ranks_per_host: int = 2
     sent_bytes: int = 1820072  # of each rank, a step
     hidden_bytes: int = 910036
+    staleness: tuple = (0,)  # of the gradients, in turn
     options: dict = field(default_factory=dict)
     wait_data_s: float = 0.001
     forward_s: float = 0.010
@@ -95,7 +96,7 @@ def simulate(run: Synthetic, first_epoch: int):
                     ",".join([str(epoch), str(step), f"{now[rank]:.6f}", *(f"{s:.6f}" for s in phases[rank]),
                               f"{leave - arrive[rank]:.6f}", f"{run.optimizer_s:.6f}", f"{arrive[rank]:.6f}",
                               f"{end - now[rank]:.6f}", str(run.images), f"{loss_at(step, run):.9g}", "0.05", str(run.sent_bytes),
-                              str(run.hidden_bytes),
+                              str(run.hidden_bytes), str(run.staleness[(step + rank) % len(run.staleness)]),
                               f"{0.4 if looks else 0:.6f}", "0.000000", "0", "0", "0", "3" if looks else "0",
                               str(100_000_000 + rank)]))
                 now[rank] = end
