@@ -10,8 +10,8 @@ namespace brigade::host {
 
 inline constexpr float kRelu6Max = 6;
 
-// Selects are written such that NaN gets through.
-inline Vec at_most(Vec x, Vec limit) { return x > limit ? limit : x; }
+// Lets NaN through.
+inline Vec at_most(Vec x, Vec limit) { return min(limit, x); }
 
 template <ops::Activation kBy>
 inline Vec activate(Vec x) {

@@ -18,6 +18,12 @@ constexpr int kMaxRows = 16;
 // Floats between rows of `n`: an odd number of cache lines, or the rows of a tile could fall into the same few sets.
 std::int64_t spread_pitch(std::int64_t n) { return (((n + 15) / 16) | 1) * 16; }
 
+// Whether pixels follow one another, through rows and images.
+template <class T>
+bool gapless(const Images<T>& x) {
+  return x.row == x.width * x.pixel && x.image == x.height * x.row;
+}
+
 }  // namespace
 
 PixelCursor::PixelCursor(const Product& product, bool images_innermost, std::int64_t pixel)
@@ -51,8 +57,11 @@ void PixelCursor::advance(std::int64_t pixels) {
 }
 
 ProductPlan::ProductPlan(const Product& p, const float* zero_row) : product(p), zeros(zero_row) {
-  tile_rows = host::tile_rows(Panels(p.columns).max_vectors());
+  tile_rows = host::tile_rows(p.weights.panels().max_vectors(), p.pixels());
   images_innermost = !p.padded && p.images > 1 && p.height() * p.width() <= kSmallMap;
+  even = p.padded && p.taps.size() == 1 && p.stride_y == 1 && p.stride_x == 1 && p.in.height == p.out.height &&
+         p.in.width == p.out.width && gapless(p.in) && gapless(p.out) && p.narrow_out.data == nullptr &&
+         p.through == nullptr;
   low_y = low_x = 0;
   high_y = p.in.height;
   high_x = p.in.width;
@@ -76,12 +85,13 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
   reserve(taps_, static_cast<std::int64_t>(tiles_) * all_taps_);
   reserve(out_, static_cast<std::int64_t>(tiles_) * tile_rows_);
   reserve(offsets_, all_taps_);
-  reserve(dummy_, Panels(p.columns).padded_columns());
+  reserve(dummy_, p.weights.panels().padded_columns());
   for (int t = 0; t < all_taps_; ++t) {
     const Tap& tap = p.taps[static_cast<std::size_t>(t)];
     offsets_[static_cast<std::size_t>(t)] = tap.y * p.in.row + tap.x * p.in.pixel;
   }
 
+  if (plan.even) return fill_evenly(p, first_pixel);
   PixelCursor cursor(p, plan.images_innermost, first_pixel);
   const std::int64_t in_step = plan.images_innermost ? p.in.image : p.stride_x * p.in.pixel;
   const std::int64_t out_step = plan.images_innermost ? p.out.image : p.out.pixel;
@@ -111,22 +121,27 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
       float* to = p.out.data + cursor.n * p.out.image + cursor.y * p.out.row + cursor.x * p.out.pixel;
       Bf16* narrow_to = p.narrow_out.data + cursor.n * p.narrow_out.image + cursor.y * p.narrow_out.row +
                         cursor.x * p.narrow_out.pixel;
-      for (int r = 0; r < run; ++r) {
-        origins[i + r] = from + r * in_step;
-        if (narrow) narrow_out[i + r] = narrow_to + r * narrow_step;
-        const std::int64_t row = tile * tile_rows_ + i + r;
-        if (through) pixel_[static_cast<std::size_t>(row)] = pixel + r * pixel_step;
-        out[i + r] = narrow || through ? sums_.data() + row * sums_pitch_ : to + r * out_step;
-        y[i + r] = in_y;
-        x[i + r] = in_x + r * x_step;
+      const std::int64_t row = tile * tile_rows_ + i;
+      for (int r = 0; r < run; ++r) origins[i + r] = from + r * in_step;
+      if (narrow)
+        for (int r = 0; r < run; ++r) narrow_out[i + r] = narrow_to + r * narrow_step;
+      if (through)
+        for (int r = 0; r < run; ++r) pixel_[static_cast<std::size_t>(row + r)] = pixel + r * pixel_step;
+      if (narrow || through)
+        for (int r = 0; r < run; ++r) out[i + r] = sums_.data() + (row + r) * sums_pitch_;
+      else
+        for (int r = 0; r < run; ++r) out[i + r] = to + r * out_step;
+      if (!p.padded) {
+        for (int r = 0; r < run; ++r) y[i + r] = in_y, x[i + r] = in_x + r * x_step;
+        interior &=
+            in_y >= plan.low_y && in_y < plan.high_y && in_x >= plan.low_x && in_x + (run - 1) * x_step < plan.high_x;
       }
-      interior &=
-          in_y >= plan.low_y && in_y < plan.high_y && in_x >= plan.low_x && in_x + (run - 1) * x_step < plan.high_x;
       i += run;
       cursor.advance(run);
     }
     for (int i = here; i < tile_rows_; ++i) {  // rows beyond the last pixel compute row 0 again and write it nowhere
-      y[i] = y[0], x[i] = x[0], origins[i] = origins[0];
+      if (!p.padded) y[i] = y[0], x[i] = x[0];
+      origins[i] = origins[0];
       out[i] = dummy_.data();
       if (narrow) narrow_out[i] = narrow_dummy_.data();
     }
@@ -135,6 +150,21 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
     else
       add_pointers(plan, tile, y, x);
   }
+}
+
+void BlockTables::fill_evenly(const Product& p, std::int64_t first_pixel) {
+  const float* in = p.in.data + first_pixel * p.in.pixel;
+  float* out = p.out.data + first_pixel * p.out.pixel;
+  const std::int64_t rows = static_cast<std::int64_t>(tiles_) * tile_rows_;
+  for (std::int64_t r = 0; r < pixels_; ++r) {
+    rows_[static_cast<std::size_t>(r)] = in + r * p.in.pixel;
+    out_[static_cast<std::size_t>(r)] = out + r * p.out.pixel;
+  }
+  for (std::int64_t r = pixels_; r < rows; ++r) {  // as in fill()
+    rows_[static_cast<std::size_t>(r)] = in + (rows - tile_rows_) * p.in.pixel;
+    out_[static_cast<std::size_t>(r)] = dummy_.data();
+  }
+  for (int tile = 0; tile < tiles_; ++tile) tile_[static_cast<std::size_t>(tile)] = {RowKind::by_offset, 1};
 }
 
 // Turns the origins of a tile's rows into pointers for every tap that some row has inside of the image.

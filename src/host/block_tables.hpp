@@ -34,6 +34,7 @@ struct ProductPlan {
   const float* zeros;  // [channels]
   int tile_rows;
   bool images_innermost;
+  bool even;  // row r of A lies r * in.pixel from row 0, and row r of C r * out.pixel: as for most 1 x 1 kernels
   // Output pixels whose taps all lie inside of `in`: y and x in [low, high) (in input coordinates).
   std::int64_t low_y, high_y, low_x, high_x;
 };
@@ -76,6 +77,7 @@ class BlockTables {
     RowKind kind;
     int n_taps;  // by_pointer: those that are not all zeros
   };
+  void fill_evenly(const Product& product, std::int64_t first_pixel);
   void add_pointers(const ProductPlan& plan, int tile, const std::int64_t* y, const std::int64_t* x);
 
   int tiles_ = 0, tile_rows_ = 0, all_taps_ = 0;

@@ -11,10 +11,12 @@
 namespace brigade::host {
 namespace {
 
-// Output pixels of a block: their rows of A (and C) stay in the second-level cache while panels and K-blocks pass.
-constexpr std::int64_t kBlockPixels = 192;
+// Output pixels of a block: their rows of A (and C) stay in the second-level cache while panels and K-blocks pass. A
+// map of 14 x 14 is one block: its weights, often larger than that cache, are read once.
+constexpr std::int64_t kBlockPixels = 200;
 // k steps of a K-block: at 4 registers a step, 1024 steps are 256 KiB.
 constexpr std::int64_t kBlockSteps = 1024;
+constexpr std::int64_t kLine = 16;  // floats of a cache line
 // Outputs above this size do not fit into the last cache anyway: stored past it.
 constexpr std::int64_t kStreamingBytes = 24 << 20;
 
@@ -113,7 +115,7 @@ struct BlockSums {
 
 void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums& sums, int tile_rows,
                     const PanelPass& pass) {
-  const Panels panels(p.columns);
+  const Panels& panels = p.weights.panels();
   TileArgs args;
   args.first_channel = p.of_in ? 0 : pass.first_channel;
   args.n_channels = static_cast<int>(pass.n_channels);
@@ -132,8 +134,12 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
   // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
   // the tile after the next, which begin at its first row's origin and follow one another.
   const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in;
+  // The others ask for the weights of the next panel, which are often read from memory, in equal shares.
+  const std::int64_t steps = (pass.last_tap - pass.first_tap) * pass.n_channels;
   std::span<const float> soon = pass.weights_soon;
-  const auto line_a_step = static_cast<std::size_t>(16 * (pass.last_tap - pass.first_tap) * pass.n_channels);
+  args.prefetch_step = std::min(kLine, prefetch ? ceil_div(tile_rows * p.stride_x * p.in.pixel, steps)
+                                                : ceil_div(static_cast<std::int64_t>(soon.size()),
+                                                           std::max<std::int64_t>(1, tables.tiles() * steps)));
   const bool measure = sums.moments && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
@@ -149,7 +155,7 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
     args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
     if (!prefetch && !soon.empty()) {
       args.prefetch = soon.data();
-      soon = soon.subspan(std::min(soon.size(), line_a_step));
+      soon = soon.subspan(std::min(soon.size(), static_cast<std::size_t>(steps * args.prefetch_step)));
     }
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
   }
@@ -178,7 +184,7 @@ void take_block_through(const Product& p, const Images<T>& dx, const BlockTables
 void multiply(HostBackend& backend, const Product& p) {
   if (p.pixels() == 0) return;
   const ProductPlan plan(p, backend.scratch(Scratch::zeros, p.channels));
-  const Panels panels(p.columns);
+  const Panels& panels = p.weights.panels();
   const std::int64_t tiles = ceil_div(p.pixels(), plan.tile_rows);
   const MeasuredParts measured(tiles, plan.tile_rows, p.pixels());
   const std::int64_t width = panels.padded_columns();
@@ -190,8 +196,6 @@ void multiply(HostBackend& backend, const Product& p) {
   const Split parts = split(tiles, plan.tile_rows, panels.count(), sums.part_tiles);
   const KBlocks k(p);
   const bool streaming = can_stream(p, k);
-  // Few pixels read every weight once, from memory: it is fetched while the tiles of the panel before are computed.
-  const bool fetches_weights = parts.blocks <= threads();
   const int n_taps = static_cast<int>(p.taps.size());
 
   for_each_part(parts.blocks * parts.groups, [&](std::int64_t part) {
@@ -218,8 +222,8 @@ void multiply(HostBackend& backend, const Product& p) {
                        .streaming = streaming};
         for (pass.panel = first_panel; pass.panel < end_panel; ++pass.panel) {
           pass.first_panel = pass.panel == first_panel;
-          pass.weights_soon = {};
-          if (fetches_weights && pass.panel + 1 < end_panel) pass.weights_soon = weights_of(p, pass, pass.panel + 1);
+          const bool last_panel = pass.panel + 1 == end_panel;
+          pass.weights_soon = last_panel ? std::span<const float>() : weights_of(p, pass, pass.panel + 1);
           multiply_panel(p, tables, block_sums, plan.tile_rows, pass);
         }
       }

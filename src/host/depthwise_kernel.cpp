@@ -21,6 +21,9 @@ template <class T>
   }
 }
 
+// Most rows of most networks: a window of three rows, whose width is a multiple of 7.
+constexpr int kWideRows = 3, kWidePixels = 7;
+
 // Whether register c of a pixel begins a cache line of it.
 template <class T>
 [[gnu::always_inline]] inline bool begins_line(std::int64_t c) {
@@ -90,6 +93,52 @@ template <ops::Activation kBy, int kTaps, int kStep, class T, class Lanes>
   }
 }
 
+// A block of kWidePixels outputs, all of them inside of the row: by step 1, where it needs little more input than
+// output.
+template <class T, ops::Activation kBy, int kTaps>
+[[gnu::noinline]] void sum_wide_block(const DepthwiseSums<T>& row, std::int64_t j) {
+  constexpr int kBlock = kWidePixels, kIn = kBlock - 1 + kTaps;
+  const DepthwiseSums<T> s = row;  // a copy: no store of results can change it, for all the compiler knows
+  const T* in[kWideRows * kIn];
+  const float* w[kWideRows];
+  for (int r = 0; r < s.n_rows; ++r) {
+    point_to_pixels(s.rows[r], j + s.first, kIn, s.width, s.pixel, s.zeros, in + r * kIn);
+    w[r] = s.weights[r];
+  }
+  T* out = s.out + j * s.out_pixel;
+  const auto block = [&](std::int64_t c, auto lanes) __attribute__((always_inline)) {
+    if (s.n_next > 0) prefetch<kBlock, 1>(s, j, c);
+    Vec sum[kBlock];
+    const Vec start = s.bias == nullptr ? Vec{} : lanes.load(s.bias + c);
+#pragma GCC unroll 16
+    for (int b = 0; b < kBlock; ++b) sum[b] = start;
+#pragma GCC unroll 4
+    for (int r = 0; r < kWideRows; ++r) {
+      if (r == s.n_rows) break;
+      Vec weight[kTaps];
+#pragma GCC unroll 4
+      for (int t = 0; t < kTaps; ++t) weight[t] = lanes.load(w[r] + t * s.channels + c);
+#pragma GCC unroll 16
+      for (int q = 0; q < kIn; ++q) {
+        const Vec x = lanes.load(in[r * kIn + q] + c);
+#pragma GCC unroll 4
+        for (int t = 0; t < kTaps; ++t)
+          if (q >= t && q - t < kBlock) sum[q - t] += x * weight[t];
+      }
+    }
+#pragma GCC unroll 16
+    for (int b = 0; b < kBlock; ++b) sum[b] = activate<kBy>(sum[b]);
+    if (s.streaming) {
+#pragma GCC unroll 16
+      for (int b = 0; b < kBlock; ++b) store_streaming(out + b * s.out_pixel + c, sum[b]);
+    } else {
+#pragma GCC unroll 16
+      for (int b = 0; b < kBlock; ++b) lanes.store(out + b * s.out_pixel + c, sum[b]);
+    }
+  };
+  over_lanes(s.channels, block);
+}
+
 // Taps and step as constants share loads and stay in registers; zero stands for any.
 template <class T, ops::Activation kBy, int kTaps, int kStep>
 void sum_run(const DepthwiseSums<T>& row, std::int64_t begin, std::int64_t end) {
@@ -99,6 +148,9 @@ void sum_run(const DepthwiseSums<T>& row, std::int64_t begin, std::int64_t end) 
   constexpr int kIn = (kBlock - 1) * kStep + kTaps;
   const T* few[kTaps > 0 ? 3 * kIn : 1];  // the table of most networks, where the compiler sees it
   const T** table = kTaps > 0 && s.n_rows <= 3 ? few : s.table;
+  if constexpr (kTaps > 1 && kStep == 1 && kRegisters == 32)
+    if (s.n_rows <= kWideRows)
+      for (; end - begin >= kWidePixels; begin += kWidePixels) sum_wide_block<T, kBy, kTaps>(row, begin);
   for (std::int64_t j = begin; j < end; j += kBlock) {
     for (int r = 0; r < s.n_rows; ++r)
       point_to_pixels(s.rows[r], j * step + s.first, n_in, s.width, s.pixel, s.zeros, table + r * n_in);

@@ -2,10 +2,10 @@
 // and the arithmetic is little (9 FMAs for a 3 x 3 kernel): what counts is that memory is read in long streams, once.
 //
 // Loops: output row -> block of pixels -> registers of channels. A block of kPixels outputs shares its inputs: with 3
-// taps and step 1, a row of the window costs 6 loads for 12 FMAs. All pixels are found through a table of pointers;
-// those outside of the image point to zeros. Rows wanted next are asked for into the second-level cache.
-// Activations (T) are floats or bf16, widened as they are loaded and rounded as they are stored; weights, their
-// gradient and all sums are floats.
+// taps and step 1, a row of the window costs 6 loads for 12 FMAs. (Windows of 3 rows with step 1 take 7 pixels at a
+// time.) All pixels are found through a table of pointers; those outside of the image point to zeros. Rows wanted next
+// are asked for into the second-level cache. Activations (T) are floats or bf16, widened as they are loaded and rounded
+// as they are stored; weights, their gradient and all sums are floats.
 #pragma once
 
 #include <cstdint>

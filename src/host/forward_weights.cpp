@@ -15,6 +15,8 @@ bool reads_in_place(const ForwardWeights& f) {
   return Panels(f.columns).count() == 1 || few_rows;
 }
 
+Panels panels(const ForwardWeights& f) { return Panels(f.columns, widest_panel(f.rows)); }
+
 // k steps of a tap.
 std::int64_t steps(const ForwardWeights& f) {
   return f.pixels * (f.factors == Factors::floats ? f.channels : pairs(f.channels));
@@ -26,9 +28,9 @@ std::int64_t packed_floats(const ForwardWeights& f) {
 
 void pack_into(const ForwardWeights& f, float* packed) {
   if (f.factors == Factors::floats)
-    pack(f.w, f.taps, steps(f), f.columns, packed);
+    pack(f.w, f.taps, steps(f), panels(f), packed);
   else
-    pack_pairs(f.w, f.taps, f.pixels, f.channels, f.columns, packed);
+    pack_pairs(f.w, f.taps, f.pixels, f.channels, panels(f), packed);
 }
 
 // Debug builds only: kept weights that somebody forgot to clear are found at their first use.
@@ -44,7 +46,9 @@ const float* packed(HostBackend& backend, const ForwardWeights& f) {
     pack_into(f, scratch);
     return scratch;
   }
-  const auto bytes = static_cast<std::size_t>(packed_floats(f)) * sizeof(float);
+  // Another number of rows may want other panels: their memory is larger by a float, and so taken for what it is.
+  const std::int64_t form = widest_panel(f.rows) == kMaxVectors ? 0 : 1;
+  const auto bytes = static_cast<std::size_t>(packed_floats(f) + form) * sizeof(float);
   const auto* kept = static_cast<const float*>(
       f.kept->get(backend.memory(), bytes, [&](void* to) { pack_into(f, static_cast<float*>(to)); }));
   EXPECT(packs_to(backend, f, kept));
@@ -54,9 +58,9 @@ const float* packed(HostBackend& backend, const ForwardWeights& f) {
 }  // namespace
 
 Weights weights_for_kernels(HostBackend& backend, const ForwardWeights& f) {
-  if (reads_in_place(f)) return Weights::in_place(f.w, steps(f), f.columns);
+  if (reads_in_place(f)) return Weights::in_place(f.w, steps(f), panels(f));
   const auto layout = f.factors == Factors::floats ? Weights::packed : Weights::packed_pairs;
-  return layout(packed(backend, f), f.taps, steps(f), f.columns);
+  return layout(packed(backend, f), f.taps, steps(f), panels(f));
 }
 
 }  // namespace brigade::host

@@ -85,7 +85,7 @@ inline Vec where(Condition condition, Vec v) {
 }
 
 // max(x, 0) that lets NaN through: a network that diverged must not look healthy.
-inline Vec relu(Vec x) { return Vec{} > x ? Vec{} : x; }
+inline Vec relu(Vec x) { return max(Vec{}, x); }
 
 // The type of an activation's elements, as a value that a generic lambda can take.
 template <class T>

@@ -30,9 +30,9 @@ void transpose_rows(const float* in, std::int64_t in_pitch, int channels, std::i
 
 }  // namespace
 
-Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int64_t columns, float* packed) {
-  const Panels panels(columns);
-  const Weights weights = Weights::packed(packed, taps, channels, columns);
+Weights pack(const float* w, std::int64_t taps, std::int64_t channels, const Panels& panels, float* packed) {
+  const std::int64_t columns = panels.columns();
+  const Weights weights = Weights::packed(packed, taps, channels, panels);
   for_each_part(taps * panels.count(), [&](std::int64_t part) {
     const std::int64_t tap = part / panels.count(), p = part % panels.count();
     const int vectors = panels.vectors(p), last = panels.last_lanes(p);
@@ -46,10 +46,10 @@ Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int6
   return weights;
 }
 
-Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::int64_t channels, std::int64_t columns,
+Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::int64_t channels, const Panels& panels,
                    float* packed) {
-  const Panels panels(columns);
-  const Weights weights = Weights::packed_pairs(packed, taps, pixels * pairs(channels), columns);
+  const std::int64_t columns = panels.columns();
+  const Weights weights = Weights::packed_pairs(packed, taps, pixels * pairs(channels), panels);
   for_each_part(taps * pixels * panels.count(), [&](std::int64_t part) {
     const std::int64_t pixel = part / panels.count(), p = part % panels.count();
     const int vectors = panels.vectors(p), last = panels.last_lanes(p);
@@ -72,8 +72,8 @@ Weights pack_transposed_as(const float* w, std::span<const std::int32_t> taps, s
                            std::int64_t columns, float* packed) {
   const Panels panels(columns);
   const auto n_taps = static_cast<std::int64_t>(taps.size());
-  const Weights weights = kFactors == Factors::floats ? Weights::packed(packed, n_taps, channels, columns)
-                                                      : Weights::packed_pairs(packed, n_taps, pairs(channels), columns);
+  const Weights weights = kFactors == Factors::floats ? Weights::packed(packed, n_taps, channels, panels)
+                                                      : Weights::packed_pairs(packed, n_taps, pairs(channels), panels);
   for_each_part(n_taps * panels.count(), [&](std::int64_t part) {
     const std::int64_t t = part / panels.count(), p = part % panels.count();
     const int vectors = panels.vectors(p);

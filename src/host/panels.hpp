@@ -4,6 +4,10 @@
 // are the columns). A kernel keeps a few registers' width of columns at a time: a *panel*. Panels are balanced (7
 // registers make 4 + 3, never 6 + 1), because a narrow panel has too few accumulators to hide the latency of an FMA.
 //
+// The rows of A are cut into tiles, whose last one may have rows to spare. That matters where there are few: the 49
+// pixels of a last map are 9 tiles of 6 x 4 registers, which compute 54 rows, but exactly 7 tiles of 7 x 3. So the
+// number of rows has a say in how wide panels are, and how high tiles.
+//
 // Packed, the panels follow each other, each [tap][channel][its columns], padded with zero columns to whole registers:
 // the kernel reads it in one stream. A single panel of whole registers is packed as it stands at the door.
 #pragma once
@@ -28,12 +32,30 @@ constexpr int tile_rows(int vectors) {
   }
 }
 
+// Tiles of panels of up to kLowVectors may be as low as this.
+inline constexpr int kLowRows = 7, kLowVectors = 3;
+
+// Whether tiles of kLowRows compute so much fewer rows than tiles of `high` that narrow ones are no slower.
+constexpr bool pays_low(std::int64_t rows, int high) {
+  const auto computed = [&](std::int64_t tile) { return (rows + tile - 1) / tile * tile; };
+  return kRegisters == 32 && 100 * computed(kLowRows) < 97 * computed(high);
+}
+// The widest panel for products of this many rows.
+constexpr int widest_panel(std::int64_t rows) {
+  return pays_low(rows, tile_rows(kMaxVectors)) ? kLowVectors : kMaxVectors;
+}
+// The height of tiles for a product of so many rows, whose widest panel has `vectors`.
+constexpr int tile_rows(int vectors, std::int64_t rows) {
+  if (rows == 1) return 1;  // a dense layer's only image: reading weights is all that takes time
+  const int high = tile_rows(vectors);
+  return (vectors == 2 || vectors == kLowVectors) && pays_low(rows, high) ? kLowRows : high;
+}
+
 class Panels {
  public:
-  explicit Panels(std::int64_t columns)
-      : columns_(columns),
-        vectors_((columns + kLanes - 1) / kLanes),
-        count_((vectors_ + kMaxVectors - 1) / kMaxVectors) {}
+  Panels() = default;
+  explicit Panels(std::int64_t columns, int widest = kMaxVectors)
+      : columns_(columns), vectors_((columns + kLanes - 1) / kLanes), count_((vectors_ + widest - 1) / widest) {}
 
   std::int64_t count() const { return count_; }
   std::int64_t columns() const { return columns_; }
@@ -51,7 +73,7 @@ class Panels {
   }
 
  private:
-  std::int64_t columns_, vectors_, count_;
+  std::int64_t columns_ = 0, vectors_ = 0, count_ = 0;
 };
 
 // Where panel p of the weights begins, and its distances in floats between channels and between taps.
@@ -62,39 +84,40 @@ class Weights {
     return taps * channels * Panels(columns).padded_columns();
   }
   // [taps][channels][columns] as it stands; columns must fill whole registers.
-  static Weights in_place(const float* data, std::int64_t channels, std::int64_t columns) {
-    return {data, 0, channels, columns};
+  static Weights in_place(const float* data, std::int64_t channels, const Panels& panels) {
+    return {data, 0, channels, panels};
   }
-  static Weights packed(const float* data, std::int64_t taps, std::int64_t channels, std::int64_t columns) {
-    return {data, taps, channels, columns};
+  static Weights packed(const float* data, std::int64_t taps, std::int64_t channels, const Panels& panels) {
+    return {data, taps, channels, panels};
   }
   // Pairs of channels, each a row of `halves` times the panel's registers.
-  static Weights packed_pairs(const float* data, std::int64_t taps, std::int64_t pairs, std::int64_t columns) {
-    return {data, taps, pairs, columns, kPairHalves};
+  static Weights packed_pairs(const float* data, std::int64_t taps, std::int64_t pairs, const Panels& panels) {
+    return {data, taps, pairs, panels, kPairHalves};
   }
 
+  const Panels& panels() const { return panels_; }
   // Whether each panel is one piece of memory.
   bool in_pieces() const { return packed_taps_ > 0; }
   const float* panel(std::int64_t p) const {
-    const Panels panels(columns_);
-    return data_ + panels.first_column(p) * (packed_taps_ == 0 ? 1 : packed_taps_ * channels_ * halves_);
+    return data_ + panels_.first_column(p) * (packed_taps_ == 0 ? 1 : packed_taps_ * channels_ * halves_);
   }
   std::int64_t channel_step(std::int64_t p) const {
-    return packed_taps_ == 0 ? columns_ : halves_ * Panels(columns_).vectors(p) * kLanes;
+    return packed_taps_ == 0 ? panels_.columns() : halves_ * panels_.vectors(p) * kLanes;
   }
   std::int64_t tap_step(std::int64_t p) const { return channels_ * channel_step(p); }
 
  private:
-  Weights(const float* data, std::int64_t packed_taps, std::int64_t channels, std::int64_t columns, int halves = 1)
-      : data_(data), packed_taps_(packed_taps), channels_(channels), columns_(columns), halves_(halves) {}
+  Weights(const float* data, std::int64_t packed_taps, std::int64_t channels, const Panels& panels, int halves = 1)
+      : data_(data), packed_taps_(packed_taps), channels_(channels), panels_(panels), halves_(halves) {}
   const float* data_ = nullptr;
   std::int64_t packed_taps_ = 0;  // 0: in place
-  std::int64_t channels_ = 0, columns_ = 0;
+  std::int64_t channels_ = 0;
+  Panels panels_;
   int halves_ = 1;
 };
 
 // Packs w[tap][channel][column] (all taps).
-Weights pack(const float* w, std::int64_t taps, std::int64_t channels, std::int64_t columns, float* packed);
+Weights pack(const float* w, std::int64_t taps, std::int64_t channels, const Panels& panels, float* packed);
 
 // Packs the transposes of w[tap][column][channel] for the chosen taps, in their order.
 Weights pack_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels, std::int64_t columns,
@@ -106,7 +129,7 @@ constexpr std::int64_t pairs(std::int64_t channels) { return (channels + 1) / 2;
 // The same in bf16: a last channel without a partner is paired with zeros. `packed` takes
 // packed_size(taps, pairs, columns) * kPairHalves floats.
 // A tap may consist of several pixels, whose channels are paired each by itself: w[tap][pixel][channel][column].
-Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::int64_t channels, std::int64_t columns,
+Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::int64_t channels, const Panels& panels,
                    float* packed);
 Weights pack_pairs_transposed(const float* w, std::span<const std::int32_t> taps, std::int64_t channels,
                               std::int64_t columns, float* packed);

@@ -82,25 +82,31 @@ template <int kRows, int kVectors>
   }
 }
 
+// Calls store(where, j, register j of a row).
+template <int kRows, int kVectors, class Store>
+[[gnu::always_inline]] inline void store_rows(const TileArgs& g, const Vec (&c)[kRows][kVectors], const Store& store) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    float* out = g.out[i] + g.first_column;
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) store(out + j * kLanes, j, c[i][j]);
+  }
+}
+
 template <Factors kFactors, int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
   if (g.moments.shift != nullptr) measure_tile<kRows, kVectors>(g, c);
   if (g.activation == ops::Activation::relu) activate_tile<ops::Activation::relu>(c);
   if (g.activation == ops::Activation::relu6) activate_tile<ops::Activation::relu6>(c);
   if (kFactors == Factors::bf16_pairs && g.narrow_out != nullptr) return store_rounded<kRows, kVectors>(g, c);
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-    float* out = g.out[i] + g.first_column;
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      if (g.streaming)
-        store_streaming(out + j * kLanes, c[i][j]);
-      else if (j == kVectors - 1 && g.last_lanes < kLanes)
-        store_first(out + j * kLanes, c[i][j], g.last_lanes);
-      else
-        store(out + j * kLanes, c[i][j]);
-    }
-  }
+  const int last_lanes = g.last_lanes;
+  if (g.streaming)
+    store_rows<kRows, kVectors>(g, c, [](float* p, int, Vec v) { store_streaming(p, v); });
+  else if (last_lanes == kLanes)
+    store_rows<kRows, kVectors>(g, c, [](float* p, int, Vec v) { store(p, v); });
+  else
+    store_rows<kRows, kVectors>(
+        g, c, [&](float* p, int j, Vec v) { return j == kVectors - 1 ? store_first(p, v, last_lanes) : store(p, v); });
 }
 
 // One k step of the tile; of pairs, perhaps only their first or second numbers.
@@ -123,7 +129,7 @@ template <Factors kFactors, RowKind kKind, int kRows, int kVectors>
   Vec c[kRows][kVectors];
   load_tile<kRows, kVectors>(g, c);
   const float* soon = g.prefetch == nullptr ? g.b : g.prefetch;  // a page that is mapped, at least
-  const std::int64_t soon_step = g.prefetch == nullptr ? 0 : 16;
+  const std::int64_t soon_step = g.prefetch == nullptr ? 0 : g.prefetch_step;
   for (int t = 0; t < g.n_taps; ++t) {
     const std::int32_t tap = kKind == RowKind::by_offset ? g.first_tap + t : g.taps[t];
     const float* a[kRows];
@@ -148,6 +154,9 @@ template <Factors kFactors, RowKind kKind, int kRows, int kVectors>
 template <Factors kFactors, RowKind kKind, int kVectors>
 TileKernel kernel_of(int rows) {
   if (rows == tile_rows(kVectors)) return multiply_tile<kFactors, kKind, tile_rows(kVectors), kVectors>;
+  if (rows == 1) return multiply_tile<kFactors, kKind, 1, kVectors>;
+  if constexpr (kRegisters == 32 && kVectors <= kLowVectors)
+    if (rows == kLowRows) return multiply_tile<kFactors, kKind, kLowRows, kVectors>;
   if constexpr (kVectors < kMaxVectors)
     if (rows == tile_rows(kVectors + 1)) return multiply_tile<kFactors, kKind, tile_rows(kVectors + 1), kVectors>;
   std::abort();

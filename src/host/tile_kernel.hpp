@@ -40,7 +40,8 @@ struct TileArgs {
   // B: tap 0, the first of these channels
   const float* b = nullptr;
   std::int64_t b_channel_step = 0, b_tap_step = 0;
-  const float* prefetch = nullptr;  // A cache line per k step from here on is wanted soon; null: none
+  const float* prefetch = nullptr;  // what is wanted soon, from here on; null: nothing
+  std::int64_t prefetch_step = 0;   // of it, in floats: asked for by each k step
   // C
   float* const* out = nullptr;                         // [row]
   Bf16* const* narrow_out = nullptr;                   // [row]: stored here instead, rounded; or null
@@ -58,7 +59,7 @@ struct TileArgs {
 
 using TileKernel = void (*)(const TileArgs&);
 
-// The kernel for a tile of `rows` x `vectors`; rows is tile_rows(n) for some n >= vectors.
+// The kernel for a tile of `rows` x `vectors`; rows is the height of tiles of the same product's widest panel.
 TileKernel tile_kernel(Factors factors, RowKind kind, int rows, int vectors);
 
 }  // namespace brigade::host
