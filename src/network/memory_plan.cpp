@@ -8,11 +8,13 @@
 
 #include <array>
 #include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <span>
 
 #include "brigade/core/error.hpp"
+#include "brigade/core/random.hpp"
 #include "nodes.hpp"
 
 namespace brigade::network {
@@ -50,9 +52,10 @@ struct ValueState {
 
 class Planner {
  public:
-  Planner(const Schedule& schedule, std::int64_t batch)
+  Planner(const Schedule& schedule, std::int64_t batch, Images images)
       : schedule_(schedule),
         batch_(batch),
+        images_(images),
         time_{schedule.end()},
         readers_(readers_of(schedule.graph)),
         wanted_(learning(schedule.graph)) {
@@ -62,6 +65,7 @@ class Planner {
 
   // Lifetimes, but no places yet.
   MemoryPlan run() && {
+    plan_images();
     plan_values();
     plan_results();
     if (training()) plan_backward();
@@ -104,11 +108,17 @@ class Planner {
     if (treatment(id).normalised_on_read) keep_until(blocks(node(id).inputs.front()).statistics, moment);
   }
 
+  // In memory that is not ours to write.
+  bool borrowed(const Place& place) const {
+    return place && plan_.blocks[static_cast<std::size_t>(place.block)].borrowed;
+  }
+
   // Where a range of channels of `whole` lies.
   static Place range(const Place& whole, std::int64_t first, std::int64_t whole_channels) {
     return {whole.block, whole.channel + first, whole.pitch > 0 ? whole.pitch : whole_channels};
   }
 
+  void plan_images();
   void plan_values();
   void plan_value(NodeId id);
   void plan_statistics(NodeId id);
@@ -137,6 +147,7 @@ class Planner {
 
   const Schedule& schedule_;
   const std::int64_t batch_;
+  const Images images_;
   const Timeline time_;
   const std::vector<std::vector<NodeId>> readers_;  // by NodeId, in forward order, once for each input
   std::vector<ValueState> states_;                  // by NodeId
@@ -172,10 +183,18 @@ Place Planner::whole_value(NodeId concat) {
   return place;
 }
 
+// In bf16 they are the value of node 0 only after a conversion.
+void Planner::plan_images() {
+  const bool borrowed = images_ == Images::borrowed;
+  plan_.images = add("images", borrowed ? 0 : bytes_of(0, DType::f32), 0, 0);
+  plan_.blocks.back().borrowed = borrowed;
+  if (treatment(0).type == DType::f32) blocks(0).value = plan_.images;
+}
+
 void Planner::plan_value(NodeId id) {
   const Treatment& t = treatment(id);
   ValueState& own = state(id);
-  own.exclusive = readers(id).size() == 1;
+  own.exclusive = readers(id).size() == 1 && !(id == 0 && borrowed(blocks(0).value));
   own.kept = backward_reads_output(node(id));
   own.clamped = own.kept && clamps(node(id));
   const NodeId shared = shared_input(id);
@@ -224,9 +243,8 @@ void Planner::plan_values() {
   read_forward(last_node(), time_.loss());
 }
 
-// Images and labels arrive first; loss and ranks are read by the caller when the step is over.
+// Labels arrive first, with the images; loss and ranks are read by the caller when the step is over.
 void Planner::plan_results() {
-  if (treatment(0).type != DType::f32) plan_.images = add("images", bytes_of(0, DType::f32), 0, 0);
   plan_.labels = add("labels", batch_ * std::int64_t{sizeof(std::int32_t)}, 0, time_.loss_gradient());
   plan_.loss = add("loss", batch_ * std::int64_t{sizeof(float)}, time_.loss(), time_.end());
   plan_.label_rank = add("label rank", batch_ * std::int64_t{sizeof(std::int32_t)}, time_.loss(), time_.end());
@@ -377,6 +395,19 @@ bool Planner::may_hold_both(NodeId first, NodeId second, NodeId sum) const {
 
 bool meet_in_time(const Block& a, const Block& b) { return a.first <= b.last && b.first <= a.last; }
 
+// Most bytes alive at one moment.
+std::int64_t most_alive(std::span<const Block> blocks) {
+  const auto last = std::ranges::max(blocks, {}, &Block::last).last;
+  std::vector<std::int64_t> growth(static_cast<std::size_t>(last + 2));  // by moment
+  for (const Block& block : blocks) {
+    growth[static_cast<std::size_t>(block.first)] += block.bytes;
+    growth[static_cast<std::size_t>(block.last + 1)] -= block.bytes;
+  }
+  std::int64_t alive = 0, most = 0;
+  for (const std::int64_t bytes : growth) most = std::max(most, alive += bytes);
+  return most;
+}
+
 // The smallest gap between `obstacles` (sorted by offset) that takes `bytes`, or their end.
 std::int64_t best_gap(std::span<const Block* const> obstacles, std::int64_t bytes) {
   std::int64_t free_from = 0, best = -1, best_size = 0;
@@ -411,43 +442,46 @@ std::int64_t place_in_order(std::span<Block> blocks, std::span<const std::size_t
 
 // Greedy, the largest block first (Pisarchyk, Lee, "Efficient memory management for deep neural net inference",
 // arXiv:2001.03288, section 5), or the one that lives longest, or the largest product of both: whichever packs best.
+// While that needs more than what lives at one moment, two places in the order are exchanged, and stay so unless it
+// gets worse.
 std::int64_t place_blocks(std::vector<Block>& blocks) {
+  constexpr std::uint64_t kExchanges = 200;
   const auto lifetime = [](const Block& b) { return static_cast<double>(b.last - b.first + 1); };
   const std::array<std::function<double(const Block&)>, 3> priorities = {
       [](const Block& b) { return static_cast<double>(b.bytes); }, lifetime,
       [&](const Block& b) { return static_cast<double>(b.bytes) * lifetime(b); }};
-  std::vector<Block> best;
-  std::int64_t fewest = 0;
+  std::vector<std::size_t> order(blocks.size()), best_order;
+  std::int64_t fewest = std::numeric_limits<std::int64_t>::max();
   for (const auto& priority : priorities) {
-    std::vector<std::size_t> order(blocks.size());
     std::iota(order.begin(), order.end(), 0U);
     std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return priority(blocks[i]); });
     const std::int64_t bytes = place_in_order(blocks, order);
-    if (!best.empty() && bytes >= fewest) continue;
-    best = blocks;
+    if (bytes >= fewest) continue;
+    best_order = order;
     fewest = bytes;
   }
-  blocks = std::move(best);
-  return fewest;
+  const std::int64_t enough = most_alive(blocks);
+  for (std::uint64_t i = 0; i < kExchanges && fewest > enough; ++i) {
+    order = best_order;
+    const auto any = [&](std::uint64_t draw) { return random_u32(RandomKey{}, draw) % order.size(); };
+    std::swap(order[any(2 * i)], order[any(2 * i + 1)]);
+    const std::int64_t bytes = place_in_order(blocks, order);
+    if (bytes > fewest) continue;
+    best_order = order;
+    fewest = bytes;
+  }
+  return place_in_order(blocks, best_order);
 }
 
-MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch) {
+MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch, Images images) {
   require<OptionError>(batch >= 1, "a batch of {} images cannot be computed. Ask for at least 1?", batch);
-  MemoryPlan plan = Planner(schedule, batch).run();
+  MemoryPlan plan = Planner(schedule, batch, images).run();
   plan.bytes = place_blocks(plan.blocks);
   return plan;
 }
 
 std::int64_t peak_bytes(const Schedule& schedule, std::int64_t batch) {
-  const MemoryPlan plan = Planner(schedule, batch).run();
-  std::vector<std::int64_t> growth(static_cast<std::size_t>(Timeline{schedule.end()}.end() + 2));  // by moment
-  for (const Block& block : plan.blocks) {
-    growth[static_cast<std::size_t>(block.first)] += block.bytes;
-    growth[static_cast<std::size_t>(block.last + 1)] -= block.bytes;
-  }
-  std::int64_t alive = 0, most = 0;
-  for (const std::int64_t bytes : growth) most = std::max(most, alive += bytes);
-  return most;
+  return most_alive(Planner(schedule, batch, Images::borrowed).run().blocks);
 }
 
 }  // namespace brigade::network

@@ -22,6 +22,7 @@ struct Block {
   std::int64_t bytes = 0;   // at the largest batch; a multiple of kBlockAlignment
   int first = 0, last = 0;  // moments of the first writing and the last reading
   std::int64_t offset = 0;  // into the arena
+  bool borrowed = false;    // not in the arena, but where the caller has the images: no bytes, never written
 };
 
 inline constexpr std::int64_t kBlockAlignment = 64;
@@ -65,17 +66,20 @@ struct NodeBlocks {
   std::vector<NodeId> recomputes = {};              // values computed again before the node's backward pass, in order
 };
 
+// Whether the backend reads the images in the caller's memory or in the arena.
+enum class Images { borrowed, uploaded };
+
 struct MemoryPlan {
   std::vector<Block> blocks;
   std::vector<NodeBlocks> nodes;  // by NodeId
-  Place images;                   // as they arrive, if the value of node 0 has another type
+  Place images;                   // as they arrive: the value of node 0, unless that has another type
   Place labels, loss, label_rank, probabilities, folded_weights;
   std::int64_t bytes = 0;  // of the arena
 };
 
-MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch);
+MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch, Images images = Images::borrowed);
 
-// Most bytes alive at one moment: no placing needs fewer, and plan_memory() hardly more.
+// Most bytes alive at one moment, with borrowed images: no placing needs fewer, and plan_memory() hardly more.
 std::int64_t peak_bytes(const Schedule& schedule, std::int64_t batch);
 
 // Gives each block its offset, so that blocks alive at the same moment do not overlap; returns the bytes needed.

@@ -63,6 +63,10 @@ void expect_room(const Schedule& schedule, const MemoryPlan& plan, NodeId id, st
     const std::int64_t pixels = batch * node.output.size() / node.output.back();
     const std::int64_t row = place.pitch > 0 ? place.pitch : node.output.back();
     EXPECT_LE(place.channel + node.output.back(), row) << node.name;
+    if (plan.blocks[static_cast<std::size_t>(place.block)].borrowed) {
+      EXPECT_EQ(place, plan.images) << node.name;
+      continue;
+    }
     EXPECT_GE(plan.blocks[static_cast<std::size_t>(place.block)].bytes, element * pixels * row) << node.name;
   }
 }
@@ -83,6 +87,24 @@ TEST(MemoryPlan, NoTwoLiveTensorsOverlap) {
           EXPECT_LE(plan.bytes, lower_bound(plan.blocks) * 1.05);
           for (NodeId id = 0; id < schedule.end(); ++id) expect_room(schedule, plan, id, batch, training);
         }
+}
+
+// A tensor that could be computed in place is not, where its input is the caller's.
+TEST(MemoryPlan, BorrowedImagesTakeNoBytesAndAreNotOverwritten) {
+  GraphBuilder net("net", "", 8, 8, 3);
+  const NodeId relu = net.relu(net.input(), "relu");
+  net.dense(net.flatten(relu, "flat"), "logits", 3);
+  const Schedule schedule = make_schedule(std::move(net).finish(), true, {});
+  const MemoryPlan borrowed = plan_memory(schedule, 2), uploaded = plan_memory(schedule, 2, Images::uploaded);
+  EXPECT_NE(borrowed.nodes[static_cast<std::size_t>(relu)].value, borrowed.images);
+  EXPECT_EQ(borrowed.blocks[static_cast<std::size_t>(borrowed.images.block)].bytes, 0);
+  EXPECT_EQ(uploaded.nodes[static_cast<std::size_t>(relu)].value, uploaded.images);
+  EXPECT_EQ(uploaded.blocks[static_cast<std::size_t>(uploaded.images.block)].bytes, 2 * 8 * 8 * 3 * 4);
+
+  const Graph resnet = make_network("resnet50");
+  const Schedule training = make_schedule(resnet, true, {});
+  EXPECT_EQ(plan_memory(training, 2, Images::uploaded).bytes - plan_memory(training, 2).bytes,
+            2 * resnet.input().size() * static_cast<std::int64_t>(sizeof(float)));
 }
 
 // Activations and gradients are half as large; statistics, winners and scores are what they were.

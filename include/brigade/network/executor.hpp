@@ -36,19 +36,20 @@ struct FlatTensor {
 };
 
 struct ExecutorOptions {
-  std::int64_t max_batch = 1;         ///< largest micro-batch (or evaluation batch) to be run
-  bool training = true;               ///< false: no gradients, smaller arena
-  std::int64_t reduction_header = 0;  ///< floats kept free for the caller at the front of `reduction`
+  std::int64_t max_batch = 1;                  ///< largest micro-batch (or evaluation batch) to be run
+  bool training = true;                        ///< false: no gradients, smaller arena
+  std::int64_t reduction_header = 0;           ///< floats kept free for the caller at the front of `reduction`
   MemoryResource* reduction_memory = nullptr;  ///< of `reduction`, which the backend can use; null: the backend's
-  std::uint64_t seed = 1;             ///< of initial weights and dropout
-  float label_smoothing = 0;          ///< of the loss in training (ops/softmax_cross_entropy.hpp)
+  std::uint64_t seed = 1;                      ///< of initial weights and dropout
+  float label_smoothing = 0;                   ///< of the loss in training (ops/softmax_cross_entropy.hpp)
   Passes passes = {};
   Precision precision = Precision::fp32;       ///< of the passes of training and of evaluation
   BatchNormGroup* batch_norm_group = nullptr;  ///< in training; outlives the executor. Null: a micro-batch by itself
 };
 
 struct MicroBatch {
-  const float* images = nullptr;         ///< host, [n, H, W, C]
+  /// Host, [n, H, W, C]. A backend that computes in the host's memory reads them there, in backward, too.
+  const float* images = nullptr;
   const std::int32_t* labels = nullptr;  ///< host, [n]
   std::int64_t n = 0;
   const std::int32_t* mixed_labels = nullptr;  ///< host, [n]: the second label of each image, or null
@@ -107,7 +108,8 @@ class Executor {
 };
 
 /// The decisions of the memory planner for a graph, for `brigade models` and tests: bytes of
-/// activations (and gradients if `training`) at this batch size, after the passes.
+/// activations (and gradients if `training`) at this batch size, after the passes, where the backend reads the images
+/// in the caller's memory.
 std::int64_t planned_bytes(const Graph& graph, std::int64_t batch, bool training, const Passes& passes = {},
                            Precision precision = Precision::fp32);
 /// Number of learnt values (of all nodes, of one), and of batch-norm statistics.
