@@ -4,153 +4,20 @@
 #include <cmath>
 #include <limits>
 
-#include "../src/network/schedule.hpp"
-#include "backends.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/network/zoo.hpp"
-#include "support.hpp"
+#include "executor_fixture.hpp"
+#include "executor_graphs.hpp"
+#include "reference_backend.hpp"
 
 namespace brigade::network {
 namespace {
 
+using tests::branches;
+using tests::dense_blocks;
+using tests::every_operation;
 using tests::SyntheticBatch;
-
-// Every operation once; `joined`: ReLU follows its producer and is fused, else a dropout that drops nothing
-// stands between them and keeps them apart.
-Graph every_operation(bool joined = true, bool with_batch_norm = true, float rate = 0.3F) {
-  GraphBuilder net("every-operation", "", 9, 11, 2);
-  auto activate = [&, count = 0](NodeId x) mutable {
-    const std::string number = std::to_string(++count);
-    return net.relu(joined ? x : net.dropout(x, "apart" + number, 0), "relu" + number);
-  };
-  NodeId x = activate(net.conv2d(net.input(), "conv1", 5, 3, {.padding = GraphBuilder::Padding::same}));
-  x = net.max_pool(x, "pool1", 2, 1);
-  if (with_batch_norm) x = activate(net.batch_norm(x, "bn1"));
-  x = activate(net.conv2d(x, "conv2", 6, 2, {.bias = false}));
-  if (with_batch_norm) x = net.batch_norm(x, "bn2");
-  x = net.average_pool(x, "pool2", 2, 1);
-  x = net.relu(x, "relu");
-  x = net.dropout(x, "dropout", rate);
-  x = net.flatten(x);
-  x = activate(net.dense(x, "dense1", 7));
-  net.dense(x, "logits", 4);
-  return std::move(net).finish();
-}
-
-// Every way in which tensors have several readers: shortcuts, branches, a sum of a tensor with itself, parts of a
-// concatenation that others read, views of what others read.
-Graph branches(bool joined = true, float rate = 0.3F) {
-  GraphBuilder net("branches", "", 9, 8, 3);
-  auto apart = [&, count = 0](NodeId x) mutable {
-    return joined ? x : net.dropout(x, "apart" + std::to_string(++count), 0);
-  };
-  using Padding = GraphBuilder::Padding;
-  const NodeId stem =
-      net.relu6(apart(net.conv2d(net.input(), "stem", 6, 3, {.padding = Padding{.top = 1, .right = 2}})), "stem_clamp");
-  NodeId x = net.conv2d(stem, "row", 6, {1, 5}, {.padding = Padding::same, .bias = false});
-  const NodeId sum1 = net.relu(apart(net.add(stem, net.batch_norm(x, "norm1"), "sum1")), "sum1_relu");
-  x = net.depthwise_conv2d(sum1, "depthwise", 3, {.padding = Padding::same, .bias = false});
-  const NodeId middle = net.relu6(apart(net.batch_norm(x, "norm2")), "middle");
-  x = net.conv2d(middle, "project", 6, 1, {.bias = false});
-  const NodeId sum2 = net.add(sum1, net.batch_norm(x, "norm3", {.scale = false}), "sum2");
-  const NodeId both = net.concat({sum2, stem, net.max_pool(sum1, "largest", 3, 1, Padding::same),
-                                  net.average_pool(middle, "neighbours", 3, 1, Padding::same)},
-                                 "both");
-  x = net.add(both, net.conv2d(both, "mix", 24, 1, {}), "sum3", 0.4F);
-  x = net.conv2d(net.relu(apart(x), "sum3_relu"), "last", 8, 1, {});
-  const NodeId mean = net.global_average_pool(x, "mean");
-  NodeId flat = net.relu(net.flatten(net.average_pool(x, "pool", 4, 4)), "positive");
-  flat = net.dropout(flat, "dropout1", rate);
-  NodeId dense = net.relu6(apart(net.dense(net.add(mean, mean, "double"), "dense", 9)), "dense_clamp");
-  dense = net.dropout(dense, "dropout2", rate);
-  net.dense(net.concat({flat, dense, mean}, "all"), "logits", 4);
-  return std::move(net).finish();
-}
-
-// A small DenseNet with a residual block at its end: batch norms over growing concatenations, one inside another, whose
-// parts have other readers; batch norms that can be normalised on read, and that cannot; sums in a chain.
-Graph dense_blocks() {
-  GraphBuilder net("dense-blocks", "", 8, 8, 3);
-  using Padding = GraphBuilder::Padding;
-  const auto norm_relu = [&](NodeId x, const std::string& name) {
-    return net.relu(net.batch_norm(x, name), name + "_relu");
-  };
-  NodeId x = net.conv2d(net.input(), "stem", 5, 3, {.padding = Padding::same, .bias = false});
-  x = net.max_pool(norm_relu(x, "stem_norm"), "stem_pool", 3, 1, Padding::same);
-  for (int i = 0; i < 3; ++i) {
-    const std::string name = "layer" + std::to_string(i);
-    NodeId y = net.conv2d(norm_relu(x, name + "_norm1"), name + "_conv1", 6, 1, {.bias = false});
-    y = net.conv2d(norm_relu(y, name + "_norm2"), name + "_conv2", 3, 3, {.padding = Padding::same, .bias = false});
-    x = net.concat({x, y}, name);
-  }
-  x = net.average_pool(net.conv2d(norm_relu(x, "narrow_norm"), "narrow", 6, 1, {.bias = false}), "pool");
-  const NodeId branch = norm_relu(net.depthwise_conv2d(x, "depthwise", 3, {.padding = Padding::same}), "branch_norm");
-  const NodeId inner = net.concat({branch, net.max_pool(x, "max", 3, 1, Padding::same)}, "inner");
-  x = net.concat({inner, branch, x}, "outer");
-  for (int i = 0; i < 3; ++i) {
-    const std::string name = "block" + std::to_string(i);
-    NodeId y = net.conv2d(x, name + "_conv1", 4, 1, {.bias = false});
-    y = net.conv2d(norm_relu(y, name + "_norm1"), name + "_conv2", 4, 3, {.padding = Padding::same, .bias = false});
-    y = net.conv2d(norm_relu(y, name + "_norm2"), name + "_conv3", 24, 1, {.bias = false});
-    x = net.relu(net.add(x, net.batch_norm(y, name + "_norm3"), name), name + "_relu");
-  }
-  net.dense(net.global_average_pool(norm_relu(x, "last_norm"), "mean"), "logits", 4);
-  return std::move(net).finish();
-}
-
-// Operations of few networks: groups of channels, local response normalisation, scores times a factor.
-Graph towers() {
-  GraphBuilder net("towers", "", 9, 8, 4);
-  using Padding = GraphBuilder::Padding;
-  NodeId x = net.relu(net.conv2d(net.input(), "conv1", 6, 3, {.padding = Padding::same, .groups = 2}), "relu1");
-  x = net.local_response_norm(x, "norm", {.size = 3, .bias = 1, .alpha = 0.5F});
-  x = net.conv2d(x, "conv2", 9, 3, {.stride = 2, .padding = Padding::same, .groups = 3});
-  x = net.average_pool(x, "pool", 3, 2, Padding::same, GraphBuilder::Mean::of_window);
-  x = net.scale(net.dense(net.flatten(x), "dense", 4), "scale", 1.5F);
-  return std::move(net).finish();
-}
-
-class ExecutorTest : public ::testing::TestWithParam<std::string> {
- protected:
-  ops::Backend& backend() { return tests::backend_named(GetParam()); }
-  std::vector<float> read(const ConstTensorView& view) { return tests::read(backend(), view); }
-  void write(const TensorView& view, const std::vector<float>& values) { tests::write(backend(), view, values); }
-  // Everything on.
-  Passes all_passes() const {
-    Passes all;
-    for (const PassName& pass : pass_names()) all.*pass.enabled = true;
-    return all;
-  }
-  void check_gradient(const Graph& graph, double error);  // of the largest element of a tensor
-
-  // The gradients (without header and statistics) of a micro-batch.
-  std::vector<float> gradients(Executor& executor, const MicroBatch& batch, float scale) {
-    executor.forward(batch);
-    executor.backward(scale, {});
-    std::vector<float> all = read(executor.reduction());
-    all.erase(all.begin(), all.begin() + executor.gradients_offset());
-    return all;
-  }
-};
-
-void expect_near(const std::vector<float>& actual, const std::vector<float>& expected, double error) {
-  ASSERT_EQ(actual.size(), expected.size());
-  double largest = 0;
-  for (const float value : expected) largest = std::max<double>(largest, std::abs(value));
-  for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], error * largest) << i;
-}
-
-// By the length of the difference: rounding to bf16 now and then moves a value across the edge of a ReLU, and then one
-// gradient jumps.
-void expect_close(const std::vector<float>& actual, const std::vector<float>& expected, double error) {
-  ASSERT_EQ(actual.size(), expected.size());
-  double squares = 0, of_difference = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    squares += std::pow(expected[i], 2);
-    of_difference += std::pow(actual[i] - expected[i], 2);
-  }
-  EXPECT_LE(std::sqrt(of_difference), error * std::sqrt(squares));
-}
+using tests::towers;
 
 TEST_P(ExecutorTest, FlatLayoutAndInitialValues) {
   const Graph graph = make_network("fashion-cnn");
@@ -190,13 +57,18 @@ TEST_P(ExecutorTest, FlatLayoutAndInitialValues) {
 }
 
 // Central differences of the mean loss by some weights of each tensor, through the whole network.
-TEST_P(ExecutorTest, GradientIsTheDerivativeOfTheLoss) {
+class GradientTest : public ExecutorTest {
+ protected:
+  void check_gradient(const Graph& graph, double error);  // of the largest element of a tensor
+};
+
+TEST_P(GradientTest, IsTheDerivativeOfTheLoss) {
   check_gradient(every_operation(), 0.02);
   check_gradient(branches(), 0.04);  // a step crosses the kinks of more activations
   check_gradient(towers(), 0.02);
 }
 
-void ExecutorTest::check_gradient(const Graph& graph, double error) {
+void GradientTest::check_gradient(const Graph& graph, double error) {
   SCOPED_TRACE(graph.name);
   const SyntheticBatch data(0, 6, graph);
   Executor executor(graph, backend(), {.max_batch = 6, .passes = all_passes()});
@@ -221,33 +93,6 @@ void ExecutorTest::check_gradient(const Graph& graph, double error) {
       EXPECT_NEAR(gradient[at], difference, error * largest + 5e-4) << tensor.name << " " << i;
     }
   }
-}
-
-TEST_P(ExecutorTest, FusionChangesNothing) {
-  const SyntheticBatch data(1, 5, every_operation());
-  Executor joined(every_operation(true, true, 0), backend(), {.max_batch = 5});
-  Executor apart(every_operation(false, true, 0), backend(), {.max_batch = 5});
-  ASSERT_EQ(joined.graph().nodes.size() + 8, apart.graph().nodes.size()) << "four ReLUs and what keeps them apart";
-  expect_near(gradients(joined, data.all(), 0.2F), gradients(apart, data.all(), 0.2F), 1e-6);
-  joined.evaluate(data.all());
-  apart.evaluate(data.all());
-  for (std::size_t n = 0; n < 5; ++n) EXPECT_NEAR(joined.loss()[n], apart.loss()[n], 1e-6);
-}
-
-// Another graph, another plan of the memory, the same numbers: nobody reads what was overwritten.
-TEST_P(ExecutorTest, FusionChangesNothingInBranches) {
-  const SyntheticBatch data(1, 5, branches());
-  Executor joined(branches(true, 0), backend(), {.max_batch = 5});
-  Executor apart(branches(false, 0), backend(), {.max_batch = 5});
-  ASSERT_EQ(joined.graph().nodes.size() + 10, apart.graph().nodes.size());
-  expect_near(gradients(joined, data.all(), 0.2F), gradients(apart, data.all(), 0.2F), 1e-5);
-  joined.evaluate(data.all());
-  apart.evaluate(data.all());
-  for (std::size_t n = 0; n < 5; ++n) EXPECT_NEAR(joined.loss()[n], apart.loss()[n], 1e-5);
-  Executor evaluation(branches(true, 0), backend(), {.max_batch = 5, .training = false});
-  evaluation.evaluate(data.all());
-  joined.evaluate(data.all());
-  for (std::size_t n = 0; n < 5; ++n) EXPECT_EQ(joined.loss()[n], evaluation.loss()[n]);
 }
 
 TEST_P(ExecutorTest, EvaluationEqualsTrainingPassWithoutNormAndDropout) {
@@ -275,6 +120,41 @@ TEST_P(ExecutorTest, EvaluationEqualsTrainingPassWithoutNormAndDropout) {
   EXPECT_THROW(evaluation.forward(data.all()), OptionError);
 }
 
+// Memory that is not the host's, as far as the executor knows.
+class OtherMemory final : public MemoryResource {
+  void* allocate(std::size_t bytes) override { return host_memory().allocate(bytes); }
+  void deallocate(void* pointer, std::size_t bytes) noexcept override { host_memory().deallocate(pointer, bytes); }
+};
+class OtherBackend final : public tests::ReferenceBackend {
+ public:
+  MemoryResource& memory() override { return memory_; }
+
+ private:
+  OtherMemory memory_;
+};
+
+// In host memory the images are read where they are, and not written; elsewhere they are copied to the arena, once.
+TEST(ExecutorImages, AreReadInPlaceOrUploaded) {
+  const Graph graph = branches();
+  SyntheticBatch data(2, 5, graph);
+  const std::vector<float> images = data.images;
+  OtherBackend other;
+  for (const bool training : {true, false}) {
+    Executor near(graph, tests::backend_named("reference"), {.max_batch = 5, .training = training});
+    Executor far(graph, other, {.max_batch = 5, .training = training});
+    EXPECT_GE(far.arena_bytes() - near.arena_bytes(), training ? 4 * static_cast<std::int64_t>(images.size()) : 0);
+    for (Executor* executor : {&near, &far}) training ? executor->forward(data.all()) : executor->evaluate(data.all());
+    EXPECT_EQ(tests::mean(near.loss()), tests::mean(far.loss()));
+    if (!training) continue;
+    near.backward(0.2F, {});
+    EXPECT_EQ(data.images, images);
+    std::ranges::fill(data.images, 0.0F);
+    far.backward(0.2F, {});
+    data.images = images;
+    EXPECT_EQ(tests::read(other, near.reduction()), tests::read(other, far.reduction()));
+  }
+}
+
 TEST_P(ExecutorTest, SmallBatchInALargePlan) {
   const Graph graph = every_operation();
   const SyntheticBatch data(3, 8, graph);
@@ -285,78 +165,6 @@ TEST_P(ExecutorTest, SmallBatchInALargePlan) {
   EXPECT_EQ(large.loss().size(), 3U);
   EXPECT_THROW(small.forward(data.part(0, 4)), OptionError);
   EXPECT_THROW(small.evaluate(data.part(0, 0)), OptionError);
-}
-
-class PassesOff : public ExecutorTest {
- protected:
-  // What a network computes in two steps of training and an evaluation.
-  std::vector<std::vector<float>> results(const Graph& graph, const Passes& passes, Precision precision) {
-    const SyntheticBatch data(2, 5, graph);
-    Executor executor(graph, backend(), {.max_batch = 6, .passes = passes, .precision = precision});
-    std::vector<std::vector<float>> all;
-    for (std::int64_t step = 0; step < 2; ++step) {  // the second in an arena full of numbers
-      executor.forward(data.all(step));
-      executor.backward(0.2F, {});
-      all.push_back(read(executor.reduction()));
-    }
-    write(executor.statistics(),
-          std::vector<float>(static_cast<std::size_t>(executor.statistics().shape.size()), 0.7F));
-    executor.evaluate(data.all());
-    all.emplace_back(executor.probabilities().begin(), executor.probabilities().end());
-    Executor evaluation(graph, backend(),
-                        {.max_batch = 5, .training = false, .passes = passes, .precision = precision});
-    write(evaluation.statistics(), read(executor.statistics()));
-    evaluation.evaluate(data.all());
-    EXPECT_EQ(all.back(), std::vector<float>(evaluation.probabilities().begin(), evaluation.probabilities().end()));
-    return all;
-  }
-
-  // Everything on, against each pass off, and all of them.
-  template <class Compare>
-  void check(Precision precision, const Compare& compare) {
-    std::vector<std::pair<std::string, Passes>> variants;
-    Passes none;
-    for (const PassName& pass : pass_names()) {
-      Passes passes = all_passes();
-      disable(passes, pass.name);
-      variants.emplace_back(pass.name, passes);
-      none.*pass.enabled = false;
-    }
-    variants.emplace_back("all", none);
-    for (const Graph& graph : {every_operation(), branches(), dense_blocks(), towers()}) {
-      const auto expected = results(graph, all_passes(), precision);
-      for (const auto& [name, passes] : variants) {
-        SCOPED_TRACE(graph.name + " without " + name);
-        const auto actual = results(graph, passes, precision);
-        for (std::size_t i = 0; i < expected.size(); ++i) compare(actual[i], expected[i]);
-      }
-    }
-  }
-};
-
-// Switching passes off, one by one and all together, changes neither training nor evaluation.
-TEST_P(PassesOff, ChangesNothing) {
-  check(Precision::fp32, [](const auto& actual, const auto& expected) { expect_near(actual, expected, 2e-5); });
-}
-
-// Here a statistic may be that of the values before their rounding, and what is normalised on read may be rounded once
-// less. Through the batch norms of dense_blocks, over 80 and 20 values a channel, that changes gradients by 15 %; a
-// tensor that was overwritten changes them altogether.
-TEST_P(PassesOff, ChangesLittleInBf16) {
-  if (GetParam() == "reference") GTEST_SKIP() << "it knows floats only";
-  check(Precision::bf16, [](const auto& actual, const auto& expected) { expect_close(actual, expected, 0.25); });
-}
-
-// So that it says something about values computed again.
-TEST(PassesOffCases, RecomputeSumsInAChain) {
-  const Schedule schedule = make_schedule(dense_blocks(), true, {});
-  const auto recomputed = [&](const std::string& name) {
-    const auto node = std::ranges::find(schedule.graph.nodes, name, &Node::name);
-    return node != schedule.graph.nodes.end() &&
-           schedule.at(static_cast<NodeId>(node - schedule.graph.nodes.begin())).recomputed;
-  };
-  EXPECT_TRUE(recomputed("block0"));
-  EXPECT_TRUE(recomputed("block1")) << "from block0";
 }
 
 // Weights and statistics may change between evaluations: folded kernels follow, and so does what an executor without
@@ -518,9 +326,8 @@ TEST_P(ExecutorTest, NothingIsComputedBelowTheFirstParameter) {
   EXPECT_LT(tests::mean(executor.loss()), before);
 }
 
-const auto name_of_backend = [](const auto& backend) { return backend.param; };
+INSTANTIATE_TEST_SUITE_P(Backends, GradientTest, ::testing::ValuesIn(tests::backend_names()), name_of_backend);
 INSTANTIATE_TEST_SUITE_P(Backends, ExecutorTest, ::testing::ValuesIn(tests::backend_names()), name_of_backend);
-INSTANTIATE_TEST_SUITE_P(Backends, PassesOff, ::testing::ValuesIn(tests::backend_names()), name_of_backend);
 
 }  // namespace
 }  // namespace brigade::network

@@ -6,7 +6,7 @@
 
 namespace brigade::tests {
 
-class ReferenceBackend final : public ops::Backend {
+class ReferenceBackend : public ops::Backend {
  public:
   std::string description() const override { return "reference (naive loops)"; }
   int threads() const override { return 1; }
