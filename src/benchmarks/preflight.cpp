@@ -8,7 +8,6 @@
 #include <iterator>
 
 #include "brigade/core/clock.hpp"
-#include "brigade/core/host_name.hpp"
 #include "ceilings.hpp"
 
 namespace brigade::benchmarks {
@@ -47,7 +46,7 @@ std::string percent_of(double value, double median) {
 PreflightReport preflight(communication::Communicator& communicator, int threads) {
   const Stopwatch watch;
   PreflightReport report;
-  const auto hosts = communicator.all_gather(host_name(), "preflight");
+  const auto hosts = communicator.hosts();
   communicator.barrier("preflight");
   const Ceilings own = measure_ceilings(threads, Probe::quick);
   const auto ranks = static_cast<std::size_t>(communicator.size()), me = static_cast<std::size_t>(communicator.rank());

@@ -17,7 +17,6 @@
 #include <string_view>
 #include <vector>
 
-#include "brigade/core/host_name.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -119,14 +118,13 @@ void Launch::check_tasks(const communication::Communicator& world) const {
 
 void Launch::check_allocation(communication::Communicator& world) const {
   if (variable("SLURM_JOB_ID").empty()) return;  // for all ranks or for none
-  const auto hosts = world.all_gather(host_name(), "gathering host names");
   communication::collectively(world, "comparing ranks with Slurm's tasks", [&] {
     if (world.rank() != 0) return;
     const int granted = number_or_zero(by_mpirun_ ? "OMPI_UNIVERSE_SIZE" : "SLURM_NTASKS");
     // Of a daemon's step the distribution says nothing of the job's; but how many nodes the job has is known.
     const bool of_daemon = by_mpirun_ && !variable("SLURM_STEP_ID").empty();
     if (granted > 0)
-      compare_with_allocation(hosts, granted, of_daemon ? number_or_zero("SLURM_JOB_NUM_NODES") : 0,
+      compare_with_allocation(world.hosts(), granted, of_daemon ? number_or_zero("SLURM_JOB_NUM_NODES") : 0,
                               of_daemon ? "" : variable("SLURM_TASKS_PER_NODE"));
   });
 }

@@ -213,6 +213,9 @@ int Communicator::rank() const { return impl_ ? impl_->rank : 0; }
 int Communicator::size() const { return impl_ ? impl_->size : 1; }
 int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }
 int Communicator::node_size() const { return impl_ ? impl_->node_size : 1; }
+std::vector<std::string> Communicator::hosts() const {
+  return impl_ ? impl_->hosts : std::vector<std::string>{host_name()};
+}
 
 Team& Communicator::node() { return impl_ ? static_cast<Team&>(impl_->node()) : alone(); }
 

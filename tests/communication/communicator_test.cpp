@@ -22,7 +22,8 @@ TEST(Communicator, CountsTheRanksOfANode) {
   std::array<char, 256> name{};
   ASSERT_EQ(gethostname(name.data(), name.size() - 1), 0);
   const std::string mine = name.data();
-  const auto hosts = world().all_gather(mine, "host names");
+  const auto hosts = world().hosts();
+  EXPECT_EQ(hosts, world().all_gather(mine, "host names"));
   EXPECT_EQ(world().node_size(), std::count(hosts.begin(), hosts.end(), mine));
   EXPECT_EQ(world().node_rank(), std::count(hosts.begin(), hosts.begin() + world().rank(), mine));
 }
@@ -33,6 +34,7 @@ TEST(Communicator, AloneIsRankZeroOfOne) {
   EXPECT_EQ(alone.size(), 1);
   EXPECT_EQ(alone.node_rank(), 0);
   EXPECT_EQ(alone.node_size(), 1);
+  EXPECT_EQ(std::ssize(alone.hosts()), 1);
   alone.barrier("nobody");
   std::vector<double> doubles{1.5, -2};
   alone.sum(doubles, "nobody");

@@ -51,6 +51,8 @@ class Communicator final : public Team {
   int size() const override;
   int node_rank() const;  ///< among the ranks that share this node's memory
   int node_size() const;
+  /// Names of the hosts by rank, exchanged when the communicator was made.
+  std::vector<std::string> hosts() const;
   /// The ranks of this node, as a team with watched waits of its own.
   Team& node();
 
