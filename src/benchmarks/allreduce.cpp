@@ -24,7 +24,7 @@ constexpr const char* kPeer = "MPI_Allreduce";
 struct Contender {
   std::string name;
   bool in_array_memory;  // of the communicator, as gradients are; else in memory of the rank alone
-  bool rounds;           // every partial sum to bf16, one for each rank
+  float rounding;        // of every partial sum, one for each rank; relative to it
   void (*sum)(Communicator&, std::span<float>, std::size_t segment_bytes);
 };
 
@@ -34,12 +34,14 @@ void sum_by(Communicator& communicator, std::span<float> data, std::size_t segme
 }
 
 std::vector<Contender> contenders() {
-  return {{"automatic", true, false, sum_by<Algorithm::automatic>},
-          {"hierarchical, private", false, false, sum_by<Algorithm::hierarchical>},
-          {"ring", false, false, sum_by<Algorithm::ring>},
-          {"ring, bf16 wire", false, true, sum_by<Algorithm::ring, Wire::bf16>},
-          {"halving-doubling", false, false, sum_by<Algorithm::halving_doubling>},
-          {kPeer, false, false, [](Communicator& communicator, std::span<float> data, std::size_t) {
+  constexpr float kHalfUnitOfBf16 = 0x1p-8F, kHalfUnitOfFp16 = 0x1p-11F;
+  return {{"automatic", true, 0, sum_by<Algorithm::automatic>},
+          {"hierarchical, private", false, 0, sum_by<Algorithm::hierarchical>},
+          {"ring", false, 0, sum_by<Algorithm::ring>},
+          {"ring, bf16 wire", false, kHalfUnitOfBf16, sum_by<Algorithm::ring, Wire::bf16>},
+          {"ring, fp16 wire", false, kHalfUnitOfFp16, sum_by<Algorithm::ring, Wire::fp16>},
+          {"halving-doubling", false, 0, sum_by<Algorithm::halving_doubling>},
+          {kPeer, false, 0, [](Communicator& communicator, std::span<float> data, std::size_t) {
              communication::mpi_allreduce(communicator, data);
            }}};
 }
@@ -54,7 +56,7 @@ void check(Communicator& communicator, const Contender& contender, std::span<flo
   collectively(communicator, "checking a sum", [&] {
     for (std::size_t i = 0; i < data.size(); ++i) {
       const auto expected = static_cast<float>(all_ranks * (1 + static_cast<int>(i % 997)));
-      const float allowed = contender.rounds ? expected * static_cast<float>(ranks) / 256 : 0;  // half a unit each time
+      const float allowed = contender.rounding * expected * static_cast<float>(ranks);
       if (!(std::abs(data[i] - expected) <= allowed))
         throw Error(ExitCode::diverged,
                     fmt::format("{} of {} floats is wrong on rank {} (element {} is {}, not {})", contender.name,

@@ -92,8 +92,8 @@ bool parse(Call& call, TrainCommand& command) {
                {"hierarchical", Algorithm::hierarchical},
                {"mpi", Algorithm::mpi}},
               "how gradients are summed")
-      .choice("wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}},
-              "how gradients travel between nodes by ring; they are added in fp32")
+      .choice("wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}, {"fp16", Wire::fp16}},
+              "how gradients travel between nodes by ring; they are added in fp32, and in fp16 each message has a scale")
       .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
       .add("segment", segment, "bytes of a message (K, M, G)")
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")

@@ -53,12 +53,13 @@ class MpiSum final : public Allreduce::State {
 // Between ranks that see each other only through messages.
 constexpr std::size_t kShortBytes = 64U << 10;
 
-StartSum by_messages(const AllreduceOptions& options, std::size_t bytes) {
+ByMessages by_messages(const AllreduceOptions& options, std::size_t bytes) {
   const bool free = options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::hierarchical;
   const bool tree =
       options.algorithm == Algorithm::halving_doubling || (free && (options.one_tree || bytes <= kShortBytes));
-  if (tree) return start_halving_doubling;
-  return options.wire == Wire::bf16 ? start_ring_in_bf16 : start_ring;
+  return {.start_sum = tree ? start_halving_doubling : start_ring,
+          .segment_bytes = options.segment_bytes,
+          .wire = tree ? Wire::fp32 : options.wire};
 }
 
 std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
@@ -68,16 +69,16 @@ std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<floa
                        "the algorithm {} does not sum as one binary tree", name_of(algorithm));
   require<OptionError>(options.wire == Wire::fp32 || (!options.one_tree && algorithm != Algorithm::halving_doubling &&
                                                       algorithm != Algorithm::mpi),
-                       "only the ring sends bf16 (the algorithm is {}{}). Use --wire fp32, or --allreduce automatic?",
-                       name_of(algorithm), options.one_tree ? ", as one tree" : "");
+                       "only the ring sends {} (the algorithm is {}{}). Use --wire fp32, or --allreduce automatic?",
+                       name_of(options.wire), name_of(algorithm), options.one_tree ? ", as one tree" : "");
   if (algorithm == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
   const bool shares_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
   if (shares_memory && (algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical)) {
     if (impl.nodes == 1) return start_node_sum(impl, data, options.segment_bytes);
     const std::size_t slice_bytes = data.size_bytes() / static_cast<std::size_t>(impl.node_size);
-    return start_hierarchical(impl, data, options.segment_bytes, by_messages(options, slice_bytes));
+    return start_hierarchical(impl, data, by_messages(options, slice_bytes));
   }
-  return by_messages(options, data.size_bytes())(impl, data, options.segment_bytes, impl.next_tag());
+  return by_messages(options, data.size_bytes()).start(impl, data, impl.next_tag());
 }
 
 }  // namespace
@@ -89,6 +90,15 @@ std::string_view name_of(Algorithm algorithm) {
     case Algorithm::halving_doubling: return "halving-doubling";
     case Algorithm::hierarchical: return "hierarchical";
     case Algorithm::mpi: return "mpi";
+  }
+  return "";
+}
+
+std::string_view name_of(Wire wire) {
+  switch (wire) {
+    case Wire::fp32: return "fp32";
+    case Wire::bf16: return "bf16";
+    case Wire::fp16: return "fp16";
   }
   return "";
 }

@@ -23,21 +23,30 @@ struct Allreduce::State {
   std::size_t bytes_sent = 0;
 };
 
-/// An algorithm over messages; `tag` keeps its messages apart, equal on all ranks.
+/// An algorithm over messages; `tag` keeps its messages apart, equal on all ranks. Only the ring knows a wire but fp32.
 using StartSum = std::unique_ptr<Allreduce::State> (*)(Communicator::Impl& impl, std::span<float> data,
-                                                       std::size_t segment_bytes, int tag);
+                                                       std::size_t segment_bytes, int tag, Wire wire);
 std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data, std::size_t segment_bytes,
-                                             int tag);
-std::unique_ptr<Allreduce::State> start_ring_in_bf16(Communicator::Impl& impl, std::span<float> data,
-                                                     std::size_t segment_bytes, int tag);
+                                             int tag, Wire wire);
 std::unique_ptr<Allreduce::State> start_halving_doubling(Communicator::Impl& impl, std::span<float> data,
-                                                         std::size_t segment_bytes, int tag);
+                                                         std::size_t segment_bytes, int tag, Wire wire);
+
+/// How a sum goes on between nodes, or between ranks that share nothing.
+struct ByMessages {
+  StartSum start_sum;
+  std::size_t segment_bytes;
+  Wire wire;
+
+  std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data, int tag) const {
+    return start_sum(impl, data, segment_bytes, tag, wire);
+  }
+};
 
 /// All ranks are on one node.
 std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::span<float> data,
                                                  std::size_t segment_bytes);
-/// Several nodes of equally many ranks; `start_between` sums between them.
+/// Several nodes of equally many ranks; `between` sums between them.
 std::unique_ptr<Allreduce::State> start_hierarchical(Communicator::Impl& impl, std::span<float> data,
-                                                     std::size_t segment_bytes, StartSum start_between);
+                                                     const ByMessages& between);
 
 }  // namespace brigade::communication

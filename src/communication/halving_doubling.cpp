@@ -188,7 +188,7 @@ bool HalvingDoubling::next_exchange() {
 }  // namespace
 
 std::unique_ptr<Allreduce::State> start_halving_doubling(Communicator::Impl& impl, std::span<float> data,
-                                                         std::size_t segment_bytes, int tag) {
+                                                         std::size_t segment_bytes, int tag, Wire /*fp32*/) {
   return std::make_unique<HalvingDoubling>(impl, data, segment_bytes, tag);
 }
 

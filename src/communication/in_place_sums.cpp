@@ -63,8 +63,7 @@ std::uint64_t InPlaceSums::start(std::vector<float*> arrays, std::size_t floats)
   const std::uint64_t first = started_;
   const std::size_t segment = segment_of(floats, size_);
   started_ += (floats + segment - 1) / segment;
-  jobs_.push_back(
-      {.arrays = std::move(arrays), .floats = floats, .segment = segment, .first = first, .end = started_});
+  jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .segment = segment, .first = first, .end = started_});
   counters(rank_).ready.store(started_, std::memory_order_release);
   return started_;
 }

@@ -47,15 +47,13 @@ class QueuedSum final : public Allreduce::State {
 
 class HierarchicalSum final : public Allreduce::State {
  public:
-  HierarchicalSum(Communicator::Impl& communicator, std::span<float> data, std::size_t segment_bytes,
-                  StartSum start_between)
+  HierarchicalSum(Communicator::Impl& communicator, std::span<float> data, const ByMessages& by_messages)
       : State(communicator),
         scatter_(communicator.scatter_window()),
         gather_(communicator.gather_window()),
-        segment_bytes_(segment_bytes),
-        start_between_(start_between),
-        scattered_(scatter_.start(NodePattern::reduce_scatter, data, segment_bytes)),
-        gathered_(gather_.start(NodePattern::all_gather, data, segment_bytes, true)) {
+        by_messages_(by_messages),
+        scattered_(scatter_.start(NodePattern::reduce_scatter, data, by_messages.segment_bytes)),
+        gathered_(gather_.start(NodePattern::all_gather, data, by_messages.segment_bytes, true)) {
     const auto [begin, end] = scatter_.chunk(data.size(), impl.node_rank);
     chunk_ = data.subspan(begin, end - begin);
     peers_tag_ = impl.peers().next_tag();
@@ -69,7 +67,7 @@ class HierarchicalSum final : public Allreduce::State {
   bool advance() override {
     bool moved = scatter_.advance() | gather_.advance();
     if (!between_ && scatter_.done(scattered_)) {
-      between_ = start_between_(impl.peers(), chunk_, segment_bytes_, peers_tag_);
+      between_ = by_messages_.start(impl.peers(), chunk_, peers_tag_);
       moved = true;
     }
     if (between_ && !released_) {
@@ -87,8 +85,7 @@ class HierarchicalSum final : public Allreduce::State {
 
  private:
   NodeWindow &scatter_, &gather_;
-  std::size_t segment_bytes_;
-  StartSum start_between_;
+  ByMessages by_messages_;
   std::uint64_t scattered_, gathered_;
   std::span<float> chunk_;
   int peers_tag_ = 0;
@@ -113,8 +110,8 @@ std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::
 }
 
 std::unique_ptr<Allreduce::State> start_hierarchical(Communicator::Impl& impl, std::span<float> data,
-                                                     std::size_t segment_bytes, StartSum start_between) {
-  return std::make_unique<HierarchicalSum>(impl, data, segment_bytes, start_between);
+                                                     const ByMessages& between) {
+  return std::make_unique<HierarchicalSum>(impl, data, between);
 }
 
 }  // namespace brigade::communication

@@ -26,8 +26,9 @@
 // may leave once `i - (segments of my own chunk)` have been taken in, and while one segment is being added
 // the next ones arrive in other staging buffers: the links never wait for the end of a chunk.
 //
-// Segments may travel in bf16: each is rounded into a buffer of its own before it is sent, and widened when it is taken
-// in. The rank that has summed a chunk keeps what it sends, rounded, so that all ranks hold the same bits.
+// Segments may travel in bf16 or fp16 (wire.hpp): each is packed into a buffer of its own before it is sent, and
+// unpacked when it is taken in. The rank that has summed a chunk keeps what it sends, rounded, so that all ranks hold
+// the same bits.
 //
 // In fp32 the all-gather receives in place. Its k-th segment lands where the k-th segment of all was sent from, so it
 // is asked for only after that send is complete.
@@ -38,9 +39,9 @@
 #include <cstdint>
 
 #include "allreduce_state.hpp"
-#include "brigade/core/bf16.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
+#include "wire.hpp"
 
 namespace brigade::communication {
 namespace {
@@ -49,17 +50,6 @@ constexpr std::size_t kInFlight = 4;  // segments on their way in each direction
 
 void add(float* __restrict sum, const float* __restrict more, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) sum[i] += more[i];
-}
-
-// On the wire and back.
-void round_to(Bf16* __restrict to, const float* __restrict from, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) to[i] = Bf16(from[i]);
-}
-void widen(float* __restrict to, const Bf16* __restrict from, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]);
-}
-void add(float* __restrict sum, const Bf16* __restrict more, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) sum[i] += static_cast<float>(more[i]);
 }
 
 // How K floats are cut into N chunks, and chunks into segments.
@@ -113,18 +103,17 @@ class Ring final : public Allreduce::State {
   bool send_segment();
   bool complete_send();
 
-  // Of a received segment; in bf16 a second ring of buffers holds those on their way out.
-  template <class T>
-  T* staging(std::size_t segment, std::size_t ring = 0) {
-    return reinterpret_cast<T*>(staging_.as<std::byte>() + (ring * kInFlight + segment % kInFlight) * stride_);
+  // Of a received segment; where segments are packed a second ring of buffers holds those on their way out.
+  std::byte* staging(std::size_t segment, std::size_t ring = 0) {
+    return staging_.as<std::byte>() + (ring * kInFlight + segment % kInFlight) * stride_;
   }
+  int bytes_of(const Walk& walk) const { return static_cast<int>(packed_bytes(wire_, walk.count())); }
   const void* outgoing();
 
   float* data_;
   int left_, right_, tag_;
-  const bool bf16_;
-  MPI_Datatype type_ = bf16_ ? MPI_UINT16_T : MPI_FLOAT;
-  std::size_t bytes_ = bf16_ ? sizeof(Bf16) : sizeof(float);  // of an element on the wire
+  const Wire wire_;
+  const bool packed_ = wire_ != Wire::fp32;
   Cut cut_;
   Walk asking_, taking_, sending_;
 
@@ -144,10 +133,10 @@ Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t 
       left_((impl.rank + impl.size - 1) % impl.size),
       right_((impl.rank + 1) % impl.size),
       tag_(tag),
-      bf16_(wire == Wire::bf16),
+      wire_(wire),
       cut_{.floats = data.size(),
            .ranks = static_cast<std::size_t>(impl.size),
-           .segment = std::clamp<std::size_t>(segment_bytes / bytes_, 1, 1U << 28)},
+           .segment = std::min<std::size_t>(floats_in(wire, segment_bytes), 1U << 28)},
       asking_(cut_, static_cast<std::size_t>(left_)),
       taking_(asking_),
       sending_(cut_, static_cast<std::size_t>(impl.rank)) {
@@ -161,10 +150,10 @@ Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t 
   to_send_ = to_send_partial_ + all - cut_.segments((rank + 2) % cut_.ranks);  // then every chunk but my neighbour's
   receives_.fill(MPI_REQUEST_NULL);
   sends_.fill(MPI_REQUEST_NULL);
-  if (to_add_ > 0 || (bf16_ && cut_.floats > 0)) {
+  if (to_add_ > 0 || (packed_ && cut_.floats > 0)) {
     constexpr std::size_t kLine = 64;  // staging buffers begin on cache lines
-    stride_ = (std::min(cut_.segment, cut_.size(0)) * bytes_ + kLine - 1) / kLine * kLine;
-    staging_ = impl.segments.take((bf16_ ? 2 : 1) * kInFlight * stride_);
+    stride_ = (packed_bytes(wire_, std::min(cut_.segment, cut_.size(0))) + kLine - 1) / kLine * kLine;
+    staging_ = impl.segments.take((packed_ ? 2 : 1) * kInFlight * stride_);
   }
 }
 
@@ -172,11 +161,10 @@ Ring::~Ring() { impl.close(receives_, sends_, std::move(staging_)); }
 
 bool Ring::ask_for_segment() {
   if (asked_ == to_receive_ || asked_ - taken_ == kInFlight) return false;
-  const bool in_place = asked_ >= to_add_ && !bf16_;
+  const bool in_place = asked_ >= to_add_ && !packed_;
   if (in_place && sent_ <= asked_ - to_add_) return false;  // what lies there is still on its way out
-  void* target = in_place ? static_cast<void*>(data_ + asking_.offset()) : staging<std::byte>(asked_);
-  check_mpi(MPI_Irecv(target, static_cast<int>(asking_.count()), type_, left_, tag_, impl.comm,
-                      &receives_[asked_ % kInFlight]),
+  void* target = in_place ? static_cast<void*>(data_ + asking_.offset()) : staging(asked_);
+  check_mpi(MPI_Irecv(target, bytes_of(asking_), MPI_BYTE, left_, tag_, impl.comm, &receives_[asked_ % kInFlight]),
             "MPI_Irecv");
   asking_.next();
   ++asked_;
@@ -185,17 +173,17 @@ bool Ring::ask_for_segment() {
 
 bool Ring::take_segment() {
   if (taken_ == asked_) return false;
-  if (bf16_ && taken_ >= to_add_ && sending_count_ <= taken_ - to_add_) return false;  // not yet sent from there
+  if (packed_ && taken_ >= to_add_ && sending_count_ <= taken_ - to_add_) return false;  // not yet sent from there
   int arrived = 0;
   check_mpi(MPI_Test(&receives_[taken_ % kInFlight], &arrived, MPI_STATUS_IGNORE), "MPI_Test");
   if (arrived == 0) return false;
   float* const here = data_ + taking_.offset();
-  if (bf16_ && taken_ >= to_add_)
-    widen(here, staging<Bf16>(taken_), taking_.count());
-  else if (bf16_)
-    add(here, staging<Bf16>(taken_), taking_.count());
+  if (packed_ && taken_ >= to_add_)
+    unpack(wire_, staging(taken_), taking_.count(), here);
+  else if (packed_)
+    add_unpacked(wire_, staging(taken_), taking_.count(), here);
   else if (taken_ < to_add_)
-    add(here, staging<float>(taken_), taking_.count());
+    add(here, reinterpret_cast<const float*>(staging(taken_)), taking_.count());
   taking_.next();
   ++taken_;
   return true;
@@ -204,20 +192,20 @@ bool Ring::take_segment() {
 // The next segment as it is sent.
 const void* Ring::outgoing() {
   float* const here = data_ + sending_.offset();
-  if (!bf16_) return here;
-  auto* rounded = staging<Bf16>(sending_count_, 1);
-  round_to(rounded, here, sending_.count());
-  if (sending_count_ >= to_send_partial_) widen(here, rounded, sending_.count());
-  return rounded;
+  if (!packed_) return here;
+  std::byte* const message = staging(sending_count_, 1);
+  pack(wire_, here, sending_.count(), message);
+  if (sending_count_ >= to_send_partial_) unpack(wire_, message, sending_.count(), here);
+  return message;
 }
 
 bool Ring::send_segment() {
   if (sending_count_ == to_send_ || sending_count_ - sent_ == kInFlight) return false;
   if (sending_count_ >= own_ + taken_) return false;  // not here yet
-  check_mpi(MPI_Isend(outgoing(), static_cast<int>(sending_.count()), type_, right_, tag_, impl.comm,
-                      &sends_[sending_count_ % kInFlight]),
+  const int bytes = bytes_of(sending_);
+  check_mpi(MPI_Isend(outgoing(), bytes, MPI_BYTE, right_, tag_, impl.comm, &sends_[sending_count_ % kInFlight]),
             "MPI_Isend");
-  bytes_sent += sending_.count() * bytes_;
+  bytes_sent += static_cast<std::size_t>(bytes);
   sending_.next();
   ++sending_count_;
   return true;
@@ -235,13 +223,8 @@ bool Ring::complete_send() {
 }  // namespace
 
 std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span<float> data, std::size_t segment_bytes,
-                                             int tag) {
-  return std::make_unique<Ring>(impl, data, segment_bytes, tag, Wire::fp32);
-}
-
-std::unique_ptr<Allreduce::State> start_ring_in_bf16(Communicator::Impl& impl, std::span<float> data,
-                                                     std::size_t segment_bytes, int tag) {
-  return std::make_unique<Ring>(impl, data, segment_bytes, tag, Wire::bf16);
+                                             int tag, Wire wire) {
+  return std::make_unique<Ring>(impl, data, segment_bytes, tag, wire);
 }
 
 }  // namespace brigade::communication

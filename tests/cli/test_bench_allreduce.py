@@ -10,9 +10,10 @@ def test_rows_and_formula(brigade, tmp_path):
     assert "2 (N-1) / N, N = 3" in result.out
     report = json.loads(file.read_text())
     assert (report["ranks"], report["ranks_per_node"]) == (3, 3)
-    assert [row["bytes"] for row in report["rows"]] == [size for size in (4096, 16384, 65536) for _ in range(6)]
-    assert [row["algorithm"] for row in report["rows"][:6]] == [
-        "automatic", "hierarchical, private", "ring", "ring, bf16 wire", "halving-doubling", "MPI_Allreduce"]
+    assert [row["bytes"] for row in report["rows"]] == [size for size in (4096, 16384, 65536) for _ in range(7)]
+    assert [row["algorithm"] for row in report["rows"][:7]] == [
+        "automatic", "hierarchical, private", "ring", "ring, bf16 wire", "ring, fp16 wire", "halving-doubling",
+        "MPI_Allreduce"]
     for row in report["rows"]:
         assert abs(row["algorithm_bytes_per_s"] * row["seconds"]["median"] / row["bytes"] - 1) < 1e-9
         assert abs(row["bus_bytes_per_s"] / row["algorithm_bytes_per_s"] - 4 / 3) < 1e-9

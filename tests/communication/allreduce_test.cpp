@@ -147,26 +147,34 @@ TEST(Allreduce, RefusesATreeFromAlgorithmsThatHaveNone) {
     EXPECT_THROW(allreduce(world(), data, {.algorithm = algorithm, .one_tree = true}), OptionError);
 }
 
-// bf16 holds whole numbers up to 256.
-TEST(Allreduce, InBf16IsExactWhereNothingIsRounded) {
-  for (Communicator* communicator : {&world(), &pairs()})
-    for (const std::size_t count : {1U, 5U, 37U, 1021U, 100'003U}) {
-      std::vector<float> data(count), expected(count);
-      for (std::size_t i = 0; i < count; ++i) {
-        data[i] = static_cast<float>(static_cast<int>(i % 61) - 30 + world().rank());
-        for (int rank = 0; rank < world().size(); ++rank)
-          expected[i] += static_cast<float>(static_cast<int>(i % 61) - 30 + rank);
+// bf16 holds whole numbers up to 256, fp16 up to 2048.
+TEST(Allreduce, OnANarrowWireIsExactWhereNothingIsRounded) {
+  for (const Wire wire : {Wire::bf16, Wire::fp16})
+    for (Communicator* communicator : {&world(), &pairs()})
+      for (const std::size_t count : {1U, 5U, 37U, 1021U, 100'003U}) {
+        std::vector<float> data(count), expected(count);
+        for (std::size_t i = 0; i < count; ++i) {
+          data[i] = static_cast<float>(static_cast<int>(i % 61) - 30 + world().rank());
+          for (int rank = 0; rank < world().size(); ++rank)
+            expected[i] += static_cast<float>(static_cast<int>(i % 61) - 30 + rank);
+        }
+        Allreduce sum(*communicator, data, {.algorithm = Algorithm::ring, .wire = wire, .segment_bytes = 256});
+        sum.wait("a test");
+        EXPECT_EQ(data, expected) << count << " floats, " << name_of(wire);
+        std::int64_t bytes = static_cast<std::int64_t>(sum.bytes_sent());
+        world().sum(std::span(&bytes, 1), "bytes");
+        const std::int64_t least = 2 * static_cast<std::int64_t>(count * 2) * (world().size() - 1);
+        if (wire == Wire::bf16) {
+          EXPECT_EQ(bytes, least);
+        } else if (world().size() > 1) {  // and 4 for the scale of each segment, of at most 126 numbers
+          EXPECT_GT(bytes, least);
+          EXPECT_LE(bytes,
+                    least + 4 * 2 * (world().size() - 1) * (static_cast<std::int64_t>(count) / 126 + world().size()));
+        }
       }
-      Allreduce sum(*communicator, data, {.algorithm = Algorithm::ring, .wire = Wire::bf16, .segment_bytes = 256});
-      sum.wait("a test");
-      EXPECT_EQ(data, expected) << count << " floats";
-      std::int64_t bytes = static_cast<std::int64_t>(sum.bytes_sent());
-      world().sum(std::span(&bytes, 1), "bytes");
-      EXPECT_EQ(bytes, 2 * static_cast<std::int64_t>(count * 2) * (world().size() - 1));
-    }
 }
 
-TEST(Allreduce, InBf16RoundsOnceARankAndLeavesTheSameBits) {
+TEST(Allreduce, OnANarrowWireRoundsOnceARankAndLeavesTheSameBits) {
   if (world().size() == 1) GTEST_SKIP() << "one rank has nothing to sum";
   constexpr std::size_t kCount = 10'007;
   std::vector<float> sizes(kCount), expected(kCount);
@@ -174,18 +182,86 @@ TEST(Allreduce, InBf16RoundsOnceARankAndLeavesTheSameBits) {
     const std::vector<float> values = wild_values(rank, kCount);
     for (std::size_t i = 0; i < kCount; ++i) sizes[i] += std::abs(values[i]), expected[i] += values[i];
   }
-  std::vector<float> data = wild_values(world().rank(), kCount);
-  allreduce(world(), data, {.algorithm = Algorithm::ring, .wire = Wire::bf16, .segment_bytes = 1000});
-  bool rounded = false;
-  for (std::size_t i = 0; i < kCount; ++i) {
-    EXPECT_LE(std::abs(data[i] - expected[i]), sizes[i] * static_cast<float>(world().size()) / 256) << i;
-    rounded = rounded || data[i] != expected[i];
+  for (const Wire wire : {Wire::bf16, Wire::fp16}) {
+    // Half a unit of a partial sum; in fp16 of small ones half of the least number, 2^-38 of the largest (below 2^20).
+    const float relative = wire == Wire::bf16 ? 0x1p-8F : 0x1p-11F, absolute = wire == Wire::bf16 ? 0 : 0x1p-18F;
+    std::vector<float> data = wild_values(world().rank(), kCount);
+    allreduce(world(), data, {.algorithm = Algorithm::ring, .wire = wire, .segment_bytes = 1000});
+    bool rounded = false;
+    for (std::size_t i = 0; i < kCount; ++i) {
+      const float allowed = (sizes[i] * relative + absolute) * static_cast<float>(world().size());
+      EXPECT_LE(std::abs(data[i] - expected[i]), allowed) << i << ", " << name_of(wire);
+      rounded = rounded || data[i] != expected[i];
+    }
+    EXPECT_TRUE(rounded);  // it did travel so
+    std::vector<float> of_rank_0 = data;
+    world().broadcast(std::as_writable_bytes(std::span(of_rank_0)), 0, "the sum of rank 0");
+    EXPECT_EQ(data, of_rank_0);
+    EXPECT_THROW(allreduce(world(), data, {.algorithm = Algorithm::halving_doubling, .wire = wire}), OptionError);
   }
-  EXPECT_TRUE(rounded);  // it did travel in bf16
-  std::vector<float> of_rank_0 = data;
-  world().broadcast(std::as_writable_bytes(std::span(of_rank_0)), 0, "the sum of rank 0");
-  EXPECT_EQ(data, of_rank_0);
-  EXPECT_THROW(allreduce(world(), data, {.algorithm = Algorithm::halving_doubling, .wire = Wire::bf16}), OptionError);
+}
+
+// A message in fp16 as its definition says: times a power of two that brings its largest number to 2^14 ... 2^15, 11
+// bits each, but no unit below 2^-24.
+void round_as_fp16_message(std::span<float> message) {
+  double largest = 0;
+  for (const float x : message) largest = std::max(largest, std::abs(static_cast<double>(x)));
+  if (largest == 0) return;
+  const auto rounded = [](double x, int least_exponent) {
+    const double unit = std::ldexp(1.0, std::max(std::ilogb(x), least_exponent) - 10);
+    return std::nearbyint(x / unit) * unit;
+  };
+  const double scale = std::ldexp(1.0, 14 - std::ilogb(rounded(largest, -1000)));
+  for (float& x : message)
+    if (x != 0) x = static_cast<float>(rounded(x * scale, -14) / scale);
+}
+
+// Every bit, from rank to rank along the ring: huge and tiny messages, and numbers of all sizes in one.
+TEST(Allreduce, InFp16IsWhatTheRingOfScaledMessagesGives) {
+  const int ranks = world().size();
+  if (ranks == 1) GTEST_SKIP() << "one rank has nothing to sum";
+  constexpr std::size_t kChunk = 1003;
+  for (const float size : {1.0F, 0x1p100F, 0x1p-90F}) {
+    const auto values_of = [&](int rank) {
+      std::vector<float> values = wild_values(rank, kChunk * static_cast<std::size_t>(ranks));
+      for (float& x : values) x *= size;
+      return values;
+    };
+    std::vector<float> expected;
+    for (int chunk = 0; chunk < ranks; ++chunk) {  // begins at rank `chunk`
+      const auto part_of = [&](int rank) {
+        const std::vector<float> all = values_of(rank % ranks);
+        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(kChunk) * chunk;
+        return std::vector<float>(begin, begin + kChunk);
+      };
+      std::vector<float> sum = part_of(chunk);
+      for (int hop = 1; hop < ranks; ++hop) {
+        round_as_fp16_message(sum);
+        const std::vector<float> more = part_of(chunk + hop);
+        for (std::size_t i = 0; i < kChunk; ++i) sum[i] += more[i];
+      }
+      round_as_fp16_message(sum);
+      expected.insert(expected.end(), sum.begin(), sum.end());
+    }
+    std::vector<float> data = values_of(world().rank());
+    allreduce(world(), data, {.algorithm = Algorithm::ring, .wire = Wire::fp16, .segment_bytes = 1U << 20});
+    EXPECT_EQ(data, expected) << "times " << size;
+  }
+}
+
+TEST(Allreduce, InFp16InfiniteAndNanArriveAndNothingElseBecomesSo) {
+  if (world().size() == 1) GTEST_SKIP() << "one rank has nothing to sum";
+  std::vector<float> data(64, 3e38F / static_cast<float>(world().size()));
+  if (world().rank() == 0) data[5] = INFINITY, data[7] = NAN;
+  allreduce(world(), data, {.algorithm = Algorithm::ring, .wire = Wire::fp16, .segment_bytes = 1U << 20});
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    if (i == 5)
+      EXPECT_EQ(data[i], INFINITY);
+    else if (i == 7)
+      EXPECT_TRUE(std::isnan(data[i]));
+    else
+      EXPECT_NEAR(data[i], 3e38F, 3e38F * 0x1p-9F);
+  }
 }
 
 // Sums of parts of an array that all ranks see: the tree's bits, and nothing beside the part is touched.

@@ -22,10 +22,19 @@ enum class Algorithm : std::uint8_t {
 /// "automatic", "ring", "halving-doubling", "hierarchical", "mpi"
 std::string_view name_of(Algorithm algorithm);
 
-/// What floats are on their way between ranks that exchange messages. bf16 halves the bytes; what arrives is added in
-/// fp32, and every partial sum is rounded once for each rank it passes. For the ring: between nodes, or chosen;
-/// sums too short for one and those through shared memory stay exact.
-enum class Wire : std::uint8_t { fp32, bf16 };
+/// What floats are on their way between ranks that exchange messages. bf16 and fp16 halve the bytes; what arrives is
+/// added in fp32, and every partial sum is rounded once for each rank it passes. For the ring: between nodes, or
+/// chosen; sums too short for one and those through shared memory stay exact.
+enum class Wire : std::uint8_t {
+  fp32,
+  bf16,  ///< 8 bits of significand, the range of fp32
+  /// 11 bits of significand, times a power of two for each segment, so that nothing overflows; what is less than 2^-28
+  /// of a segment's largest number loses bits
+  fp16,
+};
+
+/// "fp32", "bf16", "fp16"
+std::string_view name_of(Wire wire);
 
 struct AllreduceOptions {
   Algorithm algorithm = Algorithm::automatic;
