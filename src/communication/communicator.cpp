@@ -99,13 +99,22 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   int usable = *scatter_window_ && *gather_window_ ? 1 : 0;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &usable, 1, MPI_INT, MPI_LAND, comm), "MPI_Allreduce");
   if (usable == 0) nodes = 0;  // by messages, then
-  if (nodes == 1) in_place = std::make_unique<InPlace>(node_);
-  if (in_place && !in_place->sums) in_place.reset();
+  if (nodes > 0) prepare_in_place();
   if (nodes <= 1) return;
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
   peers_ = std::make_unique<Impl>(split, hang_timeout_s);
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
+}
+
+// Each node for itself: what is summed in place and what through the windows goes well together.
+void Communicator::Impl::prepare_in_place() {
+  in_place = std::make_unique<InPlace>(node_);
+  if (nodes == 1)
+    in_place->sums = std::make_unique<InPlaceSums>(node_);
+  else
+    in_place->slices = std::make_unique<InPlaceSlices>(node_);
+  if (nodes == 1 ? !*in_place->sums : !*in_place->slices) in_place.reset();
 }
 
 bool Communicator::Impl::is_branch() const {

@@ -13,6 +13,7 @@
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/core/memory.hpp"
+#include "in_place_slices.hpp"
 #include "in_place_sums.hpp"
 #include "node_memory.hpp"
 #include "node_window.hpp"
@@ -55,11 +56,12 @@ struct Communicator::Impl {
 
   SegmentPool segments;
 
-  /// All ranks on one node only: memory whose arrays are summed where they are.
+  /// Memory whose arrays are summed where they are: `sums` with all ranks on one node, `slices` with several nodes.
   struct InPlace {
-    explicit InPlace(MPI_Comm node) : memory(node), sums(node) {}
+    explicit InPlace(MPI_Comm node) : memory(node) {}
     NodeMemory memory;
-    InPlaceSums sums;
+    std::unique_ptr<InPlaceSums> sums;
+    std::unique_ptr<InPlaceSlices> slices;
   };
   std::unique_ptr<InPlace> in_place;
 
@@ -91,6 +93,7 @@ struct Communicator::Impl {
     Buffer buffer;
   };
   bool all_abandoned_completed();
+  void prepare_in_place();
   bool is_branch() const;  ///< this node, see nodes_are_branches
 
   MPI_Comm node_ = MPI_COMM_NULL;

@@ -7,8 +7,9 @@
 //                    others, each with 1/L of the bytes, and a link carries 2 K (M-1)/M floats for M nodes, whatever
 //                    the number of ranks L on each
 //                 3. all-gather on each node
-//    Phases 1 and 3 have a window each, in which sums queue in the order of their start; phase 3 of a sum is held until
-//    its phase 2 is done, so the order is the same on all ranks though phase 2 takes them different times.
+//    Phases 1 and 3 happen in place (in_place_slices.hpp), or, of arrays that only one rank sees and of short ones,
+//    have a window each, in which sums queue in the order of their start; phase 3 of a sum is held until its phase 2 is
+//    done, so the order is the same on all ranks though phase 2 takes them different times.
 #include <utility>
 #include <vector>
 
@@ -93,16 +94,63 @@ class HierarchicalSum final : public Allreduce::State {
   bool released_ = false;
 };
 
+// Phases 1 and 3 in place.
+class HierarchicalInPlace final : public Allreduce::State {
+ public:
+  HierarchicalInPlace(Communicator::Impl& communicator, std::vector<float*> arrays, std::span<float> data,
+                      const ByMessages& by_messages)
+      : State(communicator),
+        slices_(*communicator.in_place->slices),
+        arrays_(std::move(arrays)),
+        chunk_(communicator.scatter_window().chunk(data.size(), communicator.node_rank)),
+        mine_(data.subspan(chunk_.begin, chunk_.size())),
+        by_messages_(by_messages),
+        peers_tag_(communicator.peers().next_tag()),
+        ticket_(slices_.start()) {}
+
+  bool advance() override {
+    bool moved = false;
+    if (!between_ && slices_.everyone_is_ready(ticket_)) {
+      slices_.reduce(arrays_, chunk_.begin, chunk_.end);
+      between_ = by_messages_.start(impl.peers(), mine_, peers_tag_);
+      moved = true;
+    }
+    if (between_ && !delivered_) {
+      moved |= between_->advance();
+      bytes_sent = between_->bytes_sent;
+      delivered_ = between_->done() && slices_.deliver(ticket_, arrays_, chunk_.begin, chunk_.end);
+      moved |= delivered_;
+    }
+    return moved;
+  }
+  bool done() const override { return delivered_ && slices_.done(ticket_); }
+
+ private:
+  InPlaceSlices& slices_;
+  std::vector<float*> arrays_;  // by local rank
+  NodeWindow::Range chunk_;
+  std::span<float> mine_;  // chunk of my array
+  ByMessages by_messages_;
+  int peers_tag_;
+  std::uint64_t ticket_;
+  std::unique_ptr<State> between_;
+  bool delivered_ = false;
+};
+
+// The arrays of all ranks of the node, if the sum shall happen in place; else none.
+std::vector<float*> arrays_in_place(const Communicator::Impl& impl, std::span<float> data) {
+  if (!impl.in_place || data.size_bytes() <= kShortBytes) return {};
+  return impl.in_place->memory.everyones(data);
+}
+
 }  // namespace
 
 std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::span<float> data,
                                                  std::size_t segment_bytes) {
-  if (impl.in_place && data.size_bytes() > kShortBytes) {
-    std::vector<float*> arrays = impl.in_place->memory.everyones(data);
-    InPlaceSums& sums = impl.in_place->sums;
-    if (!arrays.empty())
-      return std::make_unique<QueuedSum<InPlaceSums>>(impl, sums, sums.start(std::move(arrays), data.size()),
-                                                      data.size_bytes());
+  if (std::vector<float*> arrays = arrays_in_place(impl, data); !arrays.empty()) {
+    InPlaceSums& sums = *impl.in_place->sums;
+    return std::make_unique<QueuedSum<InPlaceSums>>(impl, sums, sums.start(std::move(arrays), data.size()),
+                                                    data.size_bytes());
   }
   NodeWindow& window = impl.scatter_window();
   return std::make_unique<QueuedSum<NodeWindow>>(impl, window, window.start(NodePattern::sum, data, segment_bytes),
@@ -111,6 +159,8 @@ std::unique_ptr<Allreduce::State> start_node_sum(Communicator::Impl& impl, std::
 
 std::unique_ptr<Allreduce::State> start_hierarchical(Communicator::Impl& impl, std::span<float> data,
                                                      const ByMessages& between) {
+  if (std::vector<float*> arrays = arrays_in_place(impl, data); !arrays.empty())
+    return std::make_unique<HierarchicalInPlace>(impl, std::move(arrays), data, between);
   return std::make_unique<HierarchicalSum>(impl, data, between);
 }
 

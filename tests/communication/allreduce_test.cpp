@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <thread>
 #include <vector>
@@ -288,17 +289,42 @@ TEST(Allreduce, SumsInArrayMemoryWhereItIs) {
     }
 }
 
+// Pairs as nodes: where arrays lie changes no bit, whatever travels between the nodes.
+TEST(Allreduce, SumsInArrayMemoryOfSeveralNodesAsThroughTheWindow) {
+  for (const std::size_t count : {10'000U, 100'003U})
+    for (const Wire wire : {Wire::fp32, Wire::bf16, Wire::fp16})
+      for (const bool one_tree : {false, true}) {
+        if (one_tree && wire != Wire::fp32) continue;
+        const AllreduceOptions options{.wire = wire, .segment_bytes = 3000, .one_tree = one_tree};
+        const Buffer buffer(pairs().array_memory(), count * sizeof(float));
+        const std::span<float> shared(buffer.as<float>(), count);
+        std::vector<float> own = wild_values(world().rank(), count);
+        std::ranges::copy(own, shared.begin());
+        Allreduce in_place(pairs(), shared, options), through_window(pairs(), own, options);
+        in_place.wait("a sum in place");
+        through_window.wait("a sum through the window");
+        EXPECT_EQ(std::memcmp(shared.data(), own.data(), shared.size_bytes()), 0) << count << ", " << name_of(wire);
+        if (pairs().size() > 2) {  // on one node it is bytes shown, which are fewer here
+          EXPECT_EQ(in_place.bytes_sent(), through_window.bytes_sent());
+        }
+      }
+}
+
 // Many in flight, ranks come late in turn, arrays are used anew at once.
-TEST(Allreduce, SumsInArrayMemoryOneAfterTheOther) {
+void sums_in_array_memory_one_after_the_other(Communicator& communicator) {
   constexpr std::size_t kSums = 6, kFloats = 50'000, kRounds = 20;
-  const Buffer buffer(world().array_memory(), kSums * kFloats * sizeof(float));
+  const Buffer buffer(communicator.array_memory(), kSums * kFloats * sizeof(float));
   for (std::size_t round = 0; round < kRounds; ++round) {
     std::vector<Allreduce> sums;
     for (std::size_t s = 0; s < kSums; ++s) {
       const std::span<float> one(buffer.as<float>() + s * kFloats, kFloats);
       std::ranges::copy(values(world().rank(), kFloats, static_cast<int>(s + round)), one.begin());
       if (static_cast<int>(round) % world().size() == world().rank()) std::this_thread::yield();
-      sums.emplace_back(world(), one);
+      sums.emplace_back(communicator, one);
+    }
+    for (bool done = false; !done && &communicator == &pairs();) {  // over nodes a sum needs the older ones to move on
+      done = true;
+      for (Allreduce& sum : sums | std::views::reverse) done = sum.progress() && done;
     }
     for (std::size_t s = kSums; s-- > 0;) sums[s].wait("a test");
     for (std::size_t s = 0; s < kSums; ++s)
@@ -306,6 +332,11 @@ TEST(Allreduce, SumsInArrayMemoryOneAfterTheOther) {
                                      expected_sum(world().size(), kFloats, static_cast<int>(s + round))))
           << "round " << round << ", sum " << s;
   }
+}
+
+TEST(Allreduce, SumsInArrayMemoryOneAfterTheOther) {
+  sums_in_array_memory_one_after_the_other(world());
+  sums_in_array_memory_one_after_the_other(pairs());
 }
 
 TEST(Allreduce, LeavesTheSameBitsOnEveryRank) {

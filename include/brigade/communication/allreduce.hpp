@@ -49,7 +49,8 @@ struct AllreduceOptions {
 
 /// A sum in flight: a small state machine that moves on whenever somebody calls progress(). `data`
 /// is summed in place and must stay alive and untouched until done. Several may be in flight; all
-/// ranks start them in the same order. All ranks end with the same bits (for a given number of ranks and of nodes);
+/// ranks start them in the same order, and who waits for one has waited for the older ones or goes on with their
+/// progress(), as the reducer does. All ranks end with the same bits (for a given number of ranks and of nodes);
 /// only MPI's own algorithm just promises to be close.
 class Allreduce {
  public:

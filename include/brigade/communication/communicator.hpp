@@ -3,7 +3,9 @@
 /// A default Communicator is rank 0 of 1: its collectives are the identity. Absence is an object,
 /// not an #if. Collectives must be called by all ranks in the same order; every wait is watched: a
 /// rank that waits longer than hang_timeout_s throws PeerError and says for whom and in what. After that only
-/// abort() makes sense: the memory given to the call may still be read or written by MPI.
+/// abort() makes sense: the memory given to the call may still be read or written by MPI. The same is thrown, by one
+/// rank of a node, as soon as another rank there has ended without abort() (was killed, say), where the kernel can
+/// tell.
 #pragma once
 
 #include <cstddef>
@@ -56,7 +58,7 @@ class Communicator final : public Team {
   /// The ranks of this node, as a team with watched waits of its own.
   Team& node();
 
-  /// Host memory for arrays that will be summed; it must not outlive the communicator. Where all ranks share one node's
+  /// Host memory for arrays that will be summed; it must not outlive the communicator. Where ranks share a node's
   /// memory, sums of whole arrays or of parts of them happen in place, without copies, if all ranks give the same part.
   /// Allocating is then collective: all ranks ask for the same sizes in the same order.
   MemoryResource& array_memory() const;
