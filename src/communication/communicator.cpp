@@ -92,7 +92,11 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes.data(), 3, MPI_INT, MPI_MAX, comm), "MPI_Allreduce");
   nodes_are_branches = extremes[2] == 0;
   nodes = extremes[0] == -extremes[1] ? size / node_size : 0;
-  if (node_size > 1) node_team_.impl_ = std::make_unique<Impl>(node_, hang_timeout_s);
+  if (node_size > 1) {
+    presence = std::make_shared<Presence>(node_, rank);
+    node_team_.impl_ = std::make_unique<Impl>(node_, hang_timeout_s);
+    node_team_.impl_->presence = presence;
+  }
   if (nodes == 0 || node_size == 1) return;
   scatter_window_ = std::make_unique<NodeWindow>(node_);
   gather_window_ = std::make_unique<NodeWindow>(node_);
@@ -104,6 +108,7 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
   peers_ = std::make_unique<Impl>(split, hang_timeout_s);
+  peers_->presence = presence;
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
 }
 
@@ -208,6 +213,7 @@ Communicator Communicator::split(int part) const {
   if (own->size == 1) return ranks;
   ranks.impl_ = std::move(own);
   ranks.impl_->oversubscribed = impl_->oversubscribed;
+  ranks.impl_->presence = impl_->presence;
   ranks.impl_->hosts.assign(static_cast<std::size_t>(ranks.impl_->size), "unknown");
   ranks.impl_->hosts = ranks.all_gather(host_name(), "exchange of host names");
   return ranks;
@@ -316,6 +322,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& mine, std::
 
 void Communicator::abort(ExitCode code) {
   std::fflush(nullptr);
+  if (impl_ && impl_->presence) impl_->presence->leave();
   const int status = static_cast<int>(code);
   if (mpi_is_live()) {
     int ranks = 1;

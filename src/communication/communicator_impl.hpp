@@ -17,6 +17,7 @@
 #include "in_place_sums.hpp"
 #include "node_memory.hpp"
 #include "node_window.hpp"
+#include "presence.hpp"
 
 namespace brigade::communication {
 
@@ -45,9 +46,10 @@ struct Communicator::Impl {
   int rank = 0, size = 1;
   int node_rank = 0, node_size = 1;
   double hang_timeout_s = 300;
-  bool oversubscribed = false;     ///< more ranks than cores on this node: never spin
-  std::vector<std::string> hosts;  ///< of each rank
-  int nodes = 1;                   ///< 0: they have different numbers of ranks, or one has no memory to share
+  bool oversubscribed = false;         ///< more ranks than cores on this node: never spin
+  std::vector<std::string> hosts;      ///< of each rank
+  std::shared_ptr<Presence> presence;  ///< of this node's ranks, one for all communicators; null alone on a node
+  int nodes = 1;                       ///< 0: they have different numbers of ranks, or one has no memory to share
   /// Of the binary tree over all ranks: node k has ranks k L ... k L + L - 1 for an L = 2, 4, 8 ...
   bool nodes_are_branches = false;
 

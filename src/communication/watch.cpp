@@ -7,9 +7,11 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "brigade/core/clock.hpp"
+#include "brigade/core/host_name.hpp"
 #include "check_mpi.hpp"
 
 namespace brigade::communication {
@@ -64,6 +66,7 @@ void Watch::idle(Patience patience) {
   if (patience == Patience::limited && waited_s > impl_.hang_timeout_s) give_up(waited_s);
   if (now - listened_s_ > kListen_s) {
     answer_roll_calls();
+    look_around();
     listened_s_ = now;
   }
   std::this_thread::sleep_for(kSleep);
@@ -73,6 +76,15 @@ void Watch::answer_roll_calls() {
   std::string ignored;
   for (int caller; (caller = receive_line(impl_, Communicator::Impl::kRollCallTag, ignored)) >= 0;)
     send_line(impl_, caller, Communicator::Impl::kRollAnswerTag, what_);
+}
+
+void Watch::look_around() const {
+  const std::optional<int> missing = impl_.presence ? impl_.presence->missing() : std::nullopt;
+  if (!missing) return;
+  throw PeerError(
+      fmt::format("rank {} on host {} has ended without a word, while others waited for it in '{}'. Was it killed, "
+                  "or did it crash or run out of memory (see dmesg there)?",
+                  *missing, host_name(), what_));
 }
 
 // "no answer from rank 2 on host b; rank 0 waits in 'x'": who is where.

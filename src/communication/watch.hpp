@@ -7,6 +7,8 @@
 // another rank, then sleeps for moments, so that ranks that share a core do not starve each other.
 // After hang_timeout_s without moved() it calls the roll and throws PeerError.
 //
+// Meanwhile it looks whether the other ranks of the node are alive (presence.hpp) and throws PeerError if one is not.
+//
 // The roll call: the rank that lost patience sends a line to everybody. Who is waiting too answers
 // with what it waits for, from within idle(); who does not answer is the one that is missing.
 #pragma once
@@ -32,6 +34,7 @@ class Watch {
 
  private:
   void answer_roll_calls();
+  void look_around() const;
   std::string call_the_roll();
   [[noreturn]] void give_up(double waited_s);
 
