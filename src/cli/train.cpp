@@ -92,9 +92,11 @@ bool parse(Call& call, TrainCommand& command) {
                {"hierarchical", Algorithm::hierarchical},
                {"mpi", Algorithm::mpi}},
               "how gradients are summed")
-      .choice("wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}, {"fp16", Wire::fp16}},
-              "how gradients travel between nodes by ring; they are added in fp32, and in fp16 each message has a scale")
-      .add("bucket", bucket, "bytes of gradients summed at once (K, M, G) while backward goes on")
+      .choice(
+          "wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}, {"fp16", Wire::fp16}},
+          "how gradients travel between nodes by ring; they are added in fp32, and in fp16 each message has a scale")
+      .add("bucket", bucket,
+           "bytes of gradients summed at once (K, M, G) while backward goes on; auto: found in the first 27 steps")
       .add("segment", segment, "bytes of a message (K, M, G)")
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")
       .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
@@ -109,7 +111,12 @@ bool parse(Call& call, TrainCommand& command) {
   t.augmentation = dataset::parse_augmentation(augment);
   require<OptionError>(t.data_threads >= 0 && t.data_threads <= 256, "--data-threads {} is not in 0..256",
                        t.data_threads);
-  t.bucket_bytes = parse_bytes(bucket, "bucket");
+  require<OptionError>(
+      bucket != "auto" || t.strategy == StrategyKind::multi_worker || t.strategy == StrategyKind::mirrored ||
+          t.strategy == StrategyKind::one_device,
+      "--bucket auto looks at sums over ranks, which --strategy {} does not make in every step. Use a size?",
+      options.resolved().at("strategy"));
+  t.bucket_bytes = bucket == "auto" ? 0 : parse_bytes(bucket, "bucket");
   t.allreduce.segment_bytes = parse_bytes(segment, "segment");
   require<OptionError>(dropout < 1, "--dropout {} is not below 1", dropout);
   if (dropout >= 0) t.dropout = dropout;

@@ -7,17 +7,22 @@
 // which backward completes from its end to its front.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "brigade/communication/reducer.hpp"
+#include "brigade/core/clock.hpp"
 #include "brigade/network/executor.hpp"
 #include "brigade/ops/backend.hpp"
 #include "brigade/training/optimizer.hpp"
 #include "brigade/training/trainer.hpp"
+#include "bucket_tuning.hpp"
 
 namespace brigade::training {
 
@@ -73,9 +78,13 @@ class Strategy {
 // buckets in the same order. For StrategyKind::one_device, mirrored and multi_worker.
 class Synchronous final : public Strategy {
  public:
-  // Sums `array` over `communicator`.
+  // Called by all ranks at the same step, once the size of buckets has been found.
+  using Tuned = std::function<void(std::size_t bucket_bytes, const std::string& why)>;
+
+  // Sums `array` over `communicator`. `bucket_bytes` 0: found in the first steps (bucket_tuning.hpp).
   Synchronous(communication::Communicator& communicator, const communication::AllreduceOptions& allreduce,
-              TensorView array, const network::Executor& executor, std::size_t bucket_bytes, StepShare share);
+              TensorView array, const network::Executor& executor, std::size_t bucket_bytes, StepShare share,
+              Tuned tuned);
 
   StepShare share() const override { return share_; }
   void ready(std::int64_t offset) override;
@@ -84,9 +93,18 @@ class Synchronous final : public Strategy {
   std::size_t bytes_sent() const override { return reducer_.bytes_sent(); }
 
  private:
+  void cut(std::size_t bucket_bytes);
+  void tune();
+
+  communication::Communicator& communicator_;
   communication::GradientReducer reducer_;
   TensorView array_;
+  std::vector<std::int64_t> borders_;  // where layers begin within the array, from the last to the first
   StepShare share_;
+  std::optional<BucketTuning> tuning_;  // while it goes on
+  Tuned tuned_;
+  Stopwatch since_first_;  // gradient of a step, while tuning
+  bool timing_ = false;
   std::vector<std::int64_t> buckets_;  // begin of each within the array, from the last to the first
   std::size_t added_ = 0;
 };

@@ -69,7 +69,7 @@ void TrainingLoop::write_run_info() {
                                                .backend = backend_.description(),
                                                .reader = std::string(name_of(data_->training_files().mode())),
                                                .reader_why = data_->training_files().why(),
-                                               .options = options_.resolved,
+                                               .options = logged_options_,
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),
                                                .pinned_processors = options_.pinned_processors,
@@ -80,7 +80,14 @@ void TrainingLoop::write_run_info() {
                                                .steps_per_epoch = plan_.steps_per_epoch,
                                                .process_start_s = process_start_s()});
   });
-  if (speaks_) tensorboard_ = telemetry::TensorBoardWriter(options_.run);
+}
+
+// On all ranks at the same step.
+void TrainingLoop::log_bucket(std::size_t bytes, const std::string& why) {
+  logged_options_["bucket"] = std::to_string(bytes);
+  logged_options_["bucket-why"] = why;
+  write_run_info();
+  if (speaks_) fmt::print(stderr, "  {}\n", why);
 }
 
 // All ranks draw the same weights; should a rank differ (another binary, a bad memory), rank 0's count.
@@ -97,7 +104,8 @@ std::unique_ptr<Strategy> TrainingLoop::make_strategy(TensorView array, double c
   if (options_.strategy != StrategyKind::local_sgd && !servers_)
     return std::make_unique<Synchronous>(
         communicator_, plan_.allreduce, array, executor_, options_.bucket_bytes,
-        StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches});
+        StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches},
+        [this](std::size_t bytes, const std::string& why) { log_bucket(bytes, why); });
   const StepShare own{.images = plan_.own_share.size(), .micro_batches = plan_.own_micro_batches.size()};
   if (servers_)
     return std::make_unique<ServedByServers>(
@@ -118,6 +126,7 @@ TrainResult TrainingLoop::run() {
   }
   open_data();
   write_run_info();
+  if (speaks_) tensorboard_ = telemetry::TensorBoardWriter(options_.run);
   agree_on_weights();
   communication::collectively(communicator_, "opening the step log", [&] {
     step_log_ = telemetry::StepLog(options_.run, communicator_.rank(), progress_.step);

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "batch_norm_group.hpp"
 #include "brigade/communication/communicator.hpp"
@@ -41,6 +43,7 @@ class TrainingLoop {
   void make_run_directory();
   void open_data();
   void write_run_info();
+  void log_bucket(std::size_t bytes, const std::string& why);
   void agree_on_weights();
   std::unique_ptr<Strategy> make_strategy(TensorView array, double clock_origin_s);
   void train_epochs();
@@ -81,8 +84,9 @@ class TrainingLoop {
 
   Progress progress_;
   bool stopped_ = false;
-  telemetry::Summary summary_;  // its counts: of this rank, until the end
-  std::int64_t images_ = 0;     // trained on by this process, all ranks
+  std::map<std::string, std::string> logged_options_ = options_.resolved;  // with what was found out while training
+  telemetry::Summary summary_;                                             // its counts: of this rank, until the end
+  std::int64_t images_ = 0;                                                // trained on by this process, all ranks
 };
 
 }  // namespace brigade::training

@@ -57,7 +57,7 @@ struct TrainOptions {
   dataset::OrderOptions order;          ///< of the training samples
   int prefetch = -1;                    ///< batches made ahead; -1: data threads + 2
   int data_threads = 0;                 ///< that make them; 0: chosen by what there is to do
-  std::size_t bucket_bytes = 4U << 20;  ///< gradients summed at once while backward goes on
+  std::size_t bucket_bytes = 4U << 20;  ///< gradients summed at once while backward goes on; 0: found in the first steps
   communication::AllreduceOptions allreduce;
   bool resume = false;
   std::int64_t checkpoint_every_epochs = 1;  ///< 0: only at the end
