@@ -12,8 +12,11 @@ and of several runs:
     stragglers.py       a run -> its late ranks, and why
     scaling_words.py    what limits scaling, in sentences
     scaling_report.py   the page, pictures and tables of a study
-    ring_model.py       runs on few nodes -> the terms of a step; prediction for more, with a band
-    ring_simulation.py  the bucketed, overlapped ring message by message, to check the model
+    step_model.py       runs on few nodes -> the terms of a step; prediction for more, with a band
+    exchange.py         bytes and rounds of the sums of every algorithm, on nodes of several ranks
+    exchange_simulation.py  bucketed, overlapped sums message by message, to check the model
+    crowding.py         whether ranks shared processors
+    servers.py          parameter servers, and how stale gradients were
     prediction.py       the command that brings these together
     ratios.py           steps of Brigade beside PyTorch's
 

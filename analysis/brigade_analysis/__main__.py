@@ -29,11 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     scaling.add_argument("--output", default="scaling-report", metavar="DIR", help="for index.html, tables and plots (%(default)s)")
     scaling.add_argument("--link-gbps", type=positive, metavar="G", help="what a node's link carries, to say how busy it was")
     predict = commands.add_parser("predict", help="fit a model to runs on few nodes, predict images/s on others")
-    predict.add_argument("runs", nargs="+", metavar="RUN", help="on one and two or more nodes, one rank each, of one network")
+    predict.add_argument("runs", nargs="+", metavar="RUN", help="on one and two or more nodes, of one network, all with as many ranks a node")
     predict.add_argument("--nodes", default="1..4096", metavar="LIST", help="1,2,4 or 1..4096, by powers of two (%(default)s)")
     predict.add_argument("--fit-nodes", metavar="LIST", help="fit to runs on these only; the others are for comparison (all)")
     predict.add_argument("--link-gbps", type=positive, metavar="G", help="what links will carry (as in the runs)")
     predict.add_argument("--latency-us", type=not_negative, metavar="U", help="latency of a message (as in the runs)")
+    predict.add_argument("--wire", choices=["fp32", "bf16", "fp16"], help="format in which a ring's floats would travel (as in the runs)")
     predict.add_argument("--json", metavar="FILE", help="all numbers, for programs")
     options = parser.parse_args(arguments)
     needed = NEEDED | NEEDED_BY.get(options.command, {})
@@ -152,17 +153,17 @@ def make_scaling_report(options) -> int:
 def print_predictions(options) -> int:
     import json
 
-    from .prediction import describe, parse_nodes, predictions, text_table
-    from .ring_model import fit
+    from .prediction import about_crowding, describe, parse_nodes, predictions, text_table
+    from .step_model import fit
     from .tables import write_text
 
     nodes = parse_nodes(options.nodes)
     fit_nodes = parse_nodes(options.fit_nodes) if options.fit_nodes else None
     runs = load_measurements(options.runs)
-    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us)
+    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us, options.wire)
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
     print(f"fitted to {len(used)} runs: {describe(fit(used))}\n")
-    print(text_table(rows))
+    print("\n".join([text_table(rows), *(f"* {line}" for line in about_crowding(rows))]))
     if options.json:
         write_text(Path(options.json), json.dumps(rows, indent=1).replace("NaN", "null") + "\n")
     return 0

@@ -4,13 +4,15 @@ import re
 import numpy as np
 
 from .load import RunError
-from .ring_model import Prediction, RingModel, fit, predict
-from .ring_simulation import Ring, mean_end_after_backward
+from .crowding import Crowding
+from .exchange_simulation import Sums, mean_end_after_backward
 from .scaling import Measurement, group, label_of
+from .step_model import Prediction, StepModel, fit, predict
 from .words import digits, percent, seconds
 
-MOST_SIMULATED = 32  # ranks: the number of messages grows with their square
+MOST_SIMULATED = 32  # nodes: the number of messages grows with their square
 MOST_NODES = 1 << 20
+MORE = 1.05  # times as crowded: not by chance
 
 
 def parse_nodes(text: str) -> list[int]:
@@ -29,7 +31,7 @@ def parse_nodes(text: str) -> list[int]:
 
 
 def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] | None, link_gbps: float | None,
-                latency_us: float | None) -> list[dict]:
+                latency_us: float | None, wire: str | None = None) -> list[dict]:
     """A row for each scaling mode, batch and node count."""
     if len({label_of(run, "node") for run in runs}) > 1:
         raise RunError("the runs are not of one kind: " + "; ".join(sorted({label_of(run, 'node') for run in runs})) +
@@ -37,17 +39,44 @@ def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] 
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
     if not used:
         raise RunError(f"no run has one of the node counts {fit_nodes}.")
-    link = (link_gbps * 1e9 / 8 if link_gbps else None, latency_us * 1e-6 if latency_us is not None else None)
+    link = (link_gbps * 1e9 / 8 if link_gbps else None, latency_us * 1e-6 if latency_us is not None else None, wire)
     model = fit(used).on_link(*link)
+    crowding = max(run.crowding.factor for run in used)
     rows = []
     for mode, batch, batch_of in batches(used):
         for p in predict(used, nodes, batch_of, link):
             if batch_of(p.nodes) < p.nodes:
                 continue  # a node needs an image
+            crowded = crowded_more(runs, p.nodes, batch_of(p.nodes), crowding) if link == (None, None, None) else None
+            slowed = model.slowed(crowded.factor / crowding if crowded else np.nan)
             rows.append({"mode": mode, "batch": batch, **as_row(p), "global_batch": batch_of(p.nodes),
                          "simulated_step_s": simulated_step_s(model, p, batch_of(p.nodes) / p.nodes),
-                         "measured": measured(runs, p.nodes, batch_of(p.nodes)) if link == (None, None) else np.nan})
+                         "measured": measured(runs, p.nodes, batch_of(p.nodes)) if link == (None, None, None) else np.nan,
+                         "measured_threads": crowded.threads if crowded else None,
+                         "measured_processors": crowded.processors if crowded else None,
+                         "crowded_images_per_second": batch_of(p.nodes) / slowed.step_s(p.nodes, batch_of(p.nodes) / p.nodes)})
     return rows
+
+
+def crowded_more(runs: list[Measurement], nodes: int, batch: float, than: float) -> Crowding | None:
+    """That of runs whose threads shared processors more than those which the model was fitted to: no such nodes are meant."""
+    found = [run.crowding for run in runs if run.nodes == nodes and run.batch == batch]
+    most = max(found, key=lambda one: one.factor, default=Crowding())
+    return most if most.factor > MORE * than else None
+
+
+def about_crowding(rows: list[dict]) -> list[str]:
+    """Where a measurement is not of what the model speaks of, and what it says of that instead."""
+    lines = []
+    for row in rows:
+        if row["measured_threads"] is None:
+            continue
+        error = row["crowded_images_per_second"] / row["measured"] - 1
+        lines.append(f"{row['mode']} {digits_or_int(row['batch'])}, {row['nodes']} nodes: the prediction does not apply to these runs, "
+                     f"which had {row['measured_threads']} threads on {row['measured_processors']} processors of one machine; it is for "
+                     f"nodes with processors of their own. With computation slowed by that (but not what messages cost) it says "
+                     f"{digits(row['crowded_images_per_second'])} images/s ({100 * error:+.1f} %).")
+    return lines
 
 
 def batches(runs: list[Measurement]):
@@ -73,20 +102,21 @@ def measured(runs: list[Measurement], nodes: int, batch: float) -> float:
     return float(np.median(rates)) if rates else np.nan
 
 
-def simulated_step_s(model: RingModel, p: Prediction, images: float) -> float:
+def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
     """With the exchange and the wait for late ranks from the simulation instead of the closed form."""
-    if not 1 < p.nodes <= MOST_SIMULATED:
+    if not 1 < p.nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
         return np.nan
     count = max(1, round(model.gradient_bytes / model.bucket_bytes))
     backward = model.compute(p.nodes).backward_s(images)
-    ring = Ring((model.gradient_bytes / count,) * count, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
-                max(model.overlap, 1e-3))
-    waits = mean_end_after_backward(ring, 8, model.scatter_s(images))
+    sums = Sums((model.gradient_bytes / count,) * count, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
+                max(model.overlap, 1e-3), model.exchange)
+    waits = model.node_s + mean_end_after_backward(sums, 8, model.scatter_s(images))
     return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
 
 
-def describe(model: RingModel) -> str:
-    return (f"{model.gradient_bytes / 1e6:.3g} MB of gradients; links carry {8e-9 / model.seconds_per_byte:.3g} Gbit/s, a "
+def describe(model: StepModel) -> str:
+    within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
+    return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry {8e-9 / model.seconds_per_byte:.3g} Gbit/s, a "
             f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs; arrivals "
             f"scatter by {seconds(model.lateness[0])} and {percent(model.lateness[1])} of computation.")
 
@@ -103,7 +133,7 @@ def text_table(rows: list[dict]) -> str:
                       f"{digits(row['low'])} to {digits(row['high'])}", percent(efficiency), seconds(row["step_s"]),
                       seconds(row["wait_data_s"]), seconds(row["forward_s"] + row["backward_s"] + row["rest_s"]),
                       seconds(row["exchange_s"]), seconds(row["straggler_s"]), seconds(row["simulated_step_s"]),
-                      digits(row["measured"]), f"{100 * error:+.1f} %" if np.isfinite(error) else "–"])
+                      digits(row["measured"]), (f"{100 * error:+.1f} %" + ("*" if row["measured_threads"] else "")) if np.isfinite(error) else "–"])
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
 

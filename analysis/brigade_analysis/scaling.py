@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from .aggregate import Analysis, analyse
+from .crowding import Crowding, crowding_of
+from .exchange import Exchange
 from .load import Run
 from .words import times
 
@@ -26,6 +28,8 @@ class Measurement:
     name: str
     nodes: int
     ranks: int
+    all_nodes: int  # with those of parameter servers
+    all_ranks: int
     batch: int
     images_per_epoch: int
     step_s: float
@@ -35,6 +39,9 @@ class Measurement:
     wire_bytes: float  # of a node to others, a step
     gradient_bytes: float
     bucket_bytes: float  # at most, and of the last one at least nearly so
+    allreduce: str  # as the options say
+    wire: str
+    crowding: Crowding
     analysis: Analysis = field(repr=False)
 
     @property
@@ -52,21 +59,24 @@ def measure(run: Run) -> Measurement:
     step_s = a.phases["step"].max(axis=1)
     low, high = np.quantile(step_s[a.steady], TYPICAL)
     typical = a.steady & (step_s >= low) & (step_s <= high)
-    hosts = (run.info.get("hosts") or ["?"] * len(a.ranks))[:len(a.ranks)]  # servers are said by the label
+    all_hosts = run.info.get("hosts") or ["?"] * len(a.ranks)
+    hosts = all_hosts[:len(a.ranks)]  # of those that train
     nodes = len(set(hosts))
     sent, hidden = (logged(a, column)[typical].mean(axis=0) for column in ("sent_bytes", "hidden_bytes"))
     options = run.info.get("options") or {}
     batch = int(run.number("global_batch")) or int(sum(log["images"].iloc[0] for log in run.ranks.values()))
     gradient_bytes = 4 * run.number("parameters")
     return Measurement(
-        name=run.name, nodes=nodes, ranks=len(a.ranks), batch=batch,
+        name=run.name, nodes=nodes, ranks=len(a.ranks), all_nodes=len(set(all_hosts)),
+        all_ranks=max(len(a.ranks), len(all_hosts)), batch=batch,
         images_per_epoch=batch * int(run.number("steps_per_epoch")),
         step_s=float(a.phases["step"][typical].mean()),
         parts_s={part: float(a.phases[part][typical].mean()) for part in PARTS},
         sent_bytes=float(sent.mean()), hidden_bytes=float(hidden.mean()),
         wire_bytes=wire_bytes(sent, hosts, str(options.get("allreduce", ""))),
         gradient_bytes=gradient_bytes,
-        bucket_bytes=bytes_of(options.get("bucket", "4M")), analysis=a)
+        bucket_bytes=bytes_of(options.get("bucket", "4M")), allreduce=str(options.get("allreduce", "")),
+        wire=str(options.get("wire", "fp32")), crowding=crowding_of(run, len(a.ranks)), analysis=a)
 
 
 def logged(a: Analysis, column: str) -> np.ndarray:
@@ -77,9 +87,13 @@ def logged(a: Analysis, column: str) -> np.ndarray:
 
 def wire_bytes(sent: np.ndarray, hosts: list[str], algorithm: str) -> float:
     """Mean over nodes. In a ring only the last rank of a node sends to another node; the other algorithms sum inside a
-    node through memory, which `sent_bytes` does not count where there are several nodes."""
-    if len(set(hosts)) < 2:
+    node through memory, which `sent_bytes` does not count where there are several nodes; but messages of halving and
+    doubling, if chosen, which first go to ranks of the same node."""
+    if (nodes := len(set(hosts))) < 2:
         return 0.0
+    if algorithm == "halving-doubling" and nodes < len(hosts):
+        summed = np.sum(sent) / (len(hosts) * Exchange(algorithm).link_share(len(hosts)))
+        return float(Exchange(algorithm).link_share(nodes) * summed)
     over_node = np.max if algorithm == "ring" else np.sum
     own = [over_node([bytes_ for bytes_, at in zip(sent, hosts) if at == host]) for host in dict.fromkeys(hosts)]
     return float(np.mean(own))
@@ -93,9 +107,19 @@ def label_of(measured: Measurement, unit: str) -> str:
     shape = times(threads, "thread") + " a rank"
     if unit == "node":
         shape = f"{times(each, 'rank')} × {times(threads, 'thread')} a node"
-    words = [str(run.info.get("network", "")), *(str(options.get(key, "")) for key in ("strategy", "allreduce", "precision")),
+    words = [str(run.info.get("network", "")), strategy_of(measured), *(str(options.get(key, "")) for key in ("allreduce", "precision")),
+             "" if measured.wire == "fp32" else f"{measured.wire} on the wire",
              str(run.info.get("backend", "")).partition(" ")[0], shape]
     return ", ".join(word for word in words if word)
+
+
+def strategy_of(measured: Measurement) -> str:
+    """'parameter-server with 2 asynchronous servers'"""
+    options = measured.analysis.run.info.get("options") or {}
+    name, servers = str(options.get("strategy", "")), measured.all_ranks - measured.ranks
+    if name == "local-sgd":
+        return f"local-sgd every {times(int(options.get('sync-every', 0)), 'step')}"
+    return f"{name} with {times(servers, 'asynchronous server' if options.get('async') == 'yes' else 'server')}" if servers else name
 
 
 def bytes_of(text) -> float:
@@ -129,6 +153,11 @@ class Point:
     def part_s(self, part: str) -> float:
         return self.mean(lambda run: run.parts_s[part])
 
+    def cost(self, unit: str) -> float:
+        """Node- or rank-seconds of an epoch, parameter servers included."""
+        used = self.mean(lambda run: run.all_nodes if unit == "node" else run.all_ranks)
+        return used * self.mean(lambda run: run.images_per_epoch) / self.images_per_second
+
 
 @dataclass
 class Series:
@@ -142,6 +171,13 @@ class Series:
     def title(self) -> str:
         of = "images a step" if self.kind == "strong" else f"images a step and {self.unit}"
         return f"{self.kind} scaling, {self.batch:,} {of}"
+
+
+def names_of(series: list[Series]) -> list[str]:
+    """Titles, with what of the labels not all share."""
+    words = [s.label.split(", ") for s in series]
+    own = [[word for word in label if any(word not in other for other in words)] for label in words]
+    return [", ".join([s.title, *more]) for s, more in zip(series, own)]
 
 
 def find_series(runs: list[Measurement]) -> list[Series]:
@@ -206,6 +242,6 @@ def scaling_table(series: list[Series]) -> pd.DataFrame:
                 "sent_bytes_per_rank": p.mean(lambda run: run.sent_bytes),
                 "hidden_share": p.mean(lambda run: run.hidden_share),
                 "wire_bytes_per_node": p.mean(lambda run: run.wire_bytes),
-                f"{s.unit}_seconds_per_epoch": p.count * p.mean(lambda run: run.images_per_epoch) / p.images_per_second,
+                f"{s.unit}_seconds_per_epoch": p.cost(s.unit),
             })
     return pd.DataFrame(rows)

@@ -10,7 +10,7 @@ from . import scaling_words
 from .html import PAGE, STYLE, card, grid, table
 from .plots import AXIS, BLUE, GREEN, GREY, ORANGE, PHASE_COLOURS, PHASE_NAMES, PURPLE, RED, SKY, canvas, picture
 from .plots import STYLE as PLOT_STYLE
-from .scaling import PARTS, Measurement, Series, find_series, scaling_table
+from .scaling import PARTS, Measurement, Series, find_series, names_of, scaling_table
 from .stragglers import straggler_table
 from .tables import write_text
 from .words import count, digits, percent, seconds
@@ -46,10 +46,9 @@ def write_study(runs: list[Measurement], directory: Path, link_gbps: float | Non
 def series_table(s: Series) -> str:
     rows = []
     for p in s.points:
-        cost = p.count * p.mean(lambda run: run.images_per_epoch) / p.images_per_second
         rows.append([str(p.count), str(len(p.runs)), plus_minus(digits(p.images_per_second), digits(p.error), p.error),
                      plus_minus(percent(p.efficiency), percent(p.efficiency_error), p.efficiency_error), seconds(p.step_s),
-                     *(percent(p.part_s(part) / p.step_s) for part in PARTS), digits(cost)])
+                     *(percent(p.part_s(part) / p.step_s) for part in PARTS), digits(p.cost(s.unit))])
     titles = [s.unit + "s", "runs", "images/s", "efficiency", "step", *(PHASE_NAMES[part] for part in PARTS),
               f"{s.unit}-seconds an epoch"]
     return f"<h3>{escape(s.title)}</h3><p class=\"soft\">{escape(s.label)}</p>" + table(titles, rows, left_columns=0)
@@ -68,11 +67,11 @@ def late_table(late) -> str:
 
 def draw_throughput(series: list[Series]):
     figure, axes = canvas()
-    for s, colour in zip(series, COLOURS * len(series)):
+    for s, name, colour in zip(series, names_of(series), COLOURS * len(series)):
         x = [p.count for p in s.points]
         axes.plot(x, [s.points[0].images_per_second * n / x[0] for n in x], color=colour, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.errorbar(x, [p.images_per_second for p in s.points], [np.nan_to_num(p.error) for p in s.points], color=colour,
-                      marker="o", markersize=4, capsize=3, label=s.title)
+                      marker="o", markersize=4, capsize=3, label=name)
     counts(axes, series)
     axes.set_yscale("log")
     for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
@@ -85,10 +84,10 @@ def draw_throughput(series: list[Series]):
 def draw_efficiency(series: list[Series]):
     figure, axes = canvas()
     axes.axhline(100, color=AXIS, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    for s, colour in zip(series, COLOURS * len(series)):
+    for s, name, colour in zip(series, names_of(series), COLOURS * len(series)):
         axes.errorbar([p.count for p in s.points], [100 * p.efficiency for p in s.points],
                       [100 * np.nan_to_num(p.efficiency_error) for p in s.points], color=colour, marker="o", markersize=4,
-                      capsize=3, label=s.title)
+                      capsize=3, label=name)
     counts(axes, series)
     axes.set_ylim(0, 110)
     axes.set(ylabel="efficiency (%)")

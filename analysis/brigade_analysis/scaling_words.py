@@ -1,7 +1,7 @@
 """What limits scaling, in sentences."""
 import numpy as np
 
-from .scaling import PARTS, Measurement, Point, Series
+from .scaling import PARTS, Point, Series
 from .words import bytes_, digits, percent, seconds, times
 
 NAMES = {"wait_data": "waiting for data", "forward": "forward", "backward": "backward",
@@ -15,15 +15,15 @@ def limits(series: Series, link_gbps: float | None) -> list[str]:
     point, base = series.points[-1], series.points[0]
     at = f"at {times(point.count, series.unit)}"
     if point.efficiency >= 1 - WORTH_SAYING:
-        first = f"{series.title}: nothing limits it {at}, efficiency is {percent(point.efficiency)}."
+        first = f"{series.title} ({series.label}): nothing limits it {at}, efficiency is {percent(point.efficiency)}."
     else:
         lost = sorted(((share, part) for part, share in point.lost.items() if share >= WORTH_SAYING), reverse=True)
         causes = "; ".join(f"{NAMES[part]} {percent(share)}" for share, part in lost)
         error = f" ± {percent(point.efficiency_error)}" if np.isfinite(point.efficiency_error) else ""
-        first = (f"{series.title}: efficiency {at} is {percent(point.efficiency)}{error} of that at "
+        first = (f"{series.title} ({series.label}): efficiency {at} is {percent(point.efficiency)}{error} of that at "
                  f"{times(base.count, series.unit)}. Of a step of {seconds(point.step_s)}, perfect scaling would not need "
                  f"{percent(1 - point.efficiency)}: {causes}.")
-    return [first, *exchange(point, series.unit, link_gbps), *gains(point)]
+    return [first, *exchange(point, series.unit, link_gbps), *crowding(point, base, at), *gains(point, link_gbps)]
 
 
 def exchange(point: Point, unit: str, link_gbps: float | None) -> list[str]:
@@ -39,14 +39,25 @@ def exchange(point: Point, unit: str, link_gbps: float | None) -> list[str]:
     return [text]
 
 
-def gains(point: Point) -> list[str]:
+def crowding(point: Point, base: Point, at: str) -> list[str]:
+    """If it is not nodes that were added, but threads on the same processors."""
+    most, before = (max((run.crowding for run in p.runs), key=lambda one: one.factor) for p in (point, base))
+    if most.factor <= before.factor:
+        return []
+    return [f"{at[0].upper()}{at[1:]}, {times(most.threads, 'thread')} share {times(most.processors, 'processor')} of one machine: "
+            f"computation can be {percent(before.factor / most.factor)} as quick at best, which says nothing of nodes of their own."]
+
+
+def gains(point: Point, link_gbps: float | None) -> list[str]:
     """What one change would give, all else equal."""
     sentences = []
     step, part = point.step_s, point.part_s
-    if part("exchange") >= 0.05 * step and all(precision(run) == "fp32" for run in point.runs):
-        saved = part("exchange") / 2  # at least: what backward hides today, it would still hide
-        sentences.append(f"Half the bytes (a bf16 wire format) would give about {percent(saved / (step - saved))} more images/s, "
-                         "or a little more.")
+    wire = point.mean(lambda run: run.wire_bytes)
+    if part("exchange") >= 0.05 * step and wire > 0 and all(run.wire == "fp32" for run in point.runs):
+        saved = part("exchange") / 2
+        if link_gbps:  # what links are not busy with, fewer bytes do not shorten
+            saved = min(saved, 8e-9 * wire / link_gbps / 2)
+        sentences.append(f"Half the bytes (--wire bf16, by ring) would give about {percent(saved / (step - saved))} more images/s.")
     if part("straggler") >= 0.05 * step:
         saved = part("straggler")
         sentences.append(f"Ranks that all arrive together would give about {percent(saved / (step - saved))} more images/s.")
@@ -54,10 +65,6 @@ def gains(point: Point) -> list[str]:
         saved = part("wait_data")
         sentences.append(f"Data that is always ready would give about {percent(saved / (step - saved))} more images/s.")
     return sentences
-
-
-def precision(run: Measurement) -> str:
-    return str((run.analysis.run.info.get("options") or {}).get("wire", "fp32"))
 
 
 def late_ranks(table) -> str:
@@ -78,12 +85,11 @@ def text_table(series: Series) -> str:
     for p in series.points:
         error = f" ± {digits(p.error)}" if np.isfinite(p.error) else ""
         efficiency_error = f" ± {percent(p.efficiency_error)}" if p.efficiency_error > 0 else ""
-        cost = p.count * p.mean(lambda run: run.images_per_epoch) / p.images_per_second
         rows.append([str(p.count), str(len(p.runs)), digits(p.images_per_second) + error,
                      digits(p.images_per_second / series.points[0].images_per_second),
                      percent(p.efficiency) + efficiency_error, seconds(p.step_s),
                      *(percent(p.part_s(part) / p.step_s) for part in PARTS),
-                     bytes_(p.mean(lambda run: run.wire_bytes)), digits(cost)])
+                     bytes_(p.mean(lambda run: run.wire_bytes)), digits(p.cost(series.unit))])
     widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in [titles, *rows]]
     return "\n".join([f"{series.title} ({series.label})", *lines])

@@ -8,8 +8,9 @@ from synthetic_run import Synthetic, write_run
 
 from brigade_analysis import scaling_words
 from brigade_analysis.__main__ import main
+from brigade_analysis.crowding import Crowding
 from brigade_analysis.load import load_run
-from brigade_analysis.scaling import bytes_of, find_series, measure, scaling_table, wire_bytes
+from brigade_analysis.scaling import bytes_of, find_series, measure, names_of, scaling_table, wire_bytes
 from brigade_analysis.stragglers import straggler_table
 
 PLAIN = {"epochs": 1, "ranks_per_host": 1, "evaluated": False, "validates": False}
@@ -71,11 +72,39 @@ def test_repetitions_give_errors(tmp_path):
     assert series.points[1].efficiency_error == pytest.approx(np.sqrt(2) * error / np.mean(rates), rel=2e-2)
 
 
+def test_the_cost_counts_servers(tmp_path):
+    """Two workers of a node each, and a server on a third: an epoch costs three nodes' time."""
+    runs = [measured(tmp_path, str(ranks), ranks=ranks, ranks_per_host=1, options={"strategy": "parameter-server", "async": "yes"})
+            for ranks in (1, 2)]
+    for run in runs:
+        run.all_nodes, run.all_ranks = run.nodes + 1, run.ranks + 1
+    [series] = [s for s in find_series(runs) if s.kind == "weak"]
+    assert series.label.startswith("fashion-cnn, parameter-server with 1 asynchronous server")
+    two = series.points[1]
+    assert two.cost("node") == pytest.approx(3 * two.mean(lambda run: run.images_per_epoch) / two.images_per_second)
+
+
+def test_series_are_told_apart_by_name(tmp_path):
+    runs = [measured(tmp_path, f"{kind}-{ranks}", ranks=ranks, options={"allreduce": kind}) for kind in ("ring", "mpi") for ranks in (1, 2)]
+    assert names_of(find_series(runs)) == [f"{s.title}, {kind}" for s, kind in zip(find_series(runs), ("ring", "mpi"))]
+    assert names_of(find_series(runs[:2])) == [s.title for s in find_series(runs[:2])]
+
+
+def test_crowded_points_are_named(study):
+    """Threads that share processors are no nodes."""
+    weak = [series for series in find_series(study) if series.kind == "weak"][0]
+    assert "share" not in " ".join(scaling_words.limits(weak, None))
+    for run in weak.points[-1].runs:
+        run.crowding = Crowding(threads=4, processors=2)
+    assert "4 threads share 2 processors of one machine: computation can be 50 % as quick" in " ".join(scaling_words.limits(weak, None))
+
+
 def test_bytes_on_the_wire():
     sent, hosts = np.array([10.0, 20.0, 30.0, 40.0]), ["a", "a", "b", "b"]
     assert wire_bytes(sent, hosts, "ring") == 30  # the last rank of each node
     assert wire_bytes(sent, hosts, "hierarchical") == 50
     assert wire_bytes(sent, ["a"] * 4, "ring") == 0
+    assert wire_bytes(np.full(4, 150.0), hosts, "halving-doubling") == 100  # of 100 summed, 1.5 a rank: half of it in the node
     assert [bytes_of(text) for text in ("4M", "256K", "1G", "12", "?")] == [2**22, 2**18, 2**30, 12, 2**22]
 
 
@@ -85,7 +114,7 @@ def test_what_limits_in_words(study):
     assert "efficiency at 2 nodes is 92 %" in sentences and "exposed allreduce 8.2 %" in sentences
     assert "hands 50 % of it over before backward ends" in sentences
     assert "0.40 Gbit/s on average: links of 0.5 Gbit/s are 80 % busy" in sentences  # 1.82 MB in 36.5 ms
-    assert "Half the bytes (a bf16 wire format) would give about 4.3 % more" in sentences  # 1.5 of 36.5 ms
+    assert "Half the bytes (--wire bf16, by ring) would give about 4.3 % more" in sentences  # 1.5 of 36.5 ms
     assert "together" not in sentences and "always ready" not in sentences
 
 

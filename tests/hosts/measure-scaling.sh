@@ -4,10 +4,12 @@
 #   bash tests/hosts/measure-scaling.sh [OUT [RATE_MBIT [STEPS [REPETITIONS]]]]     (runs/hosts 200 60 3)
 #
 # Four hosts share this machine's processors, and so compute slower than one does. A slow link keeps that small in the
-# step; on a cluster no such thing is needed. Needs root; takes about two minutes.
+# step; on a cluster no such thing is needed. Needs root; takes about two minutes. OUT must not lie below /tmp, of which
+# the hosts have one of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . jobs/common.sh
+case $(realpath -m "${1:-runs/hosts}") in /tmp/*) echo "measure-scaling: OUT is below /tmp, which the hosts do not share" >&2; exit 2 ;; esac
 out=${1:-runs/hosts} mbit=${2:-200} steps=${3:-60} repetitions=${4:-3}
 if [ -z "${IN_SANDBOX:-}" ]; then
   IN_SANDBOX=1 bash tests/sandbox.sh bash "$0" "$@"

@@ -6,25 +6,26 @@ import pytest
 from synthetic_run import Synthetic, write_run
 
 from brigade_analysis.__main__ import main
+from brigade_analysis.exchange import Exchange
 from brigade_analysis.load import RunError, load_run
 from brigade_analysis.prediction import parse_nodes, predictions, simulated_step_s
-from brigade_analysis.ring_model import fit, line, mean_of_largest, predict
-from brigade_analysis.ring_simulation import Ring, closed_form, mean_end_after_backward, simulate
 from brigade_analysis.scaling import measure
+from brigade_analysis.step_model import fit, line, mean_of_largest, predict
 
 G, OVERLAP = 8e-9, 0.4  # 1 Gbit/s
 BYTES = 4 * 455018  # of synthetic_run's network
 
 
-def write_step(directory, nodes, images, repetition=0, latency_s=0.0):
-    """A step of 0.1 ms and 0.2 ms an image forward, twice that backward, and the exchange of the model."""
+def write_step(directory, nodes, images, repetition=0, latency_s=0.0, how=Exchange("ring"), within_s=0.0, wire=1.0, **options):
+    """A step of 0.1 ms and 0.2 ms an image of the node forward, twice that backward, and the exchange of the model."""
     backward = 2e-4 + 4e-4 * images
-    sent = 2 * (nodes - 1) / nodes * BYTES
-    exchange = max(0.0, G * sent + 2 * (nodes - 1) * latency_s - OVERLAP * backward) if nodes > 1 else 0.0
+    sent, path = (share(nodes) * wire * BYTES for share in (how.link_share, how.path_share))
+    between = max(0.0, G * path + how.rounds(nodes) * latency_s - OVERLAP * backward)
+    each = how.ranks_per_node
     return write_run(directory / f"{nodes}-{images}-{repetition}", Synthetic(
-        ranks=nodes, images=images, epochs=1, steps_per_epoch=40, ranks_per_host=1, evaluated=False, validates=False,
-        forward_s=1e-4 + 2e-4 * images, backward_s=backward, exchange_s=exchange, sent_bytes=round(sent),
-        hidden_bytes=round(sent - exchange / G), options={"bucket": "256K"}))
+        ranks=nodes * each, images=images // each, epochs=1, steps_per_epoch=40, ranks_per_host=each, evaluated=False, validates=False,
+        forward_s=1e-4 + 2e-4 * images, backward_s=backward, exchange_s=within_s + between, sent_bytes=round(sent if how.flat else sent / each),
+        hidden_bytes=round((sent - between / G) / (1 if how.flat else each)), options={"bucket": "256K", **options}))
 
 
 def measured_step(*arguments, **options):
@@ -54,6 +55,66 @@ def test_four_nodes_from_one_and_two(few, tmp_path, images):
     assert prediction.low <= prediction.images_per_second <= prediction.high < 1.05 * prediction.low
 
 
+@pytest.mark.parametrize("how, options", [
+    (Exchange("ring", 4), {"bucket": "1M", "allreduce": "hierarchical"}),
+    (Exchange("halving-doubling"), {"allreduce": "halving-doubling"}),
+    (Exchange("halving-doubling", 2), {"bucket": "128K"}),
+    (Exchange("ring", 2, flat=True), {"allreduce": "ring"})], ids=lambda value: getattr(value, "name", None))
+def test_other_algorithms_and_several_ranks_a_node(tmp_path, how, options):
+    within_s = 2e-3 if how.ranks_per_node > 1 else 0.0
+    runs = [measured_step(tmp_path, nodes, images, how=how, within_s=within_s, **options) for nodes in (1, 2) for images in (8, 32)]
+    model = fit(runs)
+    assert model.exchange == how and model.gradient_bytes == pytest.approx(BYTES, rel=1e-6)
+    assert model.node_s == pytest.approx(within_s, rel=0.01) and model.seconds_per_byte == pytest.approx(G, rel=0.02)
+    for nodes in (4, 6, 8):
+        truth = measured_step(tmp_path, nodes, 8, how=how, within_s=within_s, **options).images_per_second
+        [prediction] = predict(runs, [nodes], lambda n: 8 * n)
+        assert prediction.images_per_second == pytest.approx(truth, rel=0.01), nodes
+
+
+def test_another_wire_format(few, tmp_path):
+    """Half the bytes; a model of runs in bf16 says the same, and gives back that of fp32."""
+    truth = measured_step(tmp_path / "bf16", 4, 8, wire=0.5).images_per_second
+    [prediction] = predict(few, [4], lambda nodes: 8 * nodes, (None, None, "bf16"))
+    assert prediction.images_per_second == pytest.approx(truth, rel=0.01)
+    coarse = [measured_step(tmp_path / "fit", nodes, images, wire=0.5) for nodes in (1, 2) for images in (8, 32)]
+    for run in coarse:
+        run.wire = "bf16"
+    assert fit(coarse).gradient_bytes == pytest.approx(BYTES / 2, rel=1e-6)
+    assert fit(coarse).on_link(None, None, "fp32").gradient_bytes == pytest.approx(BYTES, rel=1e-6)
+    assert fit(coarse).on_link(None, None, "fp16") == fit(coarse)
+
+
+def test_mpi_keeps_its_algorithm_to_itself(few):
+    for run in few:
+        run.allreduce = "mpi"
+    with pytest.raises(RunError, match="nobody but MPI knows"):
+        fit(few)
+
+
+def test_measurements_on_shared_processors_are_no_such_nodes(few, tmp_path, capsys):
+    """Four hosts of one machine with two processors take turns: computation takes twice as long, and the model says so."""
+    truth = measured_step(tmp_path, 4, 8)
+    for nodes in (1, 2, 4):
+        for images in (8, 32):
+            path = write_step(tmp_path, nodes, images)
+            info = json.loads((path / "run.json").read_text())
+            info |= {"machines": ["m"] * nodes, "processors": ["0-1"] * nodes}
+            (path / "run.json").write_text(json.dumps(info))
+    runs = [measure(load_run(path)) for path in sorted(tmp_path.glob("*-*-*"))]
+    assert [run.crowding.factor for run in runs] == [1, 1, 1, 1, 2, 2]
+    rows = predictions(runs, [1, 2, 4], [1, 2], None, None)
+    assert {row["nodes"]: row["measured_threads"] for row in rows} == {1: None, 2: None, 4: 4}
+    [four] = [row for row in rows if (row["mode"], row["batch"], row["nodes"]) == ("weak", 8, 4)]
+    compute = 2 * (1.7e-3 + 3.4e-3 + 2e-3 + 0.5e-3 + 1e-3)  # forward, backward, optimizer, rest, data
+    exchange = G * 1.5 * BYTES - OVERLAP * 2 * 3.4e-3
+    assert 32 / four["crowded_images_per_second"] == pytest.approx(compute + exchange, rel=0.01)
+    assert four["images_per_second"] == pytest.approx(truth.images_per_second, rel=0.01)
+    assert main(["predict", "--fit-nodes", "1,2", "--nodes", "4", *sorted(str(path) for path in tmp_path.glob("*-*-*"))]) == 0
+    out = capsys.readouterr().out
+    assert "4 threads on 2 processors of one machine" in out and out.count("%*") == 2
+
+
 def test_latency_is_told_from_bytes_by_two_node_counts(tmp_path):
     runs = [measured_step(tmp_path, nodes, images, latency_s=1e-3) for nodes in (2, 3, 4) for images in (8, 32)]
     model = fit(runs)
@@ -81,7 +142,7 @@ def test_runs_that_cannot_be_fitted(few, tmp_path):
     with pytest.raises(RunError, match="all on one node"):
         fit(few[:2])
     packed = measure(load_run(write_run(tmp_path / "packed", Synthetic(ranks=4, epochs=1, evaluated=False))))
-    with pytest.raises(RunError, match="several ranks a node"):
+    with pytest.raises(RunError, match="different numbers of ranks"):
         fit([*few, packed])
 
 
@@ -104,49 +165,6 @@ def test_node_counts():
             parse_nodes(bad)
 
 
-# ---- the simulation
-
-@pytest.mark.parametrize("ranks", [2, 3, 8, 33])
-def test_a_single_bucket_takes_what_the_formula_says(ranks):
-    ring = Ring((1e6,), (0.0,) * ranks, 1e-9, 1e-5)
-    assert simulate(ring) == pytest.approx(2 * (ranks - 1) * (1e6 / ranks * 1e-9 + 1e-5), rel=1e-9)
-    assert simulate(ring) == pytest.approx(closed_form(ring), rel=1e-9)
-
-
-def test_one_rank_sends_nothing():
-    assert simulate(Ring((1e6,), (0.25,), 1e-9, 1.0)) == 0.25
-
-
-@pytest.mark.parametrize("backward_s", [0.0, 2e-3, 20e-3])
-def test_buckets_behind_backward(backward_s):
-    """Links bound by bytes: the simulation is within a few per cent of the closed form, and never below the wire."""
-    ring = Ring((250e3,) * 8, (backward_s,) * 4, 4e-9, 1e-6)
-    wire = 2 * 3 / 4 * 2e6 * 4e-9
-    assert simulate(ring) >= max(wire, backward_s + wire / 8) * (1 - 1e-9)
-    assert simulate(ring) == pytest.approx(closed_form(ring), rel=0.05)
-
-
-def test_latency_of_several_buckets_is_shared():
-    """The links carry other buckets while a message is on its way, which the closed form does not know."""
-    ring = Ring((1e3,) * 8, (0.0,) * 4, 1e-9, 1e-3)
-    assert simulate(ring) == pytest.approx(6e-3, rel=0.02) and closed_form(ring) == pytest.approx(48e-3, rel=0.02)
-
-
-def test_slow_progress_during_backward():
-    """At half speed, half of what could have left during backward is left over."""
-    quick, slow = (Ring((1e5,) * 10, (4e-3,) * 2, 4e-9, 0.0, overlap) for overlap in (1.0, 0.5))
-    assert simulate(slow) > simulate(quick)
-    assert simulate(slow) == pytest.approx(4e-3 + 1e6 * 4e-9 - 0.5 * (4e-3 - 0.4e-3), rel=0.02)
-
-
-def test_a_late_rank_is_waited_for():
-    ring = Ring((1e6,), (0.0, 0.0, 0.5, 0.0), 1e-9, 0.0)
-    assert 0.5 < simulate(ring) <= 0.5 + 2 * 3 * 1e6 / 4 * 1e-9
-    even = Ring((1e6,), (0.1,) * 8, 1e-9, 0.0)
-    late = mean_end_after_backward(even, 200, 0.01) - mean_end_after_backward(even, 1, 0.0)
-    assert late == pytest.approx(0.01 * mean_of_largest(8), rel=0.15)
-
-
 def test_simulation_agrees_with_the_model(few):
     model = fit(few)
     for nodes in (2, 4, 8):
@@ -162,7 +180,7 @@ def test_predictions_beside_measurement(tmp_path, capsys):
             write_step(tmp_path, nodes, images)
     paths = sorted(str(path) for path in tmp_path.glob("*-*-*"))
     assert main(["predict", "--fit-nodes", "1,2", "--nodes", "1,2,4", "--json", str(tmp_path / "json"), *paths]) == 0
-    assert "fitted to 4 runs: 1.82 MB of gradients; links carry 1 Gbit/s" in capsys.readouterr().out
+    assert "fitted to 4 runs: ring; 1.82 MB of gradients; links carry 1 Gbit/s" in capsys.readouterr().out
     rows = {(row["mode"], row["batch"], row["nodes"]): row for row in json.loads((tmp_path / "json").read_text())}
     four = rows["weak", 8, 4]
     assert four["images_per_second"] == pytest.approx(four["measured"], rel=0.01)

@@ -3,17 +3,20 @@
     step(N, b) = data + forward(b) + backward(b)    of b images a node: measured ones joined by straight lines, beyond them
                                                     a serial and a parallel part (Ernest)
                + exchange(N, b)                     what backward does not hide of the sum of gradients
-               + (s0 + s1 c(b)) m(N)                the mean rank's wait for the last of N ranks
+               + (s0 + s1 c(b)) m(N k)              the mean rank's wait for the last of N nodes of k ranks
                + optimizer and other
 
-A ring sends S(N) = 2 (N-1)/N K bytes of K bytes of gradients from every node, in 2 (N-1) rounds of one latency each
-(LogGP: Alexandrov et al., SPAA 1995; Ernest: Venkataraman et al., NSDI 2016):
+Of K bytes of gradients, S(N) go one after another over a node's link, in R(N) rounds of one latency each (exchange.py has
+both for every algorithm: a ring's are 2 (N-1)/N K and 2 (N-1)); LogGP: Alexandrov et al., SPAA 1995; Ernest: Venkataraman
+et al., NSDI 2016:
 
-    alone(N)       = G S(N) + 2 (N-1) L
-    exchange(N, b) = max(alone(N) - w backward(b), alone(N) last bucket / K)
+    alone(N)       = G S(N) + R(N) L
+    exchange(N, b) = I + max(alone(N) - w backward(b), alone(N) last bucket / K)
 
-G is seconds a byte, L latency, m(N) the mean of the largest of N standard normal numbers. The overlap w is below 1, for
-Brigade moves messages on between layers only; the last bucket is complete when backward is, so it cannot hide.
+G is seconds a byte, L latency, I what the ranks of one node wait for the sum among themselves, as measured on one node (0
+for one rank a node), m(n) the mean of the largest of n standard normal numbers. The overlap w is below 1, for Brigade moves
+messages on between layers only; the last bucket is complete when backward is, so it cannot hide. A wire format of 2 bytes
+halves K on its way through a ring.
 
 The parts of a step are in the logs, and so each is fitted by itself, not the step's duration alone; runs on one and two
 nodes suffice. Computation in company is fitted apart from that on one node: messages move on the thread that computes,
@@ -26,6 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import integrate, optimize, stats
 
+from .exchange import WIRE_SHARE, Exchange, exchange_of
 from .load import RunError
 from .scaling import Measurement, group
 
@@ -48,6 +52,10 @@ class Curve:
         return self.serial_s + self.per_image_s * images
 
 
+    def slowed(self, factor: float) -> "Curve":
+        return Curve(self.images, tuple(factor * s for s in self.seconds), factor * self.serial_s, factor * self.per_image_s)
+
+
 @dataclass(frozen=True)
 class Compute:
     """Seconds of the parts that need no other node, of a step of some images on a node."""
@@ -56,30 +64,36 @@ class Compute:
     backward_s: Curve
     rest_s: float  # optimizer and other
 
+    def slowed(self, factor: float) -> "Compute":
+        return Compute(factor * self.data_s, self.forward_s.slowed(factor), self.backward_s.slowed(factor), factor * self.rest_s)
+
 
 @dataclass(frozen=True)
-class RingModel:
-    gradient_bytes: float  # K
+class StepModel:
+    exchange: Exchange
+    gradient_bytes: float  # K, as they travel
     bucket_bytes: float
     alone: Compute  # on one node
     together: Compute  # on several
     seconds_per_byte: float  # G
     latency_s: float  # L
+    node_s: float  # I
     overlap: float  # w
     lateness: tuple[float, float]  # s0 seconds, and s1 of forward and backward
     scatter: float  # relative standard deviation of a run's step about the model
+    wire_share: float = 1.0  # of the bytes of fp32
 
     def compute(self, nodes: int) -> Compute:
         return self.alone if nodes == 1 else self.together
 
-    def ring_s(self, nodes: int) -> float:
-        """The whole sum, if nothing of it were hidden."""
-        sent = 2 * (nodes - 1) / nodes * self.gradient_bytes
-        return self.seconds_per_byte * sent + 2 * (nodes - 1) * self.latency_s
+    def between_s(self, nodes: int) -> float:
+        """The whole sum over nodes, if nothing of it were hidden."""
+        return (self.seconds_per_byte * self.exchange.path_share(nodes) * self.gradient_bytes +
+                self.exchange.rounds(nodes) * self.latency_s)
 
     def exchange_s(self, nodes: int, images: float) -> float:
-        last = min(1.0, self.bucket_bytes / self.gradient_bytes)
-        return max(self.ring_s(nodes) - self.overlap * self.compute(nodes).backward_s(images), last * self.ring_s(nodes))
+        whole, last = self.between_s(nodes), min(1.0, self.bucket_bytes / self.gradient_bytes)
+        return self.node_s + max(whole - self.overlap * self.compute(nodes).backward_s(images), last * whole)
 
     def scatter_s(self, images: float) -> float:
         """Standard deviation of a rank's arrival at the sum."""
@@ -89,16 +103,25 @@ class RingModel:
         """By part of the step, for this many images a node."""
         own = self.compute(nodes)
         return {"wait_data": own.data_s, "forward": own.forward_s(images), "backward": own.backward_s(images),
-                "exchange": self.exchange_s(nodes, images), "straggler": self.scatter_s(images) * mean_of_largest(nodes),
+                "exchange": self.exchange_s(nodes, images), "straggler": self.scatter_s(images) * mean_of_largest(nodes * self.exchange.ranks_per_node),
                 "rest": own.rest_s}
 
     def step_s(self, nodes: int, images: float) -> float:
         return sum(self.parts_s(nodes, images).values())
 
-    def on_link(self, bytes_per_second: float | None, latency_s: float | None) -> "RingModel":
-        """The same program on another network."""
-        return replace(self, seconds_per_byte=1 / bytes_per_second if bytes_per_second else self.seconds_per_byte,
+    def on_link(self, bytes_per_second: float | None, latency_s: float | None, wire: str | None = None) -> "StepModel":
+        """The same program on another network, or with another wire format than that of the runs."""
+        bytes_ = self.gradient_bytes
+        if wire is not None and self.exchange.algorithm == "ring":
+            bytes_ *= WIRE_SHARE[wire] / self.wire_share
+        return replace(self, gradient_bytes=bytes_, bucket_bytes=self.bucket_bytes * bytes_ / self.gradient_bytes,
+                       wire_share=self.wire_share * bytes_ / self.gradient_bytes, seconds_per_byte=1 / bytes_per_second if bytes_per_second else self.seconds_per_byte,
                        latency_s=self.latency_s if latency_s is None else latency_s)
+
+
+    def slowed(self, factor: float) -> "StepModel":
+        """The same program where this many threads take turns on a processor."""
+        return replace(self, alone=self.alone.slowed(factor), together=self.together.slowed(factor))
 
 
 @functools.cache
@@ -109,22 +132,37 @@ def mean_of_largest(n: int) -> float:
     return integrate.quad(lambda x: n * x * stats.norm.pdf(x) * np.exp((n - 1) * stats.norm.logcdf(x)), -8, 10)[0]
 
 
-def fit(runs: list[Measurement]) -> RingModel:
-    """Needs runs of one network with one rank a node, some of them on several nodes."""
+def fit(runs: list[Measurement]) -> StepModel:
+    """Needs runs of one network and as many ranks on each node, some of them on several nodes."""
     several = [run for run in runs if run.nodes > 1]
     if not several:
         raise RunError("the runs are all on one node (nothing tells how quick the network is). Add a run on two nodes?")
-    if any(run.ranks != run.nodes for run in runs):
-        raise RunError("some run has several ranks a node (the model is of one rank a node). Leave it out?")
-    together = fit_compute(several)
-    gradient_bytes = float(np.median([run.sent_bytes * run.nodes / (2 * (run.nodes - 1)) for run in several]))
+    exchange = exchange_of_all(runs)
+    gradient_bytes = float(np.median([run.wire_bytes / exchange.link_share(run.nodes) for run in several]))
     if gradient_bytes <= 0:
         raise RunError("the runs on several nodes log no byte sent. Were they written by this version?")
-    model = RingModel(gradient_bytes=gradient_bytes, bucket_bytes=several[0].bucket_bytes,
-                      alone=fit_compute([run for run in runs if run.nodes == 1] or several), together=together,
-                      **fit_network(several), lateness=fit_lateness(several), scatter=0.0)
+    single = [run for run in runs if run.nodes == 1]
+    node_s = part_median(single, "exchange") if single and exchange.ranks_per_node > 1 else 0.0
+    wire_share = WIRE_SHARE.get(several[0].wire, 1.0) if exchange.algorithm == "ring" else 1.0
+    model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, bucket_bytes=several[0].bucket_bytes * wire_share,
+                      alone=fit_compute(single or several), together=fit_compute(several), node_s=node_s,
+                      **fit_network(several, exchange, gradient_bytes, node_s), lateness=fit_lateness(several), scatter=0.0,
+                      wire_share=wire_share)
     residuals = [np.log(run.step_s / model.step_s(run.nodes, run.batch / run.nodes)) for run in several]
     return replace(model, scatter=float(np.sqrt(np.mean(np.square(residuals)))))
+
+
+def exchange_of_all(runs: list[Measurement]) -> Exchange:
+    each = {run.ranks / run.nodes for run in runs}
+    if len(each) > 1 or not float(min(each)).is_integer():
+        raise RunError(f"nodes have different numbers of ranks ({', '.join(f'{n:g}' for n in sorted(each))}). Leave some "
+                       "runs out?")
+    bucket_bytes = min(runs[0].bucket_bytes, runs[0].gradient_bytes or runs[0].bucket_bytes)
+    exchange = exchange_of(runs[0].allreduce, int(min(each)), bucket_bytes)
+    if exchange is None:
+        raise RunError(f"the runs sum by --allreduce {runs[0].allreduce} (nobody but MPI knows how). Run with ring, "
+                       "halving-doubling or hierarchical?")
+    return exchange
 
 
 def fit_compute(runs: list[Measurement]) -> Compute:
@@ -152,12 +190,12 @@ def line(x, y) -> tuple[float, float]:
     return float(intercept), float(slope)
 
 
-def fit_network(runs: list[Measurement]) -> dict[str, float]:
-    """exchange = G sent + L rounds - w backward, with G and L not negative and w in 0 to 1, by relative errors."""
-    sent = np.array([run.sent_bytes for run in runs])
-    rounds = np.array([2.0 * (run.nodes - 1) for run in runs])
+def fit_network(runs: list[Measurement], how: Exchange, gradient_bytes: float, node_s: float) -> dict[str, float]:
+    """exchange - I = G sent + L rounds - w backward, with G and L not negative and w in 0 to 1, by relative errors."""
+    sent = np.array([how.path_share(run.nodes) * gradient_bytes for run in runs])
+    rounds = np.array([float(how.rounds(run.nodes)) for run in runs])
     backward = np.array([run.parts_s["backward"] for run in runs])
-    exchange = np.maximum([run.parts_s["exchange"] for run in runs], 1e-9)
+    exchange = np.maximum([run.parts_s["exchange"] - node_s for run in runs], 1e-9)
     columns, low, high = [sent / sent.mean()], [0.0], [np.inf]
     if np.ptp(rounds) > 0:  # one node count cannot tell latency from bytes: then all is bytes
         columns, low, high = [*columns, rounds], [*low, 0.0], [*high, np.inf]
@@ -176,7 +214,7 @@ def fit_network(runs: list[Measurement]) -> dict[str, float]:
 
 def fit_lateness(runs: list[Measurement]) -> tuple[float, float]:
     compute = [run.parts_s["forward"] + run.parts_s["backward"] for run in runs]
-    return line(compute, [run.parts_s["straggler"] / mean_of_largest(run.nodes) for run in runs])
+    return line(compute, [run.parts_s["straggler"] / mean_of_largest(run.ranks) for run in runs])
 
 
 @dataclass
@@ -192,9 +230,9 @@ class Prediction:
         return sum(self.parts_s.values())
 
 
-def predict(runs: list[Measurement], nodes: list[int], batch_of, link: tuple[float | None, float | None] = (None, None),
+def predict(runs: list[Measurement], nodes: list[int], batch_of, link: tuple = (None, None, None),
             draws: int = 200, seed: int = 1) -> list[Prediction]:
-    """`batch_of(nodes)` is the global batch. The band is a bootstrap: the model is fitted to runs drawn with replacement
+    """`batch_of(nodes)` is the global batch, `link` what on_link() takes. The band is a bootstrap: the model is fitted to runs drawn with replacement
     (of each node count and batch as many as there are), and a run's own scatter is added."""
     random = np.random.default_rng(seed)
     groups = list(group(runs, lambda run: (run.nodes, run.batch)).values())

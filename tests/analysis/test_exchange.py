@@ -1,0 +1,103 @@
+"""Bytes and rounds of every algorithm, and the simulation of sums over nodes beside the closed form."""
+import numpy as np
+import pytest
+
+from brigade_analysis.exchange import Exchange, exchange_of
+from brigade_analysis.exchange_simulation import Sums, closed_form, mean_end_after_backward, schedule, simulate
+from brigade_analysis.step_model import mean_of_largest
+
+RING, HALVING = Exchange("ring"), Exchange("halving-doubling")
+
+
+@pytest.mark.parametrize("exchange, nodes, link, path, rounds", [
+    (RING, 1, 0, 0, 0), (RING, 2, 1, 1, 2), (RING, 4, 1.5, 1.5, 6), (HALVING, 2, 1, 1, 2), (HALVING, 4, 1.5, 1.5, 4),
+    (HALVING, 8, 1.75, 1.75, 6), (HALVING, 3, 2, 3, 4), (HALVING, 6, 2.5, 3.5, 6),
+    (Exchange("ring", 4), 4, 1.5, 1.5, 6),  # four rings of four nodes, each of a quarter
+    (Exchange("ring", 4, flat=True), 4, 1.875, 1.875, 30)])  # one of sixteen ranks
+def test_bytes_and_rounds(exchange, nodes, link, path, rounds):
+    assert (exchange.link_share(nodes), exchange.path_share(nodes), exchange.rounds(nodes)) == (link, path, rounds)
+
+
+@pytest.mark.parametrize("allreduce, each, bucket_bytes, algorithm, flat", [
+    ("ring", 1, 1e3, "ring", False), ("ring", 2, 1e6, "ring", True), ("halving-doubling", 2, 1e6, "halving-doubling", False),
+    ("automatic", 1, 65536, "halving-doubling", False), ("automatic", 1, 65540, "ring", False),
+    ("hierarchical", 4, 4 * 65536, "halving-doubling", False), ("automatic", 4, 1e6, "ring", False)])
+def test_the_algorithm_a_run_took(allreduce, each, bucket_bytes, algorithm, flat):
+    assert exchange_of(allreduce, each, bucket_bytes) == Exchange(algorithm, each, flat)
+
+
+def test_nobody_knows_what_mpi_does():
+    assert exchange_of("mpi", 1, 1e6) is None
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 4, 5, 6, 8, 12])
+def test_schedules_halve_and_double(nodes):
+    """Every message is expected, nobody waits for one that is not sent, and the busiest node sends what the formula says."""
+    rounds = [schedule("halving-doubling", node, nodes) for node in range(nodes)]
+    assert len({len(own) for own in rounds}) == 1
+    for number in range(len(rounds[0])):
+        sent_to = sorted(own[number].to for own in rounds if own[number].to is not None)
+        assert sent_to == [node for node in range(nodes) if rounds[node][number].expects]
+    assert max(sum(round_.share for round_ in own) for own in rounds) == pytest.approx(HALVING.link_share(nodes))
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 4, 6, 7, 8, 16])
+@pytest.mark.parametrize("exchange", [RING, HALVING], ids=["ring", "halving-doubling"])
+def test_one_bucket_of_one_rank_a_node_takes_what_the_formula_says(exchange, nodes):
+    sums = Sums((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange)
+    known = exchange.path_share(nodes) * 1e-3 + exchange.rounds(nodes) * 1e-5
+    assert simulate(sums) == pytest.approx(known, rel=1e-9) and closed_form(sums) == pytest.approx(known, rel=1e-9)
+
+
+@pytest.mark.parametrize("nodes", [2, 4, 8])
+@pytest.mark.parametrize("algorithm", ["ring", "halving-doubling"])
+def test_several_ranks_a_node(algorithm, nodes):
+    """1 MB in slices over four ranks, at 0.1 ns a byte within the node: the slices share the node's link."""
+    exchange = Exchange(algorithm, 4)
+    wire = exchange.path_share(nodes) * 1e-3
+    assert simulate(Sums((1e6,), (0.0,) * nodes, 1e-9, 0.0, 1.0, exchange, 1e-10)) == pytest.approx(1e-4 + wire, rel=1e-9)
+    # A slice's latency passes while the others use the link: less than the formula, which waits for every round.
+    late = Sums((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange, 1e-10)
+    assert 1e-4 + wire + 1e-5 <= simulate(late) * (1 + 1e-9) and simulate(late) <= closed_form(late) * (1 + 1e-9)
+    assert closed_form(late) == pytest.approx(1e-4 + wire + exchange.rounds(nodes) * 1e-5)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8, 33])
+def test_a_single_bucket_takes_what_the_formula_says(ranks):
+    sums = Sums((1e6,), (0.0,) * ranks, 1e-9, 1e-5)
+    assert simulate(sums) == pytest.approx(2 * (ranks - 1) * (1e6 / ranks * 1e-9 + 1e-5), rel=1e-9)
+    assert simulate(sums) == pytest.approx(closed_form(sums), rel=1e-9)
+
+
+def test_one_rank_sends_nothing():
+    assert simulate(Sums((1e6,), (0.25,), 1e-9, 1.0)) == 0.25
+
+
+@pytest.mark.parametrize("backward_s", [0.0, 2e-3, 20e-3])
+def test_buckets_behind_backward(backward_s):
+    """Links bound by bytes: the simulation is within a few per cent of the closed form, and never below the wire."""
+    sums = Sums((250e3,) * 8, (backward_s,) * 4, 4e-9, 1e-6)
+    wire = 2 * 3 / 4 * 2e6 * 4e-9
+    assert simulate(sums) >= max(wire, backward_s + wire / 8) * (1 - 1e-9)
+    assert simulate(sums) == pytest.approx(closed_form(sums), rel=0.05)
+
+
+def test_latency_of_several_buckets_is_shared():
+    """The links carry other buckets while a message is on its way, which the closed form does not know."""
+    sums = Sums((1e3,) * 8, (0.0,) * 4, 1e-9, 1e-3)
+    assert simulate(sums) == pytest.approx(6e-3, rel=0.02) and closed_form(sums) == pytest.approx(48e-3, rel=0.02)
+
+
+def test_slow_progress_during_backward():
+    """At half speed, half of what could have left during backward is left over."""
+    quick, slow = (Sums((1e5,) * 10, (4e-3,) * 2, 4e-9, 0.0, overlap) for overlap in (1.0, 0.5))
+    assert simulate(slow) > simulate(quick)
+    assert simulate(slow) == pytest.approx(4e-3 + 1e6 * 4e-9 - 0.5 * (4e-3 - 0.4e-3), rel=0.02)
+
+
+def test_a_late_rank_is_waited_for():
+    sums = Sums((1e6,), (0.0, 0.0, 0.5, 0.0), 1e-9, 0.0)
+    assert 0.5 < simulate(sums) <= 0.5 + 2 * 3 * 1e6 / 4 * 1e-9
+    even = Sums((1e6,), (0.1,) * 8, 1e-9, 0.0)
+    late = mean_end_after_backward(even, 200, 0.01) - mean_end_after_backward(even, 1, 0.0)
+    assert late == pytest.approx(0.01 * mean_of_largest(8), rel=0.15)
