@@ -113,6 +113,43 @@ struct BlockSums {
   std::int64_t first_part = 0, part_tiles = 1;
 };
 
+// What the tiles of a pass ask for, a line at most in each k step.
+//   pixels    A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the
+//             pixels of the tiles after the next, which begin at the first row's origin and follow one another.
+//   weights   of the next panel, which are often read from memory: in equal shares by all tiles, or by every other one
+//             where pixels are asked for, too.
+class Prefetches {
+ public:
+  Prefetches(const Product& p, const PanelPass& pass, const BlockTables& tables, int tile_rows)
+      : tables_(tables),
+        pixels_(p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in),
+        weights_(pass.weights_soon),
+        steps_((pass.last_tap - pass.first_tap) * pass.n_channels) {
+    const std::int64_t turns = pixels_ && !weights_.empty() ? 2 : 1, tiles = std::max(1, tables.tiles()) / turns;
+    if (pixels_) pixels_step_ = std::min(kLine, ceil_div(turns * tile_rows * p.stride_x * p.in.pixel, steps_));
+    if (!weights_.empty() && tiles > 0)
+      weights_step_ = std::min(kLine, ceil_div(static_cast<std::int64_t>(weights_.size()), tiles * steps_));
+  }
+
+  void choose(int tile, TileArgs& args) {
+    args.prefetch = nullptr;
+    if (pixels_ && (weights_.empty() || tile % 2 == 0)) {
+      args.prefetch = tables_.origin(std::min(tile + 2, tables_.tiles() - 1));
+      args.prefetch_step = pixels_step_;
+    } else if (!weights_.empty()) {
+      args.prefetch = weights_.data();
+      args.prefetch_step = weights_step_;
+      weights_ = weights_.subspan(std::min(weights_.size(), static_cast<std::size_t>(steps_ * weights_step_)));
+    }
+  }
+
+ private:
+  const BlockTables& tables_;
+  bool pixels_;
+  std::span<const float> weights_;  // not asked for so far
+  std::int64_t steps_, pixels_step_ = 0, weights_step_ = 0;
+};
+
 void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums& sums, int tile_rows,
                     const PanelPass& pass) {
   const Panels& panels = p.weights.panels();
@@ -131,15 +168,7 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
   const int vectors = panels.vectors(pass.panel);
   const TileKernel by_offset = tile_kernel(p.factors, RowKind::by_offset, tile_rows, vectors);
   const TileKernel by_pointer = tile_kernel(p.factors, RowKind::by_pointer, tile_rows, vectors);
-  // A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the pixels of
-  // the tile after the next, which begin at its first row's origin and follow one another.
-  const bool prefetch = p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in;
-  // The others ask for the weights of the next panel, which are often read from memory, in equal shares.
-  const std::int64_t steps = (pass.last_tap - pass.first_tap) * pass.n_channels;
-  std::span<const float> soon = pass.weights_soon;
-  args.prefetch_step = std::min(kLine, prefetch ? ceil_div(tile_rows * p.stride_x * p.in.pixel, steps)
-                                                : ceil_div(static_cast<std::int64_t>(soon.size()),
-                                                           std::max<std::int64_t>(1, tables.tiles() * steps)));
+  Prefetches prefetches(p, pass, tables, tile_rows);
   const bool measure = sums.moments && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
@@ -152,11 +181,7 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
       args.measured_rows = tables.rows(tile);
     }
     args.streaming = pass.streaming && tables.full(tile);
-    args.prefetch = prefetch ? tables.origin(std::min(tile + 2, tables.tiles() - 1)) : nullptr;
-    if (!prefetch && !soon.empty()) {
-      args.prefetch = soon.data();
-      soon = soon.subspan(std::min(soon.size(), static_cast<std::size_t>(steps * args.prefetch_step)));
-    }
+    prefetches.choose(tile, args);
     (tables.kind(tile) == RowKind::by_offset ? by_offset : by_pointer)(args);
   }
 }
