@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     except RunError as error:
         print(f"brigade_analysis: {error}", file=sys.stderr)
         return BAD_DATA
+    except BrokenPipeError:  # who reads, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"brigade_analysis: cannot write {error.filename} ({error.strerror}).", file=sys.stderr)
         return BAD_DATA

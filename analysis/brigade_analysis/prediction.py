@@ -44,12 +44,13 @@ def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] 
     crowding = max(run.crowding.factor for run in used)
     rows = []
     for mode, batch, batch_of in batches(used):
+        one = batch_of(1) / model.step_s(1, batch_of(1))
         for p in predict(used, nodes, batch_of, link):
             if batch_of(p.nodes) < p.nodes:
                 continue  # a node needs an image
             crowded = crowded_more(runs, p.nodes, batch_of(p.nodes), crowding) if link == (None, None, None) else None
             slowed = model.slowed(crowded.factor / crowding if crowded else np.nan)
-            rows.append({"mode": mode, "batch": batch, **as_row(p), "global_batch": batch_of(p.nodes),
+            rows.append({"mode": mode, "batch": batch, **as_row(p), "efficiency": p.images_per_second / (p.nodes * one), "global_batch": batch_of(p.nodes),
                          "simulated_step_s": simulated_step_s(model, p, batch_of(p.nodes) / p.nodes),
                          "measured": measured(runs, p.nodes, batch_of(p.nodes)) if link == (None, None, None) else np.nan,
                          "measured_threads": crowded.threads if crowded else None,
@@ -124,13 +125,11 @@ def describe(model: StepModel) -> str:
 def text_table(rows: list[dict]) -> str:
     titles = ["scaling", "batch", "nodes", "images/s", "5 % to 95 %", "efficiency", "step", "data", "compute", "exchange",
               "imbalance", "simulated", "measured", "error"]
-    lines, base = [titles], {}
+    lines = [titles]
     for row in rows:
-        first = base.setdefault((row["mode"], row["batch"]), row)
-        efficiency = row["images_per_second"] / first["images_per_second"] * first["nodes"] / row["nodes"]
         error = row["images_per_second"] / row["measured"] - 1
         lines.append([row["mode"], digits_or_int(row["batch"]), str(row["nodes"]), digits(row["images_per_second"]),
-                      f"{digits(row['low'])} to {digits(row['high'])}", percent(efficiency), seconds(row["step_s"]),
+                      f"{digits(row['low'])} to {digits(row['high'])}", percent(row["efficiency"]), seconds(row["step_s"]),
                       seconds(row["wait_data_s"]), seconds(row["forward_s"] + row["backward_s"] + row["rest_s"]),
                       seconds(row["exchange_s"]), seconds(row["straggler_s"]), seconds(row["simulated_step_s"]),
                       digits(row["measured"]), (f"{100 * error:+.1f} %" + ("*" if row["measured_threads"] else "")) if np.isfinite(error) else "–"])

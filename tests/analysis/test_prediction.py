@@ -184,6 +184,7 @@ def test_predictions_beside_measurement(tmp_path, capsys):
     rows = {(row["mode"], row["batch"], row["nodes"]): row for row in json.loads((tmp_path / "json").read_text())}
     four = rows["weak", 8, 4]
     assert four["images_per_second"] == pytest.approx(four["measured"], rel=0.01)
+    assert four["efficiency"] == pytest.approx(four["images_per_second"] / (4 * rows["weak", 8, 1]["images_per_second"]), rel=0.01)
     assert rows["weak", 32, 1]["simulated_step_s"] is None
     assert main(["predict", "--nodes", "4", "--link-gbps", "100", "--latency-us", "2", "--json", str(tmp_path / "json"), *paths]) == 0
     [other] = [row for row in json.loads((tmp_path / "json").read_text()) if (row["mode"], row["batch"]) == ("weak", 8)]

@@ -3,15 +3,18 @@
 #
 #   bash tests/hosts/measure-scaling.sh [OUT [RATE_MBIT [STEPS [REPETITIONS]]]]     (runs/hosts 200 60 3)
 #
-# Four hosts share this machine's processors, and so compute slower than one does. A slow link keeps that small in the
-# step; on a cluster no such thing is needed. Needs root; takes about two minutes. OUT must not lie below /tmp, of which
-# the hosts have one of their own.
+# RANKS=1 a host, ALLREDUCE=ring and BUCKET=256K may be set in the environment. Four hosts share this machine's processors,
+# and so compute slower than one does. A slow link keeps that small in the step; on a cluster no such thing is needed. Needs
+# root; takes about two minutes. OUT is within the repository, or at least not below /tmp: the hosts have one of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . jobs/common.sh
-case $(realpath -m "${1:-runs/hosts}") in /tmp/*) echo "measure-scaling: OUT is below /tmp, which the hosts do not share" >&2; exit 2 ;; esac
 out=${1:-runs/hosts} mbit=${2:-200} steps=${3:-60} repetitions=${4:-3}
 if [ -z "${IN_SANDBOX:-}" ]; then
+  case $(realpath -m "$out") in
+    "$PWD"/*) ;;
+    /tmp/*) echo "measure-scaling: $out is below /tmp, of which the hosts have one of their own" >&2; exit 2 ;;
+  esac
   IN_SANDBOX=1 bash tests/sandbox.sh bash "$0" "$@"
   export PYTHONPATH=analysis
   python=$(find_python)
@@ -31,8 +34,8 @@ for repetition in $(seq "$repetitions"); do
   for hosts in 1 2 4; do
     for each in 4 16; do  # weak at either, strong where they meet: 1 x 16 = 4 x 4
       run=$out/$hosts-$((hosts * each))-$repetition
-      [ -e "$run/summary.json" ] || bash tests/hosts/across-hosts.sh "$hosts" 1 "$brigade" train --dataset /tmp/dataset \
-        --run "$run" --network fashion-cnn --threads 1 --allreduce ring --bucket 256K --segment 64K \
+      [ -e "$run/summary.json" ] || bash tests/hosts/across-hosts.sh "$hosts" "${RANKS:-1}" "$brigade" train --dataset /tmp/dataset \
+        --run "$run" --network fashion-cnn --threads 1 --allreduce "${ALLREDUCE:-ring}" --bucket "${BUCKET:-256K}" --segment 64K \
         --batch-size "$((hosts * each))" --max-steps "$steps" --epochs 1000000 --validation-split none --checkpoint-every 0
     done
   done
