@@ -103,6 +103,13 @@ bool parse(Call& call, ShardOptions& options) {
   return true;
 }
 
+// Memory for the counts of ranks that all run on this node; null if they do not.
+std::unique_ptr<SharedBlock> share_counts(Call& call) {
+  Team& node = call.communicator.node();
+  if (node.size() != call.communicator.size()) return nullptr;
+  return node.share(sizeof(dataset::IngestCounts), "sharing counts of images");
+}
+
 // Every rank's bad samples, listed by rank 0 and in a file of the dataset; true if there is any.
 bool report_bad(Call& call, const std::filesystem::path& directory, const std::vector<dataset::BadSample>& bad) {
   std::string mine;
@@ -146,12 +153,16 @@ ExitCode shard(Call& call) {
 
   const Stopwatch watch;
   dataset::IngestResult result;
+  const auto counts_of_all = share_counts(call);
+  if (counts_of_all != nullptr)
+    options.ingest.together = reinterpret_cast<dataset::IngestCounts*>(counts_of_all->bytes().data());
+  const bool shows_all = counts_of_all != nullptr || communicator.size() == 1;
   communication::collectively(communicator, "ingest", [&] {
     sources = dataset::open_sources(options.input);
     std::optional<telemetry::ProgressLine> line;
     if (call.speaks())
       options.ingest.progress = [&](std::int64_t done, std::int64_t total) {
-        if (!line) line.emplace(communicator.size() > 1 ? "shard (rank 0's share)" : "shard", "images", total);
+        if (!line) line.emplace(shows_all ? "shard" : "shard (rank 0's share)", "images", total);
         line->update(done);
       };
     result = dataset::ingest_shards(sources, options.ingest);

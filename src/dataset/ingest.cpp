@@ -4,6 +4,7 @@
 #include "brigade/dataset/ingest.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <optional>
 #include <unordered_set>
@@ -43,17 +44,17 @@ struct Piece {
 class Ingest {
  public:
   Ingest(const Sources& sources, const IngestOptions& options) : options_(options), jobs_(plan_jobs(sources, options)) {
-    std::erase_if(jobs_, [&, number = 0](const Job&) mutable { return number++ % options.size != options.rank; });
+    if (options.together == nullptr)
+      std::erase_if(jobs_, [&, number = 0](const Job&) mutable { return number++ % options.size != options.rank; });
     for (const auto& job : jobs_) total_ += job.places.size();
   }
 
   IngestResult run() {
-    for (const auto& job : jobs_) {
-      const auto indices = planned_samples(job, options_.seed);
-      const auto header = planned_header(job, indices, options_);
-      const std::int64_t done_before = done_;
-      if (!keep(job, header)) write(job, header, indices);
-      progress(done_before + job.places.size() - done_);
+    try {
+      for (std::size_t next = claim(); next < jobs_.size(); next = claim()) work_on(jobs_[next]);
+    } catch (...) {
+      std::atomic_ref(counts_.claimed) += std::ssize(jobs_);  // the others finish what they have begun
+      throw;
     }
     return std::move(result_);
   }
@@ -61,9 +62,20 @@ class Ingest {
  private:
   fs::path path(const Job& job) const { return options_.directory / job.file(); }
 
+  std::size_t claim() { return static_cast<std::size_t>(std::atomic_ref(counts_.claimed).fetch_add(1)); }
+
+  void work_on(const Job& job) {
+    const auto indices = planned_samples(job, options_.seed);
+    const auto header = planned_header(job, indices, options_);
+    done_in_job_ = 0;
+    if (!keep(job, header)) write(job, header, indices);
+    progress(job.places.size() - done_in_job_);
+  }
+
   void progress(std::int64_t samples) {
-    done_ += samples;
-    if (options_.progress && samples != 0) options_.progress(done_, total_);
+    done_in_job_ += samples;
+    const std::int64_t done = std::atomic_ref(counts_.done) += samples;
+    if (options_.progress && samples != 0) options_.progress(done, total_);
   }
 
   // True if an earlier run left this shard finished and intact. What it skipped is tried again.
@@ -159,7 +171,9 @@ class Ingest {
 
   const IngestOptions& options_;
   std::vector<Job> jobs_;
-  std::int64_t total_ = 0, done_ = 0;
+  IngestCounts own_;
+  IngestCounts& counts_ = options_.together == nullptr ? own_ : *options_.together;
+  std::int64_t total_ = 0, done_in_job_ = 0;  // samples
   Piece piece_;
   IngestResult result_;
 };

@@ -3,6 +3,7 @@
 #include "ingest_plan.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "brigade/core/checksum.hpp"
 #include "conversion.hpp"
@@ -14,13 +15,21 @@ constexpr std::int64_t kShardBytes = 128 << 20;
 constexpr std::int64_t kSmallShards = 16, kFewestSamples = 256;  // a small split: so many shards, if so large each
 constexpr std::int64_t kTypicalCompression = 8;                  // of JPEG, in planning only
 
+// The least that is not below `count`.
+std::int64_t power_of_two_from(std::int64_t count) {
+  return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(count)));
+}
+
+// By default, 2, 4, 8 or 16 ranks get equal parts: one shard too many keeps one rank busy and the others waiting.
 std::int64_t shards_of(std::int64_t samples, const ImageShape& image, const IngestOptions& options) {
   const auto parts = [](std::int64_t total, std::int64_t part) { return (total + part - 1) / part; };
   if (options.shards > 0) return std::min(options.shards, samples);
   if (options.samples_per_shard > 0) return parts(samples, options.samples_per_shard);
   const std::int64_t bytes = options.layout == Layout::raw ? image.size() : image.size() / kTypicalCompression + 1;
   const std::int64_t in_full_shard = std::max<std::int64_t>(1, kShardBytes / bytes);
-  return std::max(parts(samples, in_full_shard), std::min(kSmallShards, parts(samples, kFewestSamples)));
+  const std::int64_t small = std::min(kSmallShards, parts(samples, kFewestSamples));
+  const std::int64_t count = std::max(parts(samples, in_full_shard), small);
+  return std::min(samples, count < kSmallShards ? power_of_two_from(count) : parts(count, kSmallShards) * kSmallShards);
 }
 
 std::string conversion_text(const Source& source, const IngestOptions& options) {

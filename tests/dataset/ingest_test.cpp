@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <thread>
 
 #include "../src/dataset/shard.hpp"
 #include "dataset/support.hpp"
@@ -28,6 +29,56 @@ TEST(Ingest, WritesTheSameBytesForAnyNumberOfRanks) {
     ingest(sources, directory / std::to_string(ranks), 20, ranks);
     EXPECT_EQ(all_files(directory / std::to_string(ranks)), expected) << ranks << " ranks";
   }
+}
+
+// Threads in the place of processes: each shard is written once, by whoever is free.
+TEST(Ingest, RanksThatShareCountsTakeWhatIsLeft) {
+  const TemporaryDirectory directory;
+  const auto sources = synthetic(103, 17);
+  ingest(sources, directory / "alone", 20, 1);
+  IngestCounts counts;
+  std::array<IngestResult, 3> results;
+  std::array<std::int64_t, 3> most{};
+  {
+    std::vector<std::jthread> ranks;
+    for (std::size_t rank = 0; rank < 3; ++rank)
+      ranks.emplace_back([&, rank] {
+        IngestOptions options;
+        options.directory = directory / "together";
+        options.samples_per_shard = 20;
+        options.rank = static_cast<int>(rank);
+        options.size = 3;
+        options.together = &counts;
+        options.progress = [&, rank](std::int64_t done, std::int64_t total) {
+          EXPECT_EQ(total, 120);
+          EXPECT_GT(done, most[rank]);
+          most[rank] = done;
+        };
+        results[rank] = ingest_shards(sources, options);
+      });
+  }
+  EXPECT_EQ(results[0].written + results[1].written + results[2].written, 120);
+  EXPECT_EQ(std::max({most[0], most[1], most[2]}), 120);  // of all, by whoever was the last
+  IngestOptions all;
+  all.directory = directory / "together";
+  all.samples_per_shard = 20;
+  finish_ingest(sources, all);
+  EXPECT_EQ(all_files(directory / "together"), all_files(directory / "alone"));
+}
+
+TEST(Ingest, AFailureEndsTheWorkOfAll) {
+  const TemporaryDirectory directory;
+  const auto sources = synthetic(103, 17);
+  IngestCounts counts;
+  IngestOptions options;
+  options.directory = directory / "file";
+  options.samples_per_shard = 20;
+  options.together = &counts;
+  fs::create_directories(options.directory / "train-00000-of-00006.h5");  // cannot be replaced by a file
+  EXPECT_THROW(ingest_shards(sources, options), Error);
+  options.rank = 1;
+  const auto other = ingest_shards(sources, options);
+  EXPECT_EQ(other.written + other.kept, 0);
 }
 
 TEST(Ingest, ShardsAreEquallyLargeAndFairMixes) {

@@ -57,6 +57,12 @@ struct BadSample {
   std::string split, name, why;
 };
 
+/// What ranks that ingest together count in memory they share, all zero at first.
+struct IngestCounts {
+  std::int64_t claimed = 0;  ///< shards that a rank has taken
+  std::int64_t done = 0;     ///< samples written or verified
+};
+
 struct IngestOptions {
   std::filesystem::path directory;  ///< of the dataset, made if missing
   /// Files a split is cut into. 0: by `samples_per_shard`; if that is 0, too: about 128 MiB each, and up to 16 small
@@ -71,7 +77,9 @@ struct IngestOptions {
   Resize resize = Resize::squash;
   int threads = 1;         ///< of this process, that decode and encode
   int rank = 0, size = 1;  ///< this process's share: shards rank, rank + size, ...
-  std::function<void(std::int64_t done, std::int64_t total)> progress;  ///< samples of this rank
+  /// If all `size` processes share it: whoever is free takes the next shard instead, and progress is that of all.
+  IngestCounts* together = nullptr;
+  std::function<void(std::int64_t done, std::int64_t total)> progress;  ///< samples of this rank, or see `together`
 };
 
 struct IngestResult {
