@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -32,11 +33,11 @@ struct ImagePart {
   Region covered;                      // what `pixels` begins with: [covered.height, covered.width, 3]
   std::vector<std::uint8_t> pixels;
 };
-// Decodes what is needed of an image of height x width for the pixels of `region`, and perhaps more. An image that
-// turns out to have another size, that stands on its side or is in CMYK, is decoded as a whole, at a fraction of its
-// size if both sides stay twice the larger of `height` and `width`. Damage below the region is not noticed.
-void decode_jpeg_part(std::span<const std::byte> file, std::int64_t height, std::int64_t width, const Region& region,
-                      ImagePart& part);
+// Decodes the pixels that `needed` answers for the sides of the image, and perhaps more: of a JPEG that stands on its
+// side or is in CMYK, all. It is decoded at 1/2, 1/4 or 1/8 of its size as long as both sides stay at least `enough`
+// pixels, and `needed` is asked for that size. Damage below what is needed is not noticed.
+using NeededPart = std::function<Region(std::int64_t height, std::int64_t width)>;
+void decode_jpeg_part(std::span<const std::byte> file, std::int64_t enough, const NeededPart& needed, ImagePart& part);
 
 RgbImage decode_png(std::span<const std::byte> file);
 

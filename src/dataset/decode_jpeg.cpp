@@ -69,8 +69,7 @@ int orientation_of(const jpeg_decompress_struct& jpeg) {
 // What is asked for, and what was found; outlives the jump, because decode() itself owns nothing.
 struct Work {
   std::int64_t enough = 0;             // sides that need not be exceeded; 0: full size
-  std::int64_t height = 0, width = 0;  // an image of this size, stored upright, is decoded in `region` only
-  Region region{};
+  const NeededPart* needed = nullptr;  // of an image that is stored upright; null: all
   int orientation = 1;
   std::vector<std::uint8_t> inks{};  // a row of CMYK
   jpeg_progress_mgr monitor{};
@@ -86,12 +85,16 @@ void choose(jpeg_decompress_struct& jpeg, Work& work, ImagePart& part) {
   part.height = jpeg.output_height;
   part.width = jpeg.output_width;
   part.covered = {0, 0, part.height, part.width};
-  if (four_inks || work.orientation != 1 || part.height != work.height || part.width != work.width) return;
-  const auto begin = std::max<std::int64_t>(0, work.region.left - kMargin);
-  const auto end = std::min(part.width, work.region.left + work.region.width + kMargin);
+  if (four_inks || work.orientation != 1 || work.needed == nullptr) return;
+  const Region region = (*work.needed)(part.height, part.width);
+  // Colours sampled at every fourth pixel grow by a larger transform when the image is scaled, which
+  // jpeg_crop_scanline() overlooks.
+  const bool crops = jpeg.scale_denom == 1 || std::max(jpeg.max_h_samp_factor, jpeg.max_v_samp_factor) <= 2;
+  const auto begin = crops ? std::max<std::int64_t>(0, region.left - kMargin) : 0;
+  const auto end = crops ? std::min(part.width, region.right() + kMargin) : part.width;
   auto left = static_cast<JDIMENSION>(begin), width = static_cast<JDIMENSION>(end - begin);
   if (end - begin < part.width) jpeg_crop_scanline(&jpeg, &left, &width);
-  part.covered = {work.region.top, left, work.region.height, width};
+  part.covered = {region.top, left, region.height, width};
 }
 
 void read_rows(jpeg_decompress_struct& jpeg, Work& work, ImagePart& part) {
@@ -153,11 +156,8 @@ RgbImage decode_jpeg(std::span<const std::byte> file, std::int64_t enough) {
   return upright({.height = part.height, .width = part.width, .pixels = std::move(part.pixels)}, work.orientation);
 }
 
-void decode_jpeg_part(std::span<const std::byte> file, std::int64_t height, std::int64_t width, const Region& region,
-                      ImagePart& part) {
-  EXPECT(region.top >= 0 && region.left >= 0 && region.height > 0 && region.width > 0 &&
-         region.top + region.height <= height && region.left + region.width <= width);
-  Work work{.enough = 2 * std::max(height, width), .height = height, .width = width, .region = region};
+void decode_jpeg_part(std::span<const std::byte> file, std::int64_t enough, const NeededPart& needed, ImagePart& part) {
+  Work work{.enough = enough, .needed = &needed};
   decode(file, work, part);
   if (work.orientation == 1) return;
   auto image =

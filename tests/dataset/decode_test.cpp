@@ -215,9 +215,10 @@ TEST(Exif, DamageIsNoOrientation) {
 }
 
 // The pixels of `region` are those of the whole image.
-void expect_part(const Bytes& file, const ImageShape& shape, const Region& region, ImagePart& scratch) {
-  const Bytes whole = decode_all(file, shape, Resize::squash);
-  const auto view = decode_to_shape(std::as_bytes(std::span(file)), shape, Resize::squash, region, scratch);
+void expect_part(const Bytes& file, const ImageShape& shape, const Region& region, ImagePart& scratch,
+                 Resize how = Resize::squash) {
+  const Bytes whole = decode_all(file, shape, how);
+  const auto view = decode_to_shape(std::as_bytes(std::span(file)), shape, how, region, scratch);
   ASSERT_LE(view.region.top, region.top);
   ASSERT_LE(view.region.left, region.left);
   ASSERT_GE(view.region.bottom(), region.bottom());
@@ -230,6 +231,16 @@ void expect_part(const Bytes& file, const ImageShape& shape, const Region& regio
   }
 }
 
+Region some_region(const ImageShape& shape, std::uint64_t draw) {
+  const auto below = [&](std::uint64_t number, std::int64_t count) {
+    return static_cast<std::int64_t>(random_u32({.seed = 5}, 4 * draw + number)) % count;
+  };
+  Region region{.top = below(0, shape.height), .left = below(1, shape.width)};
+  region.height = 1 + below(2, shape.height - region.top);
+  region.width = 1 + below(3, shape.width - region.left);
+  return region;
+}
+
 // Whatever number of pixels share a colour, which libjpeg blends over the borders of blocks.
 TEST(JpegPart, HasThePixelsOfTheWhole) {
   ImagePart scratch;
@@ -239,19 +250,43 @@ TEST(JpegPart, HasThePixelsOfTheWhole) {
       for (const int channels : {1, 3}) {
         const ImageShape shape{height, width, channels};
         const auto file = jpeg(pixels_of(height, shape), height, width, channels, 90, style);
-        for (std::uint64_t draw = 0; draw < 25; ++draw) {
-          const auto below = [&](std::uint64_t number, std::int64_t count) {
-            return static_cast<std::int64_t>(random_u32({.seed = 5}, 4 * draw + number)) % count;
-          };
-          Region region{.top = below(0, height), .left = below(1, width)};
-          region.height = 1 + below(2, height - region.top);
-          region.width = 1 + below(3, width - region.left);
-          ASSERT_NO_FATAL_FAILURE(expect_part(file, shape, region, scratch)) << style.down << " x " << style.across;
-        }
+        for (std::uint64_t draw = 0; draw < 25; ++draw)
+          ASSERT_NO_FATAL_FAILURE(expect_part(file, shape, some_region(shape, draw), scratch))
+              << style.down << " x " << style.across;
       }
 }
 
-TEST(JpegPart, ImagesOfAnotherKindAreDecodedAsAWhole) {
+// Images that are scaled: smaller, a little larger, and so large that libjpeg decodes them at 1/2 and 1/4.
+TEST(JpegPart, HasThePixelsOfTheWholeThatIsScaled) {
+  ImagePart scratch;
+  const ImageShape shape{24, 37, 3};
+  for (const auto& style : {JpegStyle{1, 1}, JpegStyle{1, 2}, JpegStyle{2, 1}, JpegStyle{2, 2}, JpegStyle{2, 4},
+                            JpegStyle{4, 2}, JpegStyle{2, 2, true}})
+    for (const auto& [height, width] : {std::pair{20, 30}, std::pair{24, 60}, std::pair{61, 83}, std::pair{37, 24},
+                                        std::pair{170, 151}, std::pair{310, 420}})
+      for (const auto how : {Resize::squash, Resize::shorter_crop, Resize::pad}) {
+        const auto file = jpeg(pixels_of(height, {height, width, 3}), height, width, 3, 90, style);
+        for (std::uint64_t draw = 0; draw < 12; ++draw)
+          ASSERT_NO_FATAL_FAILURE(expect_part(file, shape, some_region(shape, draw), scratch, how))
+              << style.down << " x " << style.across << ", " << height << "x" << width;
+      }
+}
+
+TEST(JpegPart, OnlyWhatIsNeededIsDecoded) {
+  ImagePart part;
+  const auto file = jpeg(slope(200, 300, 3), 200, 300, 3);
+  decode_jpeg_part(
+      std::as_bytes(std::span(file)), 0,
+      [](std::int64_t height, std::int64_t width) {
+        EXPECT_EQ(std::pair(height, width), std::pair(std::int64_t{200}, std::int64_t{300}));
+        return Region{50, 100, 20, 30};
+      },
+      part);
+  EXPECT_EQ(part.covered.height, 20);
+  EXPECT_LT(part.covered.width, 30 + 4 * 16);  // to the borders of blocks
+}
+
+TEST(JpegPart, ImagesOfAnotherKindAreRightToo) {
   ImagePart scratch;
   const ImageShape shape{20, 30, 3};
   for (const auto& file : {jpeg(slope(50, 60, 3), 50, 60, 3), jpeg(slope(20, 30, 4), 20, 30, 4),
