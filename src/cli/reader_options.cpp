@@ -6,6 +6,7 @@ namespace brigade::cli {
 
 using dataset::ReaderMode;
 using dataset::Shuffle;
+using dataset::Tail;
 using dataset::Verify;
 
 namespace {
@@ -63,7 +64,11 @@ void declare_order(Options& options, dataset::OrderOptions& order) {
       .choice("shuffle", order.shuffle, {{"full", Shuffle::full}, {"block", Shuffle::block}, {"none", Shuffle::none}},
               "order of samples, anew each epoch: any, blocks of neighbours (16 at a time are mixed; for storage that "
               "seeks slowly), or as stored")
-      .add("shuffle-block", order.block, "samples of a block");
+      .add("shuffle-block", order.block, "samples of a block")
+      .choice(
+          "tail", order.tail, {{"drop", Tail::drop}, {"fill", Tail::fill}},
+          "images of an epoch beyond its last whole batch: left out of it (others each time), or in a last batch that "
+          "is filled with the epoch's first images once more");
 }
 
 }  // namespace brigade::cli

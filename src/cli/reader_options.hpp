@@ -12,7 +12,7 @@ void declare_reader(Options& options, dataset::ReaderOptions& reader);
 void declare_reading(Options& options, dataset::ReaderOptions& reader);
 // All modes by their names.
 std::vector<std::pair<std::string, dataset::ReaderMode>> reader_modes();
-// --shuffle, --shuffle-block
+// --shuffle, --shuffle-block, --tail
 void declare_order(Options& options, dataset::OrderOptions& order);
 
 }  // namespace brigade::cli

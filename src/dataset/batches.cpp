@@ -340,7 +340,7 @@ BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range s
                        "the global batch of {} does not fit the {} training samples. Use a smaller --batch?",
                        global_batch, samples);
   EXPECT(share.begin >= 0 && share.begin <= share.end && share.end <= global_batch);
-  const std::int64_t steps = samples / global_batch;
+  const std::int64_t steps = steps_per_epoch(samples, global_batch, how.tail);
   Range read = share;
   if (whole_pairs) read = {share.begin / 2 * 2, std::min(global_batch, (share.end + 1) / 2 * 2)};
   return [=, order = std::optional<SampleOrder>(), order_epoch = std::int64_t{-1}](std::int64_t k,
@@ -351,7 +351,7 @@ BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range s
     selection.own = {share.begin - read.begin, share.end - read.begin};
     selection.indices.clear();
     for (std::int64_t i = read.begin; i < read.end; ++i)
-      selection.indices.push_back((*order)(k % steps * global_batch + i));
+      selection.indices.push_back((*order)((k % steps * global_batch + i) % samples));
     return true;
   };
 }

@@ -78,8 +78,9 @@ std::int64_t permuted(std::int64_t samples, const OrderOptions& options) {
 }  // namespace
 
 std::string to_string(const OrderOptions& order) {
-  if (order.shuffle == Shuffle::block) return fmt::format("block of {}", order.block);
-  return order.shuffle == Shuffle::full ? "full" : "none";
+  const std::string tail = order.tail == Tail::fill ? ", last batch filled" : "";
+  if (order.shuffle == Shuffle::block) return fmt::format("block of {}{}", order.block, tail);
+  return (order.shuffle == Shuffle::full ? "full" : "none") + tail;
 }
 
 SampleOrder::SampleOrder(std::int64_t samples, std::uint64_t seed, std::uint32_t epoch, const OrderOptions& options)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <span>
 
 #include "brigade/core/atomic_file.hpp"
@@ -148,7 +149,7 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks)
   const std::int64_t micro_batch = options.global_batch / plan.micro_batches;
   plan.own_share = {plan.own_micro_batches.begin * micro_batch, plan.own_micro_batches.end * micro_batch};
 
-  plan.steps_per_epoch = plan.train_samples / options.global_batch;
+  plan.steps_per_epoch = dataset::steps_per_epoch(plan.train_samples, options.global_batch, options.order.tail);
   plan.total_steps = plan.steps_per_epoch * options.epochs;
   plan.optimizer = options.optimizer;
   plan.optimizer.warmup_steps = std::llround(options.warmup_epochs * static_cast<double>(plan.steps_per_epoch));
@@ -174,14 +175,15 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       "training data   {} images in {} classes; validation: {}\n"
       "global batch    {} images = {} micro-batches of {} over {} ranks\n"
       "augmentation    {}; {} data thread{} a rank, {} batches ahead\n"
-      "steps           {} an epoch x {} epochs = {} ({} images dropped an epoch)\n"
+      "steps           {} an epoch x {} epochs = {} ({} images {} an epoch)\n"
       "memory          {:.1f} MB activations in {} + {:.1f} MB weights, gradients and optimizer, a rank\n"
       "traffic         {}\n",
       plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
       plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
       plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.prefetch,
       plan.steps_per_epoch, options.epochs, plan.total_steps,
-      plan.train_samples - plan.steps_per_epoch * options.global_batch, arena * 1e-6,
+      std::abs(plan.train_samples - plan.steps_per_epoch * options.global_batch),
+      options.order.tail == dataset::Tail::fill ? "used twice" : "dropped", arena * 1e-6,
       network::name_of(options.precision),
       gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6, traffic);
 }

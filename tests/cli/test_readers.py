@@ -3,9 +3,13 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 
 import pytest
+
+from conftest import BRIGADE, ENVIRONMENT
 
 SHORT = ("--network", "lenet5", "--batch-size", 48, "--max-steps", 3, "--threads", 1)
 
@@ -107,6 +111,62 @@ def test_resume_needs_the_same_order(brigade, dataset, tmp_path):
     assert brigade(*run, "--shuffle-block", 16, ranks=2).code == 0
     result = brigade(*run, "--shuffle-block", 32, "--resume")
     assert result.code == 2 and "block of 16" in result.all_err
+
+
+# 600 images in batches of 96: six whole ones, and 24 images more.
+def test_the_last_batch_is_dropped_or_filled_at_any_rank_count(brigade, dataset, tmp_path):
+    run = ("train", "--dataset", dataset, "--network", "lenet5", "--batch-size", 96, "--micro-batches", 6, "--epochs", 2,
+           "--threads", 1)
+    filled = {}
+    for ranks in (1, 2, 3):
+        result = brigade(*run, "--run", tmp_path / f"fill{ranks}", "--tail", "fill", ranks=ranks)
+        assert result.code == 0, result.all_err
+        filled[ranks] = [float(loss) for loss in losses(tmp_path / f"fill{ranks}")]
+        assert len(filled[ranks]) == 2 * 7
+    for ranks in (2, 3):
+        assert filled[ranks] == pytest.approx(filled[1], rel=1e-4, abs=1e-6)
+    assert brigade(*run, "--run", tmp_path / "drop").code == 0
+    dropped = [float(loss) for loss in losses(tmp_path / "drop")]
+    assert len(dropped) == 2 * 6 and dropped[:6] == pytest.approx(filled[1][:6], rel=1e-4, abs=1e-6)
+    for tail, text in ("fill", "7 an epoch x 2 epochs = 14 (72 images used twice an epoch)"), (
+            "drop", "6 an epoch x 2 epochs = 12 (24 images dropped an epoch)"):
+        assert text in brigade(*run, "--run", tmp_path / "dry", "--tail", tail, "--dry-run").out
+    resumed = brigade(*run, "--run", tmp_path / "fill1", "--resume")
+    assert resumed.code == 2 and "last batch filled" in resumed.all_err
+
+
+# A file that is removed stays readable to those who have it open; one that is cut does not.
+@pytest.mark.parametrize("reader, what", [("mmap", "removed"), ("independent", "removed"), ("mmap", "cut"),
+                                          ("independent", "cut")])
+def test_a_shard_that_goes_during_training(copied_dataset, tmp_path, reader, what):
+    run = tmp_path / "run"
+    command = [str(BRIGADE), "train", "--dataset", copied_dataset, "--run", run, "--network", "lenet5", "--batch-size", 48,
+               "--epochs", 100000, "--threads", 1, "--reader", reader, "--verify", "always", "--validation-split", "none",
+               "--checkpoint-every", 0]
+    log = run / "steps-00000.csv"
+    with subprocess.Popen(list(map(str, command)), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as training:
+
+        def wait_for_steps(number):
+            while training.poll() is None and not (log.exists() and log.read_text().count("\n") > number):
+                time.sleep(0.01)
+
+        wait_for_steps(5)
+        shards = sorted(copied_dataset.glob("train-*.h5"))
+        for shard in shards:
+            if what == "removed":
+                shard.unlink()
+            else:
+                os.truncate(shard, 1000)
+        if what == "removed":
+            wait_for_steps(log.read_text().count("\n") + 50)
+            training.send_signal(signal.SIGUSR1)
+        errors = training.communicate(timeout=60)[1]
+    if what == "removed":
+        assert training.returncode == 75, errors
+    else:
+        assert training.returncode == 3 and any(shard.name in errors for shard in shards), errors
+        assert len([line for line in errors.splitlines() if line.startswith("brigade: ")]) == 1, errors
+    assert not [path for path in run.rglob("*") if ".partial" in path.name]
 
 
 def test_shuffle_quality(brigade, dataset):

@@ -28,6 +28,31 @@ Range share_of(std::int64_t global_batch, std::int64_t micro_batches, std::int64
   return {micro.begin * size, micro.end * size};
 }
 
+// 70 samples in batches of 16: four whole ones, and six samples more.
+TEST(TrainingPlan, TheLastBatchIsFilledWithTheFirstSamplesOfItsEpoch) {
+  constexpr std::int64_t kSamples = 70, kBatch = 16, kSteps = 5;
+  EXPECT_EQ(steps_per_epoch(kSamples, kBatch, Tail::fill), kSteps);
+  EXPECT_EQ(steps_per_epoch(kSamples, kBatch, Tail::drop), kSteps - 1);
+  EXPECT_EQ(steps_per_epoch(64, kBatch, Tail::fill), 4);
+  for (const int ranks : {1, 2, 3}) {
+    std::vector<BatchPlan> plans;
+    for (int rank = 0; rank < ranks; ++rank)
+      plans.push_back(training_plan(kSamples, kBatch, part_of(kBatch, rank, ranks), 5, false, {.tail = Tail::fill}));
+    for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+      const SampleOrder order(kSamples, 5, static_cast<std::uint32_t>(epoch));
+      std::int64_t place = 0;
+      for (std::int64_t step = 0; step < kSteps; ++step)
+        for (const auto& plan : plans) {
+          Selection selection;
+          ASSERT_TRUE(plan(epoch * kSteps + step, selection));
+          EXPECT_EQ(selection.epoch, epoch);
+          for (const std::int64_t index : selection.indices) EXPECT_EQ(index, order(place++ % kSamples));
+        }
+      EXPECT_EQ(place, kSteps * kBatch);
+    }
+  }
+}
+
 TEST(TrainingPlan, EverySampleOncePerEpochAndTheSameBatchForAnyRankCount) {
   constexpr std::int64_t kSamples = 1003, kBatch = 48, kSteps = kSamples / kBatch;
   const auto alone = training_plan(kSamples, kBatch, {0, kBatch}, 5);

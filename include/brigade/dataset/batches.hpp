@@ -73,8 +73,8 @@ class BatchStream {
 };
 
 /// Training: batch k of this rank is its share `share` of global batch k % steps_per_epoch of epoch
-/// k / steps_per_epoch, in the epoch's SampleOrder; samples left over at the end of an epoch are dropped
-/// (others each epoch). `share` is a range within the global batch. Runs forever. `whole_pairs`, for mixup: samples
+/// k / steps_per_epoch, in the epoch's SampleOrder; `order` says what becomes of samples left over at the end of an
+/// epoch. `share` is a range within the global batch. Runs forever. `whole_pairs`, for mixup: samples
 /// 2j and 2j + 1 of the global batch are read together, also where only one of them belongs to the share.
 BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed,
                         bool whole_pairs = false, const OrderOptions& order = {});

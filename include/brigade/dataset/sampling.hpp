@@ -44,12 +44,24 @@ enum class Shuffle : std::uint8_t {
   none,   ///< as stored
 };
 
+/// What becomes of the samples that are left when an epoch's whole batches are done, if there are any.
+enum class Tail : std::uint8_t {
+  drop,  ///< they are left out of this epoch: others each time, if the order is shuffled
+  fill,  ///< a last batch holds them, and is filled with the first samples of the epoch once more
+};
+
 struct OrderOptions {
   Shuffle shuffle = Shuffle::full;
   std::int64_t block = 256;  ///< samples, of Shuffle::block
+  Tail tail = Tail::drop;
 };
 
-/// "full", "block of 256", "none"
+/// Batches of an epoch of `samples`.
+constexpr std::int64_t steps_per_epoch(std::int64_t samples, std::int64_t global_batch, Tail tail) {
+  return (samples + (tail == Tail::fill ? global_batch - 1 : 0)) / global_batch;
+}
+
+/// "full", "block of 256", "none"; with ", last batch filled" after it
 std::string to_string(const OrderOptions& order);
 
 /// In which order an epoch takes the samples: a bijection of [0, samples), a function of (options, seed, epoch) alone.
