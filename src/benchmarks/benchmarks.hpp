@@ -36,6 +36,8 @@ struct KernelOptions {
 struct KernelRow {
   ConvCase shape;
   ConvPass pass = ConvPass::forward;
+  std::string algorithm;   // of the backend, if it tells
+  double error = 0;        // the largest of some elements, relative to the sum of their terms' absolute values
   Quantiles seconds;       // of one call
   Ceilings ceilings = {};  // measured next to it
 

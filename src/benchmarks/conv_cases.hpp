@@ -26,7 +26,7 @@ struct ConvCase {
 // "56x56x64 -> 64, 3x3/1", "27x27x96 -> 256, 5x5/1 in 2 groups", "112x112x32, 3x3/1 depthwise", "2048 -> 1000"
 std::string describe(const ConvCase& c);
 
-enum class ConvPass : std::uint8_t { forward, backward_data, backward_weights };
+using ConvPass = ops::Conv2d::Pass;
 std::string_view name_of(ConvPass pass);
 
 // Bytes that a pass, whichever of the three, must read and write: x, w and y (or their gradients), each once.

@@ -9,7 +9,7 @@
 namespace brigade::benchmarks {
 namespace {
 
-constexpr std::int64_t kChecked = 16;  // elements of each result
+constexpr std::int64_t kChecked = 64;  // elements of each result
 
 // Sums of 10^5 and more products of 24-bit numbers, added in any order; a wrong or missing product shows
 // as 1 / sqrt(number of products) or more.
@@ -106,10 +106,11 @@ Element expected_element(const ConvCase& c, ConvPass pass, std::span<const float
   return dw_element(c, x, dy, first, second, third, last);
 }
 
-void check_elements(const ConvCase& c, ConvPass pass, std::span<const float> x, std::span<const float> w,
-                    std::span<const float> dy, std::span<const float> result) {
+double check_elements(const ConvCase& c, ConvPass pass, std::span<const float> x, std::span<const float> w,
+                      std::span<const float> dy, std::span<const float> result) {
   const auto size = static_cast<std::int64_t>(result.size());
   const std::int64_t count = std::min(size, kChecked);
+  double largest = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     // The first, the last, and others between at places that share no factor with the extents.
     const std::int64_t index = i == 0 ? 0 : i == 1 ? size - 1 : (i * 2654435761 + 40503) % size;
@@ -120,7 +121,9 @@ void check_elements(const ConvCase& c, ConvPass pass, std::span<const float> x, 
                                 "{} of {}: element {} is {} instead of {} (the kernel is wrong, so its time means "
                                 "nothing). Run the tests of ops?",
                                 name_of(pass), describe(c), index, got, expected.value);
+    if (expected.magnitude > 0) largest = std::max(largest, std::abs(got - expected.value) / expected.magnitude);
   }
+  return largest;
 }
 
 }  // namespace brigade::benchmarks

@@ -52,7 +52,7 @@ class ConvBenchmark {
 
   KernelRow measure(ConvPass pass, const Repetitions& repetitions) {
     call(pass);
-    check(pass);
+    const double error = check(pass);
     Stopwatch watch;
     call(pass);
     const double estimate = std::max(watch.elapsed(), 1e-9);
@@ -64,7 +64,11 @@ class ConvBenchmark {
       const double lap = watch.lap() / calls;
       if (r >= 0) seconds.push_back(lap);
     }
-    return {.shape = case_, .pass = pass, .seconds = quantiles(seconds)};
+    return {.shape = case_,
+            .pass = pass,
+            .algorithm = case_.kind == ConvKind::convolution ? backend_.algorithm(case_.conv, case_.x, pass) : "",
+            .error = error,
+            .seconds = quantiles(seconds)};
   }
 
  private:
@@ -126,13 +130,14 @@ class ConvBenchmark {
                            .dbias = {}});
   }
 
-  void check(ConvPass pass) {
+  double check(ConvPass pass) {
     std::vector<float> got(static_cast<std::size_t>(result(pass).shape.size()));
     backend_.download(result_.data(), got.data(), got.size() * sizeof(float));
     backend_.synchronize();
-    check_elements(case_, pass, x_.host, w_.host, dy_.host, got);
+    const double error = check_elements(case_, pass, x_.host, w_.host, dy_.host, got);
     backend_.upload(dy_.host.data(), dy_.memory.data(), dy_.memory.bytes());  // backward may have used it up
     backend_.synchronize();
+    return error;
   }
 
   ops::Backend& backend_;

@@ -5,6 +5,7 @@
 //   the
 //                    same taps, which step through dy one pixel at a time
 //   gradient by w    weight_gradient.hpp
+//   3 x 3, stride 1  forward and by x, in float32, mostly by winograd.hpp instead, which multiplies less
 //   several groups   grouped_conv2d.hpp: each by itself
 //
 // In bf16 the sums run over pairs of channels (pairs.hpp; the gradient by w: of pixels). x and dy are read where they
@@ -26,6 +27,7 @@
 #include "lanes.hpp"
 #include "parallel.hpp"
 #include "weight_gradient.hpp"
+#include "winograd.hpp"
 
 namespace brigade::host {
 namespace {
@@ -194,7 +196,55 @@ void weight_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::C
                                     .dw = a.dw.f32()});
 }
 
+// The tile of winograd.hpp for the convolution in float32 that writes `out` from so many channels, forward or the
+// gradient by the input; 0: it is computed directly.
+int tile_of(const ops::Conv2d& conv, const Shape& out, std::int64_t channels) {
+  const bool takes_any = conv.kernel_h == 3 && conv.kernel_w == 3 && conv.stride_h == 1 && conv.stride_w == 1;
+  return takes_any && conv.groups == 1 ? winograd_tile(out[1], out[2], channels, out[3]) : 0;
+}
+
+void forward_by_winograd(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Forward& a, int tile) {
+  convolve(backend, {.m = tile,
+                     .in = Images<const float>::of(a.x),
+                     .out = Images<float>::of(a.y),
+                     .images = a.x.shape[0],
+                     .pad_top = conv.pad_top,
+                     .pad_left = conv.pad_left,
+                     .channels = conv.in_channels,
+                     .columns = conv.out_channels,
+                     .w = a.w.f32(),
+                     .kept = a.kept,
+                     .bias = pad_bias(backend, a.bias),
+                     .activation = conv.activation,
+                     .mean = a.mean ? a.mean.f32() : nullptr,
+                     .variance = a.mean ? a.variance.f32() : nullptr});
+}
+
+// dx[y] is the sum over ky of dy[y + pad_top - ky] w[ky]: a convolution of dy with w turned round.
+void input_gradient_by_winograd(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a,
+                                int tile) {
+  convolve(backend, {.m = tile,
+                     .in = Images<const float>::of(ConstTensorView(a.dy)),
+                     .out = Images<float>::of(a.dx),
+                     .images = a.dx.shape[0],
+                     .pad_top = 2 - conv.pad_top,
+                     .pad_left = 2 - conv.pad_left,
+                     .channels = conv.out_channels,
+                     .columns = conv.in_channels,
+                     .w = a.w.f32(),
+                     .transposed = true,
+                     .through = a.through ? &a.through : nullptr,
+                     .of_through = input_normaliser(backend, conv, a.through.by)});
+}
+
 }  // namespace
+
+std::string HostBackend::algorithm(const ops::Conv2d& conv, const Shape& x, ops::Conv2d::Pass pass) const {
+  int tile = 0;
+  if (pass == ops::Conv2d::Pass::forward) tile = tile_of(conv, conv.output_shape(x), conv.in_channels);
+  if (pass == ops::Conv2d::Pass::backward_data) tile = tile_of(conv, x, conv.out_channels);
+  return tile == 0 ? "direct" : fmt::format("winograd {0}x{0}", tile);
+}
 
 void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a) {
   EXPECT(a.y.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
@@ -202,6 +252,8 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   EXPECT(!a.mean || (a.variance && conv.activation == ops::Activation::none && a.y.shape.size() > 0));
   if (conv.groups > 1) return forward_by_groups(*this, conv, a);
   const bool bf16 = a.x.dtype == DType::bf16;
+  if (const int tile = bf16 ? 0 : tile_of(conv, a.y.shape, conv.in_channels); tile > 0)
+    return forward_by_winograd(*this, conv, a, tile);
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
       bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);
@@ -241,11 +293,13 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.through || (conv.takes_gradient_through() && a.dx && a.through.x.shape == a.dx.shape));
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
+  const int tile = a.dx && a.dx.dtype == DType::f32 ? tile_of(conv, a.dx.shape, conv.out_channels) : 0;
   with_element(a.dy.dtype, [&](auto element) {
     using T = typename decltype(element)::Type;
     if (a.dw) weight_gradient<T>(*this, conv, a);
-    if (a.dx) input_gradient<T>(*this, conv, a);
+    if (a.dx && tile == 0) input_gradient<T>(*this, conv, a);
   });
+  if (tile > 0) input_gradient_by_winograd(*this, conv, a, tile);
 }
 
 }  // namespace brigade::host

@@ -71,6 +71,8 @@ class Panels {
   int last_lanes(std::int64_t panel) const {
     return panel == count_ - 1 ? static_cast<int>(columns_ - (vectors_ - 1) * kLanes) : kLanes;
   }
+  // Columns of the panel.
+  std::int64_t width(std::int64_t panel) const { return (vectors(panel) - 1) * kLanes + last_lanes(panel); }
 
  private:
   std::int64_t columns_ = 0, vectors_ = 0, count_ = 0;

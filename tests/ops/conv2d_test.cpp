@@ -43,6 +43,10 @@ ops::Conv2d grouped(std::int64_t groups, ops::Conv2d conv) {
 // Sums several times as large as 6, their largest element once ReLU6 cut them.
 constexpr double kCutError = 2e-5;
 
+// Winograd's transforms add and subtract numbers larger than the sums: measured 6e-7 (2 x 2) and 2.2e-6 (4 x 4) of the
+// largest of 256 channels' sums, 1.5 and 5 times the direct sums' error, which 2e-6 leaves as much room.
+constexpr double kWinograd2 = 3e-6, kWinograd4 = 1e-5;
+
 // Extents that divide by nothing a kernel could block by, and enough of them to pass each block's limit.
 const Case kCases[] = {
     {"OnePixel", {1, 1, 1, 1}, conv(1, 1, 1, 1)},
@@ -73,6 +77,12 @@ const Case kCases[] = {
     {"ColumnKernel", {2, 12, 9, 3}, conv(3, 5, 4, 1, 1, 1, 0, 2, 0)},
     {"ManySlices", {13, 24, 24, 3}, conv(3, 16, 3, 3, 1, 1, 1, 1, 1)},
     {"ManyPixels", {5, 30, 29, 7}, conv(7, 5, 3, 3, 1, 1, 1, 1, 1)},
+    {"Winograd4x4", {2, 18, 17, 40}, conv(40, 72, 3, 3, 1, 1, 1, 1, 1, kRelu), true, 0, kWinograd4},
+    {"Winograd4x4Slices", {3, 16, 19, 33}, conv(33, 47, 3, 3), true, 5, kWinograd4},
+    {"Winograd4x4Deep", {1, 13, 14, 200}, conv(200, 24, 3, 3, 1, 1, 1, 1, 1, kRelu6), true, 0, 2 * kCutError},
+    {"Winograd4x4OddPadding", {2, 9, 6, 16}, conv(16, 20, 3, 3, 1, 3, 0, 0, 4), false, 0, kWinograd4},
+    {"Winograd2x2Slices", {2, 7, 5, 225}, conv(225, 230, 3, 3, 1, 1, 1, 1, 1, kRelu), true, 3, kWinograd2},
+    {"Winograd2x2InGroups", {1, 5, 4, 385}, conv(385, 400, 3, 3, 1, 1, 1, 1, 1), false, 0, kWinograd2},
     {"TwoGroups5x5", {3, 13, 11, 18}, grouped(2, conv(18, 34, 5, 5, 1, 2, 2, 2, 2, kRelu))},
     {"ThreeGroupsSlices", {2, 8, 7, 15}, grouped(3, conv(15, 6, 3, 3, 2, 1, 0, 0, 1, kRelu)), true, 5},
     {"GroupsOfFewChannels", {2, 9, 8, 4}, grouped(2, conv(4, 64, 3, 3)), false},
@@ -182,6 +192,8 @@ const Case kNormCases[] = {
     {"PointwiseToMany", {2, 6, 5, 40}, conv(40, 1100, 1, 1), false, 5},
     {"PointwiseManyPixels", {5, 41, 40, 24}, conv(24, 40, 1, 1), false},
     {"Same3x3", {3, 13, 11, 17}, conv(17, 33, 3, 3, 1, 1, 1, 1, 1), false},
+    {"Winograd4x4", {4, 21, 18, 37}, conv(37, 72, 3, 3, 1, 1, 1, 1, 1), false, 3},
+    {"Winograd2x2", {2, 6, 7, 225}, conv(225, 230, 3, 3, 1, 1, 1, 1, 1), false},
     {"Same5x5Deep", {2, 9, 7, 64}, conv(64, 16, 5, 5, 1, 2, 2, 2, 2)},
     {"PaddingWiderThanImage", {2, 2, 3, 5}, conv(5, 16, 5, 5, 1, 4, 4, 4, 4), false},
     {"FewChannels7x7Stride2", {2, 29, 31, 3}, conv(3, 64, 7, 7, 2, 2, 3, 3, 3), false},

@@ -49,6 +49,8 @@ struct Conv2d {
     TensorView mean = {}, variance = {};
     KeptWeights* kept = nullptr;  ///< of w, which is then the same until they are cleared; or null
   };
+  /// One of the three sums over a convolution's products.
+  enum class Pass : std::uint8_t { forward, backward_data, backward_weights };
   /// All gradients are overwritten, never added to. An empty view is a gradient nobody needs.
   struct Backward {
     ConstTensorView x, w;

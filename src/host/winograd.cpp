@@ -1,0 +1,308 @@
+#include "winograd.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "activation.hpp"
+#include "brigade/core/error.hpp"
+#include "gradient_through.hpp"
+#include "moments.hpp"
+#include "panels.hpp"
+#include "parallel.hpp"
+#include "winograd_kernel.hpp"
+#include "winograd_transform.hpp"
+#include "winograd_weights.hpp"
+
+namespace brigade::host {
+namespace {
+
+// V of a block: about as much of the second-level cache as leaves room for M and for the weights that pass. But fewer
+// tiles than kFewTiles would wait for weights.
+constexpr std::int64_t kBlockFloats = 128 << 10;
+constexpr std::int64_t kFewTiles = 24;
+constexpr std::int64_t kManyTiles = 48;
+// U that is not kept: as much as the direct kernel's packed weights of 512 channels to 512 take.
+constexpr std::int64_t kWeightBytes = 9 << 20;
+
+// 12 x 12 pixels are nine tiles of 4 x 4: as long as reading U from memory takes.
+constexpr std::int64_t kSmallMap = 144;
+constexpr std::int64_t kCachedWeights = 256 * 192;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+// Floats, as a whole and odd number of cache lines: what lies so far apart does not meet in the same few cache sets.
+constexpr std::int64_t spread(std::int64_t floats) { return (ceil_div(floats, 16) | 1) * 16; }
+
+// The tiles of all images, numbered [n][y][x], and their blocks.
+struct Tiles {
+  explicit Tiles(const WinogradConvolution& c)
+      : down(ceil_div(c.out.height, c.m)), across(ceil_div(c.out.width, c.m)), count(c.images * down * across) {
+    const std::int64_t fit = kBlockFloats / (c.places() * c.channels);
+    const std::int64_t most = std::clamp(fit, kFewTiles, kManyTiles);
+    blocks = ceil_div(count, most);
+    if (blocks > 2) blocks = ceil_div(blocks, 4) * 4;  // an even share for a few threads
+    of_block = ceil_div(count, blocks);
+    blocks = ceil_div(count, of_block);
+  }
+  std::int64_t first(std::int64_t block) const { return block * of_block; }
+  std::int64_t size(std::int64_t block) const { return std::min(of_block, count - first(block)); }
+
+  std::int64_t down, across, count;
+  std::int64_t blocks = 0, of_block = 0;
+};
+
+// Memory of a block. Distances in floats.
+struct BlockLayout {
+  BlockLayout(const WinogradConvolution& c, const Tiles& tiles)
+      : v_pitch(spread(c.channels)),
+        v_place(spread(tiles.of_block * v_pitch)),
+        m_pitch(kMaxVectors * kLanes),
+        m_place(spread(tiles.of_block * m_pitch)),
+        sums(c.through == nullptr ? 0 : tiles.of_block * c.m * c.m * m_pitch) {}
+  std::int64_t v_pitch, v_place, m_pitch, m_place, sums;
+};
+
+class Block {
+ public:
+  // Finds the pixels of the tiles, and makes V.
+  void fill(const WinogradConvolution& c, const Tiles& tiles, std::int64_t block, const float* zeros);
+  // Makes the panel's columns of the output. `weights` are its U.
+  void multiply(const WinogradConvolution& c, const Panels& panels, std::int64_t panel, const float* weights);
+  void measure_panel(const Panels& panels, std::int64_t panel, const Moments& to) const;
+  void take_panel_through(const WinogradConvolution& c, const Panels& panels, std::int64_t panel,
+                          const GradientSums& to) const;
+
+ private:
+  void find_pixels(const WinogradConvolution& c, const Tiles& tiles, std::int64_t first, const float* zeros);
+  void transform_input(const WinogradConvolution& c);
+  template <class Transform, ops::Activation kBy>
+  void transform_output(const WinogradConvolution& c, const Panels& panels, std::int64_t panel);
+
+  std::int64_t tiles_ = 0;
+  std::int64_t v_pitch_ = 0, v_place_ = 0, m_pitch_ = 0, m_place_ = 0;
+  Buffer memory_;
+  float *v_ = nullptr, *m_ = nullptr, *sums_ = nullptr;
+  std::vector<const float*> in_;  // [tile][place]: the pixel, or zeros
+  std::vector<float*> out_;       // [tile][output]: the pixel (or its sums), or a dummy
+  std::vector<float> dummy_;
+  std::vector<float*> rows_;         // of pixels of the output, one after another
+  std::vector<std::int64_t> pixel_;  // which they are: (n * height + y) * width + x
+};
+
+void Block::fill(const WinogradConvolution& c, const Tiles& tiles, std::int64_t block, const float* zeros) {
+  const BlockLayout layout(c, tiles);
+  v_pitch_ = layout.v_pitch, v_place_ = layout.v_place, m_pitch_ = layout.m_pitch, m_place_ = layout.m_place;
+  const std::int64_t v = c.places() * v_place_, m = c.places() * m_place_;
+  const auto bytes = static_cast<std::size_t>(v + m + layout.sums) * sizeof(float);
+  if (memory_.bytes() < bytes) {
+    memory_ = Buffer();
+    memory_ = Buffer(host_memory(), bytes);
+  }
+  v_ = memory_.as<float>();
+  m_ = v_ + v;
+  sums_ = m_ + m;
+  tiles_ = tiles.size(block);
+  find_pixels(c, tiles, tiles.first(block), zeros);
+  transform_input(c);
+}
+
+void Block::find_pixels(const WinogradConvolution& c, const Tiles& tiles, std::int64_t first, const float* zeros) {
+  in_.clear(), out_.clear(), rows_.clear(), pixel_.clear();
+  dummy_.resize(static_cast<std::size_t>(Panels(c.columns).padded_columns()));
+  for (std::int64_t tile = first; tile < first + tiles_; ++tile) {
+    const std::int64_t n = tile / (tiles.down * tiles.across);
+    const std::int64_t top = tile / tiles.across % tiles.down * c.m, left = tile % tiles.across * c.m;
+    for (std::int64_t y = top - c.pad_top; y < top - c.pad_top + c.m + 2; ++y)
+      for (std::int64_t x = left - c.pad_left; x < left - c.pad_left + c.m + 2; ++x) {
+        const bool inside = y >= 0 && y < c.in.height && x >= 0 && x < c.in.width;
+        in_.push_back(inside ? c.in.data + n * c.in.image + y * c.in.row + x * c.in.pixel : zeros);
+      }
+    for (std::int64_t y = top; y < top + c.m; ++y)
+      for (std::int64_t x = left; x < left + c.m; ++x) {
+        if (y >= c.out.height || x >= c.out.width) {
+          out_.push_back(dummy_.data());
+          continue;
+        }
+        const auto row = static_cast<std::int64_t>(rows_.size());
+        rows_.push_back(c.out.data + n * c.out.image + y * c.out.row + x * c.out.pixel);
+        pixel_.push_back((n * c.out.height + y) * c.out.width + x);
+        out_.push_back(c.through == nullptr ? rows_.back() : sums_ + row * m_pitch_);
+      }
+  }
+}
+
+void Block::transform_input(const WinogradConvolution& c) {
+  with_winograd(c.m, [&](auto t) {
+    using Transform = decltype(t);
+    constexpr int kPlaces = Transform::kPlaces;
+    for (std::int64_t tile = 0; tile < tiles_; ++tile) {
+      const float* const* in = in_.data() + tile * c.places();
+      const float* const* soon = in_.data() + std::min(tile + 1, tiles_ - 1) * c.places();
+      float* v = v_ + tile * v_pitch_;
+      over_lanes(c.channels, [&](std::int64_t channel, auto lanes) {
+#pragma GCC unroll 36
+        for (int y = 0; y < kPlaces; ++y)
+#pragma GCC unroll 36
+          for (int x = 2; x < kPlaces; ++x) __builtin_prefetch(soon[y * kPlaces + x] + channel, 0, 2);
+        Transform::input([&](int y, int x) { return lanes.load(in[y * kPlaces + x] + channel); },
+                         [&](int y, int x, Vec value) { store(v + (y * kPlaces + x) * v_place_ + channel, value); });
+      });
+    }
+  });
+}
+
+template <class Transform, ops::Activation kBy>
+void Block::transform_output(const WinogradConvolution& c, const Panels& panels, std::int64_t panel) {
+  constexpr int kPlaces = Transform::kPlaces, kOutputs = Transform::kOutputs;
+  const std::int64_t first = panels.first_column(panel), columns = panels.width(panel);
+  const std::int64_t out_column = c.through == nullptr ? first : 0;
+  for (std::int64_t tile = 0; tile < tiles_; ++tile) {
+    const float* m = m_ + tile * m_pitch_;
+    float* const* out = out_.data() + tile * kOutputs * kOutputs;
+    float* const* soon = out_.data() + std::min(tile + 1, tiles_ - 1) * kOutputs * kOutputs;
+    over_lanes(columns, [&](std::int64_t column, auto lanes) {
+#pragma GCC unroll 36
+      for (int i = 0; i < kOutputs * kOutputs; ++i) __builtin_prefetch(soon[i] + out_column + column, 1, 2);
+      const Vec bias = c.bias == nullptr ? Vec{} : load(c.bias + first + column);
+      Transform::output([&](int y, int x) { return load(m + (y * kPlaces + x) * m_place_ + column); },
+                        [&](int y, int x, Vec value) {
+                          lanes.store(out[y * kOutputs + x] + out_column + column, activate<kBy>(value + bias));
+                        });
+    });
+  }
+}
+
+void Block::multiply(const WinogradConvolution& c, const Panels& panels, std::int64_t panel, const float* weights) {
+  const int vectors = panels.vectors(panel);
+  const std::int64_t place_step = c.channels * vectors * kLanes;
+  for (int place = 0; place < c.places(); ++place) {
+    const float* b = weights + place * place_step;
+    winograd_product({.a = v_ + place * v_place_,
+                      .a_pitch = v_pitch_,
+                      .b = b,
+                      .k = c.channels,
+                      .c = m_ + place * m_place_,
+                      .c_pitch = m_pitch_},
+                     tiles_, vectors, b + place_step);
+  }
+  with_winograd(c.m, [&](auto transform) {
+    with_activation(c.activation,
+                    [&](auto activation) { transform_output<decltype(transform), activation()>(c, panels, panel); });
+  });
+}
+
+void Block::measure_panel(const Panels& panels, std::int64_t panel, const Moments& to) const {
+  const std::int64_t first = panels.first_column(panel);
+  measure([&](std::int64_t r) { return rows_[static_cast<std::size_t>(r)] + first; },
+          static_cast<std::int64_t>(rows_.size()), panels.width(panel), to);
+}
+
+void Block::take_panel_through(const WinogradConvolution& c, const Panels& panels, std::int64_t panel,
+                               const GradientSums& to) const {
+  const std::int64_t first = panels.first_column(panel), pitch = c.through->x.pitch;
+  const float* x = c.through->x.f32() + first;
+  with_activation(c.of_through.activation, [&](auto activation) {
+    take_through<activation()>([&](std::int64_t r) { return sums_ + r * m_pitch_; },
+                               [&](std::int64_t r) { return x + pixel_[static_cast<std::size_t>(r)] * pitch; },
+                               [&](std::int64_t r) { return rows_[static_cast<std::size_t>(r)] + first; },
+                               static_cast<std::int64_t>(rows_.size()), panels.width(panel), c.of_through.from(first),
+                               c.through->add, FirstRows::yes, to);
+  });
+}
+
+// Pixels of the output in a block.
+std::int64_t pixels_of(const WinogradConvolution& c, const Tiles& tiles, std::int64_t block) {
+  std::int64_t pixels = 0;
+  for (std::int64_t tile = tiles.first(block); tile < tiles.first(block) + tiles.size(block); ++tile) {
+    const std::int64_t top = tile / tiles.across % tiles.down * c.m;
+    const std::int64_t left = tile % tiles.across * c.m;
+    pixels += std::min<std::int64_t>(c.m, c.out.height - top) * std::min<std::int64_t>(c.m, c.out.width - left);
+  }
+  return pixels;
+}
+
+// Panels of a part: few blocks are split over panels too. The part that ends last decides the time.
+std::int64_t panels_of_part(std::int64_t blocks, std::int64_t panels) {
+  std::int64_t best = panels, best_cost = -1;
+  for (std::int64_t parts = 1; parts <= std::min<std::int64_t>(panels, threads()); ++parts) {
+    const std::int64_t each = ceil_div(panels, parts);
+    const std::int64_t cost = ceil_div(blocks * ceil_div(panels, each), threads()) * each;
+    if (best_cost < 0 || cost < best_cost) best = each, best_cost = cost;
+  }
+  return best;
+}
+
+// U of all panels from what is kept.
+const float* kept_weights(HostBackend& backend, const WinogradConvolution& c, std::int64_t panels) {
+  const auto bytes = static_cast<std::size_t>(winograd_weights_size(c, 0, panels)) * sizeof(float);
+  return static_cast<const float*>(c.kept->get(
+      backend.memory(), bytes, [&](void* to) { transform_weights(c, 0, panels, static_cast<float*>(to)); }));
+}
+
+// Panels whose U is made at a time.
+std::int64_t panels_of_group(const WinogradConvolution& c, const Panels& panels) {
+  if (c.kept != nullptr) return panels.count();
+  const auto bytes = winograd_weights_size(c, 0, 1) * static_cast<std::int64_t>(sizeof(float));
+  return std::clamp<std::int64_t>(kWeightBytes / bytes, 1, panels.count());
+}
+
+}  // namespace
+
+int winograd_tile(std::int64_t height, std::int64_t width, std::int64_t channels, std::int64_t columns) {
+  // Fewer channels leave the products too short, and less than a tile of 4 x 4 is mostly padding, which direct sums
+  // skip.
+  if (std::min(channels, columns) < 16 || std::min(height, width) < 4) return 0;
+  // U has four times the weights with m = 4, and 1.8 times with m = 2. Small images use them for a few tiles only: then
+  // they cost more than the multiplications saved, once there are so many that they come from memory.
+  const bool many_weights = channels * columns > kCachedWeights;
+  return many_weights && height * width <= kSmallMap ? 2 : 4;
+}
+
+void convolve(HostBackend& backend, const WinogradConvolution& c) {
+  if (c.pixels() == 0) return;
+  const Tiles tiles(c);
+  const Panels panels(c.columns);
+  const std::int64_t width = panels.padded_columns();
+  const auto table = [&](std::int64_t floats) { return backend.scratch(Scratch::partial_sums, floats); };
+  MomentsTable moments;
+  GradientSumsTable gradients;
+  if (c.mean != nullptr) moments = {table(MomentsTable::size(tiles.blocks, width)), width};
+  if (c.through != nullptr) gradients = {table(GradientSumsTable::size(tiles.blocks, width)), width};
+  const float* zeros = backend.scratch(Scratch::zeros, c.channels);
+
+  const std::int64_t group_panels = panels_of_group(c, panels);
+  for (std::int64_t first = 0; first < panels.count(); first += group_panels) {
+    const std::int64_t end = std::min(panels.count(), first + group_panels);
+    const float* weights = nullptr;
+    if (c.kept != nullptr) {
+      weights = kept_weights(backend, c, panels.count());
+    } else {
+      float* made = backend.scratch(Scratch::packed_weights, winograd_weights_size(c, first, end));
+      transform_weights(c, first, end, made);
+      weights = made;
+    }
+    const std::int64_t part_panels = panels_of_part(tiles.blocks, end - first);
+    for_each_part(tiles.blocks * ceil_div(end - first, part_panels), [&](std::int64_t part) {
+      thread_local Block memory;
+      const std::int64_t block = part % tiles.blocks, first_panel = first + part / tiles.blocks * part_panels;
+      memory.fill(c, tiles, block, zeros);
+      for (std::int64_t panel = first_panel; panel < std::min(end, first_panel + part_panels); ++panel) {
+        const std::int64_t column = panels.first_column(panel);
+        memory.multiply(c, panels, panel, weights + winograd_weights_size(c, first, panel));
+        if (moments) memory.measure_panel(panels, panel, moments.part(block, column));
+        if (gradients) memory.take_panel_through(c, panels, panel, gradients.part(block, column));
+      }
+    });
+  }
+  if (c.through != nullptr)
+    finish_through(*c.through, gradients, tiles.blocks, [&](std::int64_t) { return c.columns; });
+  if (c.mean != nullptr)
+    combine_moments(
+        moments, tiles.blocks,
+        [&](std::int64_t block) {
+          return MomentsPart{pixels_of(c, tiles, block), c.columns};
+        },
+        c.columns, c.pixels(), c.mean, c.variance);
+}
+
+}  // namespace brigade::host
