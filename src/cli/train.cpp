@@ -25,7 +25,7 @@ struct TrainCommand {
 
 bool parse(Call& call, TrainCommand& command) {
   auto& t = command.train;
-  std::string dataset, run, augment = "none", bucket = "4M", segment = "1M";
+  std::string dataset, run, augment = "none", bucket = "eighth", segment = "1M";
   float dropout = -1;
   Options options("train", "train a network on a dataset, synchronously over all ranks");
   options.required("dataset", dataset, "DIR: made by `brigade shard`")
@@ -96,7 +96,8 @@ bool parse(Call& call, TrainCommand& command) {
           "wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}, {"fp16", Wire::fp16}},
           "how gradients travel between nodes by ring; they are added in fp32, and in fp16 each message has a scale")
       .add("bucket", bucket,
-           "bytes of gradients summed at once (K, M, G) while backward goes on; auto: found in the first 27 steps")
+           "bytes of gradients summed at once (K, M, G) while backward goes on; eighth: of all of them, but 256K to "
+           "4M; auto: found in the first 27 steps")
       .add("segment", segment, "bytes of a message (K, M, G)")
       .add("checkpoint-every", t.checkpoint_every_epochs, "epochs; 0: only at the end")
       .add("keep-checkpoints", t.keep_checkpoints, "newest ones that are kept");
@@ -116,7 +117,8 @@ bool parse(Call& call, TrainCommand& command) {
           t.strategy == StrategyKind::one_device,
       "--bucket auto looks at sums over ranks, which --strategy {} does not make in every step. Use a size?",
       options.resolved().at("strategy"));
-  t.bucket_bytes = bucket == "auto" ? 0 : parse_bytes(bucket, "bucket");
+  t.tune_buckets = bucket == "auto";
+  if (bucket != "auto" && bucket != "eighth") t.bucket_bytes = parse_bytes(bucket, "bucket");
   t.allreduce.segment_bytes = parse_bytes(segment, "segment");
   require<OptionError>(dropout < 1, "--dropout {} is not below 1", dropout);
   if (dropout >= 0) t.dropout = dropout;

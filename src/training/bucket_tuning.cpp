@@ -7,16 +7,25 @@
 namespace brigade::training {
 namespace {
 
-std::string size_name(std::size_t bytes) {
-  return bytes > (1U << 30) ? "all at once" : fmt::format("{} MiB", bytes >> 20);
-}
+std::string in_kib(std::size_t bytes) { return fmt::format("{} KiB", bytes >> 10); }
 
 }  // namespace
+
+std::size_t bucket_bytes_of(const TrainOptions& options, std::size_t all) {
+  if (options.bucket_bytes > 0) return options.bucket_bytes;
+  constexpr std::size_t kMost = 4U << 20, kLeast = 256U << 10;
+  return std::clamp(all / 8, kLeast, kMost);
+}
+
+BucketTuning::BucketTuning(std::size_t all) {
+  const std::size_t usual = bucket_bytes_of({}, all);
+  bytes_ = {usual, usual / 4, usual / 2, std::min(4 * usual, all), all};
+}
 
 void BucketTuning::took(double seconds, communication::Communicator& communicator) {
   if (step_ >= kWarmUp) seconds_[candidate()].push_back(seconds);
   if (++step_ < kSteps) return;
-  for (std::size_t i = 0; i < kBytes.size(); ++i) {
+  for (std::size_t i = 0; i < kSizes; ++i) {
     const auto middle = seconds_[i].begin() + std::ssize(seconds_[i]) / 2;
     std::nth_element(seconds_[i].begin(), middle, seconds_[i].end());
     medians_[i] = *middle;
@@ -28,10 +37,9 @@ void BucketTuning::took(double seconds, communication::Communicator& communicato
 }
 
 std::string BucketTuning::report() const {
-  std::string text =
-      fmt::format("buckets of gradients: {}; from the first gradient to the last sum", size_name(bytes()));
-  for (std::size_t i = 0; i < kBytes.size(); ++i)
-    text += fmt::format("{} {:.4g} ms with {}", i == 0 ? "" : ",", 1e3 * medians_[i], size_name(kBytes[i]));
+  std::string text = fmt::format("buckets of gradients: {}; from the first gradient to the last sum", in_kib(bytes()));
+  for (std::size_t i = 0; i < kSizes; ++i)
+    text += fmt::format("{} {:.4g} ms with {}", i == 0 ? "" : ",", 1e3 * medians_[i], in_kib(bytes_[i]));
   return text;
 }
 

@@ -12,32 +12,41 @@
 #include <vector>
 
 #include "brigade/communication/communicator.hpp"
+#include "brigade/training/trainer.hpp"
 
 namespace brigade::training {
 
+// Of `all` bytes, without tuning. Long, so that links are used well; but the bucket that is complete when backward is
+// cannot hide behind it, so an eighth of all, but 256 KiB (a shorter one saves nothing that a message does not cost) to
+// 4 MiB; unless options.bucket_bytes says otherwise.
+std::size_t bucket_bytes_of(const TrainOptions& options, std::size_t all);
+
 class BucketTuning {
  public:
-  // Index 0 is the default; the last one is longer than any network.
-  static constexpr std::array<std::size_t, 5> kBytes{4U << 20, 1U << 20, 2U << 20, 16U << 20, std::size_t{1} << 40};
+  static constexpr std::size_t kSizes = 5;
   static constexpr int kWarmUp = 2, kRounds = 5;  // steps that do not count; steps with each size
   static constexpr double kGain = 0.03;
 
+  // `all`: bytes of everything that is summed in a step.
+  explicit BucketTuning(std::size_t all);
+
   // The size to be used in the next step.
-  std::size_t bytes() const { return done() ? kBytes[chosen_] : kBytes[candidate()]; }
+  std::size_t bytes() const { return bytes_[done() ? chosen_ : candidate()]; }
   bool done() const { return step_ == kSteps; }
   // How long a step took with it. Collective with the last one: from then on all ranks have the same size.
   void took(double seconds, communication::Communicator& communicator);
-  // "buckets of 4 MiB (backward and sums take 12.3 ms; with 1 MiB 13.1 ms, ...)"
+  // "buckets of gradients: 512 KiB; from the first gradient to the last sum 12.3 ms with 512 KiB, 13.1 ms with ..."
   std::string report() const;
 
  private:
-  static constexpr int kSteps = kWarmUp + kRounds * static_cast<int>(kBytes.size());
-  std::size_t candidate() const { return static_cast<std::size_t>(step_) % kBytes.size(); }
+  static constexpr int kSteps = kWarmUp + kRounds * static_cast<int>(kSizes);
+  std::size_t candidate() const { return static_cast<std::size_t>(step_) % kSizes; }
 
+  std::array<std::size_t, kSizes> bytes_;  // the first one is what is taken without tuning, the last one all
   int step_ = 0;
   std::size_t chosen_ = 0;
-  std::array<std::vector<double>, kBytes.size()> seconds_;
-  std::array<double, kBytes.size()> medians_{};  // of this rank, then the mean over ranks
+  std::array<std::vector<double>, kSizes> seconds_;
+  std::array<double, kSizes> medians_{};  // of this rank, then the mean over ranks
 };
 
 }  // namespace brigade::training

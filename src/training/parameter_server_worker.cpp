@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bucket_tuning.hpp"
+
 namespace brigade::training {
 
 communication::ServedArray served_array(const TrainOptions& options, const network::Executor& executor) {
   const std::int64_t floats = executor.gradients_offset() + parameter_floats(executor.parameters());
   require<OptionError>(floats / options.servers > kStatusFloats, "--servers {} are too many for {} numbers. Use fewer?",
                        options.servers, floats);
-  return {.servers = options.servers, .floats = static_cast<std::size_t>(floats), .piece_bytes = options.bucket_bytes};
+  const auto all = static_cast<std::size_t>(floats);
+  return {.servers = options.servers, .floats = all, .piece_bytes = bucket_bytes_of(options, all * sizeof(float))};
 }
 
 ServedByServers::ServedByServers(communication::ServedByOthers& servers, communication::Communicator& workers,

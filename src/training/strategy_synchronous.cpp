@@ -16,7 +16,7 @@ Synchronous::Synchronous(communication::Communicator& communicator, const commun
   const auto& parameters = executor.parameters();
   for (auto p = parameters.rbegin(); p != parameters.rend(); ++p)
     borders_.push_back(executor.gradients_offset() + p->offset);
-  if (bucket_bytes == 0) tuning_.emplace();
+  if (bucket_bytes == 0) tuning_.emplace(array.bytes());
   cut(tuning_ ? tuning_->bytes() : bucket_bytes);
 }
 

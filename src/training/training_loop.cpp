@@ -61,6 +61,8 @@ void TrainingLoop::make_run_directory() {
 }
 
 void TrainingLoop::write_run_info() {
+  if (!options_.tune_buckets)
+    logged_options_["bucket"] = std::to_string(bucket_bytes_of(options_, executor_.reduction().bytes()));
   communication::collectively(communicator_, "writing run.json", [&] {
     if (speaks_)
       telemetry::write_run_info(options_.run, {.command_line = options_.command_line,
@@ -103,7 +105,8 @@ void TrainingLoop::agree_on_weights() {
 std::unique_ptr<Strategy> TrainingLoop::make_strategy(TensorView array, double clock_origin_s) {
   if (options_.strategy != StrategyKind::local_sgd && !servers_)
     return std::make_unique<Synchronous>(
-        communicator_, plan_.allreduce, array, executor_, options_.bucket_bytes,
+        communicator_, plan_.allreduce, array, executor_,
+        options_.tune_buckets ? 0 : bucket_bytes_of(options_, array.bytes()),
         StepShare{.images = options_.global_batch, .micro_batches = plan_.micro_batches},
         [this](std::size_t bytes, const std::string& why) { log_bucket(bytes, why); });
   const StepShare own{.images = plan_.own_share.size(), .micro_batches = plan_.own_micro_batches.size()};

@@ -3,7 +3,7 @@
 #
 #   bash tests/hosts/measure-exposed.sh [RATE_GBIT [STEPS [TRAIN OPTIONS...]]]      (10 60)
 #
-# NETWORK=tiny-model2, BATCH=128 (global), ROUNDS=3, BUCKETS="512K 1M 4M". For each of several --bucket sizes, in alternation: the share of the bytes that left after
+# NETWORK=tiny-model2, BATCH=128 (global), ROUNDS=3, BUCKETS="eighth 256K 1M 4M". For each of several --bucket sizes, in alternation: the share of the bytes that left after
 # backward had ended, and the time that the ranks waited for each other's bytes (not for each other: each step, the least of the
 # ranks' waits) beside the time of the same sum alone (bench allreduce). Needs root; takes about two minutes.
 set -euo pipefail
@@ -31,7 +31,7 @@ HOSTS=2 bash tests/hosts/hosts-up.sh
 bash tests/hosts/cable.sh rate "${gbit}gbit"
 across() { bash tests/hosts/across-hosts.sh 2 1 "$brigade" "$@"; }
 for round in $(seq "${ROUNDS:-3}"); do
-  for bucket in ${BUCKETS:-512K 1M 4M}; do
+  for bucket in ${BUCKETS:-eighth 256K 1M 4M}; do
     across train --dataset /tmp/exposed/dataset --run "/tmp/exposed/$bucket-$round" --network "${NETWORK:-tiny-model2}" --threads 1 \
       --batch-size "$batch" --bucket "$bucket" --max-steps "$steps" --epochs 1000000 --validation-split none --checkpoint-every 0 \
       "$@" >/dev/null 2>&1

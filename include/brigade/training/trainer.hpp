@@ -53,11 +53,13 @@ struct TrainOptions {
   std::uint64_t seed = 1;
   dataset::ReaderOptions reader;
   dataset::Augmentation augmentation;
-  std::int64_t image_size = 0;          ///< height and width the network sees, at most those stored; 0: as stored
-  dataset::OrderOptions order;          ///< of the training samples
-  int prefetch = -1;                    ///< batches made ahead; -1: data threads + 2
-  int data_threads = 0;                 ///< that make them; 0: chosen by what there is to do
-  std::size_t bucket_bytes = 4U << 20;  ///< gradients summed at once while backward goes on; 0: found in the first steps
+  std::int64_t image_size = 0;  ///< height and width the network sees, at most those stored; 0: as stored
+  dataset::OrderOptions order;  ///< of the training samples
+  int prefetch = -1;            ///< batches made ahead; -1: data threads + 2
+  int data_threads = 0;         ///< that make them; 0: chosen by what there is to do
+  /// Gradients summed at once while backward goes on; 0: an eighth of all, but 256 KiB to 4 MiB.
+  std::size_t bucket_bytes = 0;
+  bool tune_buckets = false;  ///< finds that size in the first steps, instead
   communication::AllreduceOptions allreduce;
   bool resume = false;
   std::int64_t checkpoint_every_epochs = 1;  ///< 0: only at the end
