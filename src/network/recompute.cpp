@@ -3,14 +3,16 @@
 // recomputed that has a product in it.
 //
 //   batch norm   from its input, which its own backward keeps, one reading and one writing
-//   sum          from its summands, if each is there in backward anyway: a batch norm normalised on read, or a value that
-//                backward wants for itself, kept or computed again before. Of a chain of residual blocks all sums are
-//                computed again, the first of them first
+//   sum          from its summands, if each is there in backward anyway: a batch norm normalised on read, or a value
+//                that backward wants for itself, kept or computed again before. Of a chain of residual blocks sums are
+//                computed again from one that is kept, the first of them first, and are there together: a long chain
+//                is cut
 //
 // Each costs time, so that is done only where it brings something. A plan that needs no more than a third of the bytes
 // of all values is small enough (a framework that stores each value has most of them at once), and so is, for want of a
-// smaller one, the plan that computes everything again. Of the plans that compute the first so many of these values
-// again, the one with the fewest that is small enough is taken: early values are the large ones and wait longest.
+// smaller one, the smallest there is. Of the plans that compute the first so many of these values again, cutting chains
+// after so many sums, the one that writes the fewest bytes twice and is small enough is taken: early values are the
+// large ones and wait longest.
 #include <algorithm>
 #include <span>
 
@@ -54,9 +56,30 @@ class Recomputation {
   std::vector<std::vector<NodeId>> readers_;
 };
 
-// Of the first `count` alone.
-void recompute_first(Schedule& schedule, std::span<const NodeId> values, std::size_t count) {
-  for (std::size_t i = 0; i < values.size(); ++i) schedule.at(values[i]).recomputed = i < count;
+constexpr int kLongestChain = 6;  // in the networks of the zoo longer ones save nothing more
+
+// Of the first `count` values all but the sum that follows on each `chain` sums.
+void recompute_first(Schedule& schedule, std::span<const NodeId> values, std::size_t count, int chain) {
+  std::vector<int> length(schedule.nodes.size(), 0);  // of the chain of recomputed sums that ends there
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const NodeId id = values[i];
+    int& own = length[static_cast<std::size_t>(id)];
+    if (is<ops::Add>(schedule.node(id)))
+      for (const NodeId input : schedule.node(id).inputs)
+        own = std::max(own, length[static_cast<std::size_t>(input)] + 1);
+    schedule.at(id).recomputed = i < count && own <= chain;
+    if (!schedule.at(id).recomputed) own = 0;
+  }
+}
+
+// Of one image, the values of the nodes that are `counted`.
+template <class Counted>
+std::int64_t bytes_of(const Schedule& schedule, const Counted& counted) {
+  std::int64_t bytes = 0;
+  for (NodeId id = 0; id < schedule.end(); ++id)
+    if (counted(id))
+      bytes += schedule.node(id).output.size() * static_cast<std::int64_t>(size_of(schedule.at(id).type));
+  return bytes;
 }
 
 }  // namespace
@@ -70,28 +93,30 @@ std::vector<NodeId> recomputable(const Schedule& schedule) {
 }
 
 std::int64_t enough_bytes(const Schedule& schedule, std::int64_t batch) {
-  std::int64_t bytes = 0;  // of one image
-  for (NodeId id = 0; id < schedule.end(); ++id)
-    bytes += schedule.node(id).output.size() * static_cast<std::int64_t>(size_of(schedule.at(id).type));
-  return batch * bytes / 3;
+  return batch * bytes_of(schedule, [](NodeId) { return true; }) / 3;
 }
 
 void recompute(Schedule& schedule) {
-  const std::vector<NodeId> values = recomputable(schedule);
-  const auto peak = [&](std::size_t count) {
-    recompute_first(schedule, values, count);
-    return peak_bytes(schedule, kPlannedBatch);
+  struct Choice {
+    std::size_t count;
+    int chain;
+    std::int64_t peak, written;
   };
-  std::size_t fewest = 0, enough = values.size();
-  const std::int64_t bound = std::max(enough_bytes(schedule, kPlannedBatch), peak(enough));
-  while (fewest < enough) {
-    const std::size_t middle = fewest + (enough - fewest) / 2;
-    if (peak(middle) <= bound)
-      enough = middle;
-    else
-      fewest = middle + 1;
-  }
-  recompute_first(schedule, values, enough);
+  const std::vector<NodeId> values = recomputable(schedule);
+  const bool chains = std::ranges::any_of(values, [&](NodeId id) { return is<ops::Add>(schedule.node(id)); });
+  const std::int64_t enough = enough_bytes(schedule, kPlannedBatch);
+  std::vector<Choice> choices;
+  for (int chain = 1; chain <= (chains ? kLongestChain : 1); ++chain)
+    for (std::size_t count = 0; count <= values.size(); ++count) {
+      recompute_first(schedule, values, count, chain);
+      const std::int64_t written = bytes_of(schedule, [&](NodeId id) { return schedule.at(id).recomputed; });
+      choices.push_back({count, chain, peak_bytes(schedule, kPlannedBatch), written});
+      if (choices.back().peak <= enough) break;  // more would only cost more
+    }
+  const std::int64_t smallest = std::ranges::min(choices, {}, &Choice::peak).peak;
+  std::erase_if(choices, [&](const Choice& c) { return c.peak > std::max(enough, smallest); });
+  const Choice best = std::ranges::min(choices, {}, &Choice::written);
+  recompute_first(schedule, values, best.count, best.chain);
 }
 
 }  // namespace brigade::network
