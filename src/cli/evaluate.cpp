@@ -16,6 +16,7 @@ struct EvaluateCommand {
   std::filesystem::path dataset, checkpoint, output;
   std::string split = "test";
   training::EvaluationOptions evaluation{.batch = 128, .confusion = true, .worst = 20, .stream = {}};
+  network::Precision precision = network::Precision::fp32;
   dataset::ReaderOptions reader;
   BackendOptions backend;
 };
@@ -31,6 +32,7 @@ bool parse(Call& call, EvaluateCommand& command) {
       .add("split", command.split, "of the dataset")
       .add("batch-size", command.evaluation.batch, "images evaluated at once, on each rank")
       .add("worst", command.evaluation.worst, "how many wrongly classified images to list, largest loss first");
+  declare_precision(options, command.precision);
   declare_reader(options, command.reader);
   command.backend.declare(options);
   if (!options.parse(call.arguments, call.speaks())) return false;
@@ -87,8 +89,9 @@ ExitCode evaluate(Call& call) {
   if (!run) return ExitCode::done;
 
   const LiveBackend backend(command.backend, communicator);
-  network::Executor executor(training::make_graph(model.info), *backend,
-                             {.max_batch = command.evaluation.batch, .training = false});
+  network::Executor executor(
+      training::make_graph(model.info), *backend,
+      {.max_batch = command.evaluation.batch, .training = false, .precision = command.precision});
   communication::collectively(communicator, "restoring the model",
                               [&] { training::restore(model, executor, *backend); });
   command.evaluation.stream.mean = model.info.mean;

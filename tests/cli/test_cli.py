@@ -120,6 +120,19 @@ def test_evaluate_is_exact_at_any_rank_count(brigade, dataset, run, tmp_path, ra
     assert report["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-5)
 
 
+def test_evaluate_in_bf16_differs_by_rounding_only(brigade, dataset, run, tmp_path):
+    reports = {}
+    for precision in ("fp32", "bf16"):
+        output = tmp_path / f"{precision}.json"
+        result = brigade("evaluate", "--dataset", dataset, "--run", run, "--precision", precision, "--output", output)
+        assert result.code == 0, result.all_err
+        reports[precision] = json.loads(output.read_text())
+    full, half = reports["fp32"], reports["bf16"]
+    assert half["samples"] == full["samples"] == 101
+    assert half["loss"] != full["loss"] and half["loss"] == pytest.approx(full["loss"], rel=0.05, abs=0.01)
+    assert half["top1_accuracy"] == pytest.approx(full["top1_accuracy"], abs=0.03)
+
+
 def test_resume_of_a_finished_run_does_nothing(brigade, dataset, run):
     before = (run / "summary.json").read_text()
     result = brigade("train", "--dataset", dataset, "--run", run, *TRAIN, "--resume", ranks=2)
