@@ -15,10 +15,11 @@ import pandas as pd
 from .aggregate import Analysis, analyse
 from .crowding import Crowding, crowding_of
 from .exchange import Exchange
-from .load import Run
+from .load import Run, RunError
 from .words import times
 
 PARTS = ("wait_data", "forward", "backward", "exchange", "straggler", "optimizer", "other")
+LEAST_EIGHTH, MOST_EIGHTH = 2**18, 2**22  # bytes between which a bucket is an eighth of all gradients
 TYPICAL = 0.1, 0.9  # quantiles of the step's duration between which steps count: a machine's hiccups are no scaling
 
 
@@ -75,7 +76,7 @@ def measure(run: Run) -> Measurement:
         sent_bytes=float(sent.mean()), hidden_bytes=float(hidden.mean()),
         wire_bytes=wire_bytes(sent, hosts, str(options.get("allreduce", ""))),
         gradient_bytes=gradient_bytes,
-        bucket_bytes=bytes_of(options.get("bucket", "4M")), allreduce=str(options.get("allreduce", "")),
+        bucket_bytes=bucket_bytes_of(str(options.get("bucket", "eighth")), gradient_bytes), allreduce=str(options.get("allreduce", "")),
         wire=str(options.get("wire", "fp32")), crowding=crowding_of(run, len(a.ranks)), analysis=a)
 
 
@@ -122,14 +123,16 @@ def strategy_of(measured: Measurement) -> str:
     return f"{name} with {times(servers, 'asynchronous server' if options.get('async') == 'yes' else 'server')}" if servers else name
 
 
-def bytes_of(text) -> float:
-    """'4M' -> 4194304"""
-    text = str(text).strip()
-    factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:].upper(), 1)
+def bucket_bytes_of(option: str, gradient_bytes: float) -> float:
+    """run.json has the bytes that a run took, whatever --bucket said; with "auto", from the 27th step on. A run that ended
+    before that still says so, and began with an eighth, as is usual (src/training/bucket_tuning.cpp)."""
+    if option in ("auto", "eighth"):
+        return min(max(gradient_bytes // 8, LEAST_EIGHTH), MOST_EIGHTH)
+    factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(option[-1:].upper(), 1)
     try:
-        return float(text[:-1] if factor > 1 else text) * factor
+        return float(option[:-1] if factor > 1 else option) * factor
     except ValueError:
-        return 4 * 2**20
+        raise RunError(f"run.json has the option bucket '{option}' (neither bytes nor auto). Was it edited?") from None
 
 
 @dataclass

@@ -144,7 +144,7 @@ def fit(runs: list[Measurement]) -> StepModel:
     single = [run for run in runs if run.nodes == 1]
     node_s = part_median(single, "exchange") if single and exchange.ranks_per_node > 1 else 0.0
     wire_share = WIRE_SHARE.get(several[0].wire, 1.0) if exchange.algorithm == "ring" else 1.0
-    model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, bucket_bytes=several[0].bucket_bytes * wire_share,
+    model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, bucket_bytes=usual_bucket_bytes(several) * wire_share,
                       alone=fit_compute(single or several), together=fit_compute(several), node_s=node_s,
                       **fit_network(several, exchange, gradient_bytes, node_s), lateness=fit_lateness(several), scatter=0.0,
                       wire_share=wire_share)
@@ -157,12 +157,17 @@ def exchange_of_all(runs: list[Measurement]) -> Exchange:
     if len(each) > 1 or not float(min(each)).is_integer():
         raise RunError(f"nodes have different numbers of ranks ({', '.join(f'{n:g}' for n in sorted(each))}). Leave some "
                        "runs out?")
-    bucket_bytes = min(runs[0].bucket_bytes, runs[0].gradient_bytes or runs[0].bucket_bytes)
-    exchange = exchange_of(runs[0].allreduce, int(min(each)), bucket_bytes)
+    bucket_bytes = usual_bucket_bytes([run for run in runs if run.nodes > 1])
+    exchange = exchange_of(runs[0].allreduce, int(min(each)), min(bucket_bytes, runs[0].gradient_bytes or bucket_bytes))
     if exchange is None:
         raise RunError(f"the runs sum by --allreduce {runs[0].allreduce} (nobody but MPI knows how). Run with ring, "
                        "halving-doubling or hierarchical?")
     return exchange
+
+
+def usual_bucket_bytes(runs: list[Measurement]) -> float:
+    """With --bucket auto, each run has found its own."""
+    return float(np.median([run.bucket_bytes for run in runs]))
 
 
 def fit_compute(runs: list[Measurement]) -> Compute:

@@ -47,6 +47,17 @@ def test_terms_are_found_again(few):
     assert model.together.backward_s(2) == pytest.approx(1.0e-3, rel=0.01)  # below: with its serial part
 
 
+def test_buckets_are_those_the_runs_on_several_nodes_took(tmp_path):
+    """With --bucket auto run.json has what each run found; "auto" itself only if it ended before."""
+    found = {(1, 8): "65536", (1, 32): "auto", (2, 8): "458752", (2, 32): "458752", (4, 8): "1820072"}
+    runs = [measured_step(tmp_path, *key, bucket=bucket) for key, bucket in found.items()]
+    assert [run.bucket_bytes for run in runs] == [2**16, 2**18, 458752, 458752, BYTES]
+    model = fit(runs)
+    assert model.bucket_bytes == 458752
+    whole = model.between_s(2)  # a quarter of the gradients cannot hide, however long backward is
+    assert model.exchange_s(2, 10**4) == pytest.approx(458752 / BYTES * whole, rel=1e-6)
+
+
 @pytest.mark.parametrize("images", [8, 32])
 def test_four_nodes_from_one_and_two(few, tmp_path, images):
     [prediction] = predict(few, [4], lambda nodes: images * nodes)

@@ -9,8 +9,8 @@ from synthetic_run import Synthetic, write_run
 from brigade_analysis import scaling_words
 from brigade_analysis.__main__ import main
 from brigade_analysis.crowding import Crowding
-from brigade_analysis.load import load_run
-from brigade_analysis.scaling import bytes_of, find_series, measure, names_of, scaling_table, wire_bytes
+from brigade_analysis.load import RunError, load_run
+from brigade_analysis.scaling import bucket_bytes_of, find_series, measure, names_of, scaling_table, wire_bytes
 from brigade_analysis.stragglers import straggler_table
 
 PLAIN = {"epochs": 1, "ranks_per_host": 1, "evaluated": False, "validates": False}
@@ -105,7 +105,19 @@ def test_bytes_on_the_wire():
     assert wire_bytes(sent, hosts, "hierarchical") == 50
     assert wire_bytes(sent, ["a"] * 4, "ring") == 0
     assert wire_bytes(np.full(4, 150.0), hosts, "halving-doubling") == 100  # of 100 summed, 1.5 a rank: half of it in the node
-    assert [bytes_of(text) for text in ("4M", "256K", "1G", "12", "?")] == [2**22, 2**18, 2**30, 12, 2**22]
+
+
+@pytest.mark.parametrize("option, gradient_bytes, bucket_bytes", [
+    ("458752", 1820072, 458752),  # run.json of --bucket auto, eighth or a size, once known
+    ("4M", 1820072, 2**22), ("256K", 0, 2**18), ("1G", 0, 2**30),  # of earlier versions
+    ("auto", 1820072, 2**18), ("auto", 8 * 10**6, 10**6), ("eighth", 102e6, 2**22)])  # before it was known
+def test_the_bucket_a_run_took(option, gradient_bytes, bucket_bytes):
+    assert bucket_bytes_of(option, gradient_bytes) == bucket_bytes
+
+
+def test_a_bucket_that_is_no_size_is_an_error():
+    with pytest.raises(RunError, match="bucket '4X'"):
+        bucket_bytes_of("4X", 0)
 
 
 def test_what_limits_in_words(study):
