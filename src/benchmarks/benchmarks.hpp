@@ -30,20 +30,24 @@ struct KernelOptions {
   std::string network = {};  // its layers; empty: the table of ResNet-50
   std::int64_t batch = 16;
   std::int64_t image_size = 0;  // of the network; 0: its usual
+  network::Precision precision = network::Precision::fp32;
   Repetitions repetitions = {.warmup = 1, .measured = 7};
 };
 
 struct KernelRow {
   ConvCase shape;
   ConvPass pass = ConvPass::forward;
-  std::string algorithm;   // of the backend, if it tells
-  double error = 0;        // the largest of some elements, relative to the sum of their terms' absolute values
-  Quantiles seconds;       // of one call
-  Ceilings ceilings = {};  // measured next to it
+  network::Precision precision = network::Precision::fp32;
+  std::string algorithm = {};  // of the backend, if it tells
+  double error = 0;            // the largest of some elements, relative to the sum of their terms' absolute values
+  Quantiles seconds;           // of one call
+  Ceilings ceilings = {};      // measured next to it
 
   double flops_per_s() const { return shape.conv.flops(shape.x) / seconds.median; }
-  double bytes_per_s() const { return least_bytes(shape) / seconds.median; }
-  double share_of_peak() const { return flops_per_s() / ceilings.flops_per_s; }
+  double bytes() const { return least_bytes(shape, precision); }
+  double bytes_per_s() const { return bytes() / seconds.median; }
+  double peak_flops_per_s() const { return ceilings.peak_flops_per_s(precision); }
+  double share_of_peak() const { return flops_per_s() / peak_flops_per_s(); }
   double share_of_bandwidth() const { return bytes_per_s() / ceilings.bandwidth.best_bytes_per_s(); }
 };
 
@@ -66,6 +70,9 @@ struct KernelReport {
 
 // The three passes of each convolution, depthwise one and dense layer (the gradient of the image is left out).
 KernelReport measure_kernels(ops::Backend& backend, const KernelOptions& options);
+// Those of one shape, without ceilings. Throws std::runtime_error if an answer is wrong.
+std::vector<KernelRow> measure_passes(ops::Backend& backend, const ConvCase& shape, network::Precision precision,
+                                      const Repetitions& repetitions);
 
 // ---- the whole step of one rank
 

@@ -14,7 +14,11 @@
 #include <stdexcept>
 #include <thread>
 #include <vector>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
+#include "brigade/core/bf16.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
@@ -62,19 +66,35 @@ double fastest_piece_s(int threads, int pieces, const MakePiece& make_piece) {
   return fastest;
 }
 
-// One element of one chain after `rounds` of x = x * factor + term.
-__attribute__((noinline)) bool chains_reach(std::int64_t rounds, float factor, float term) {
-  const Vec f = Vec{} + factor;
-  const Vec t = Vec{} + term;
+// Whether all chains have counted, after `rounds` of x = step(x), which adds `gain`: exactly, below 2^24.
+template <class Step>
+__attribute__((noinline)) bool chains_count(std::int64_t rounds, float gain, const Step step) {
   Vec chains[kChains];
   for (int c = 0; c < kChains; ++c) chains[c] = Vec{} + static_cast<float>(c);
   for (std::int64_t round = 0; round < rounds; ++round)
 #pragma GCC unroll 32
-    for (int c = 0; c < kChains; ++c) chains[c] = chains[c] * f + t;
-  bool right = true;  // with factor 1 and term 1 every chain has counted the rounds, exactly below 2^24
+    for (int c = 0; c < kChains; ++c) chains[c] = step(chains[c]);
+  bool right = true;
   for (int c = 0; c < kChains; ++c)
-    for (int lane = 0; lane < kLanes; ++lane) right = right && chains[c][lane] == static_cast<float>(rounds + c);
+    for (int lane = 0; lane < kLanes; ++lane)
+      right = right && chains[c][lane] == static_cast<float>(rounds) * gain + static_cast<float>(c);
   return right;
+}
+
+// Of `threads` threads that run steps which make_step() gives, of so many operations a lane.
+template <class MakeStep>
+double flops_per_s(int threads, Probe probe, int flops_of_lane, float gain, const MakeStep& make_step) {
+  constexpr std::int64_t kRounds = 1 << 20;  // some 10 ms
+  const int pieces = probe == Probe::thorough ? 25 : 4;
+  std::atomic<bool> right = true;
+  const double seconds = fastest_piece_s(threads, pieces, [&] {
+    return [&] {
+      if (!chains_count(kRounds, gain, make_step())) right = false;
+    };
+  });
+  require<std::runtime_error>(
+      right, "the probe of arithmetic counted wrongly (its sums are exact). Is the processor or the compiler faulty?");
+  return static_cast<double>(flops_of_lane) * kLanes * kChains * static_cast<double>(kRounds) * threads / seconds;
 }
 
 // Floats of each array and thread: the arrays together are several times the last-level cache a thread can reach
@@ -88,18 +108,23 @@ std::size_t array_floats(int threads) {
 }  // namespace
 
 double measure_fma_flops_per_s(int threads, Probe probe) {
-  constexpr std::int64_t kRounds = 1 << 20;  // some 10 ms
-  const int pieces = probe == Probe::thorough ? 25 : 4;
-  std::atomic<bool> right = true;
   volatile float one = 1;  // the compiler must not know
-  const double seconds = fastest_piece_s(threads, pieces, [&] {
-    return [&] {
-      if (!chains_reach(kRounds, one, one)) right = false;
-    };
+  return flops_per_s(threads, probe, 2, 1, [&] {
+    const Vec factor = Vec{} + one, term = Vec{} + one;
+    return [factor, term](Vec x) { return x * factor + term; };
   });
-  require<std::runtime_error>(
-      right, "the probe of arithmetic counted wrongly (its sums are exact). Is the processor or the compiler faulty?");
-  return 2.0 * kLanes * kChains * static_cast<double>(kRounds) * threads / seconds;
+}
+
+double measure_bf16_flops_per_s([[maybe_unused]] int threads, [[maybe_unused]] Probe probe) {
+#if defined(__AVX512BF16__)
+  volatile std::uint32_t ones = Bf16(1).bits * 0x10001U;
+  return flops_per_s(threads, probe, 4, 2, [&] {
+    const auto pairs = (__m512bh)_mm512_set1_epi32(static_cast<int>(ones));
+    return [pairs](Vec x) { return (Vec)_mm512_dpbf16_ps((__m512)x, pairs, pairs); };
+  });
+#else
+  return 0;
+#endif
 }
 
 Bandwidth measure_bandwidth(int threads, Probe probe) {
@@ -137,14 +162,17 @@ Bandwidth measure_bandwidth(int threads, Probe probe) {
   return {.copy_bytes_per_s = 2 * moved / copy_s, .triad_bytes_per_s = 3 * moved / triad_s};
 }
 
-Ceilings measure_ceilings(int threads, Probe probe) {
-  return {.flops_per_s = measure_fma_flops_per_s(threads, probe), .bandwidth = measure_bandwidth(threads, probe)};
+Ceilings measure_ceilings(int threads, Probe probe, network::Precision precision) {
+  return {.flops_per_s = measure_fma_flops_per_s(threads, probe),
+          .bf16_flops_per_s = precision == network::Precision::bf16 ? measure_bf16_flops_per_s(threads, probe) : 0,
+          .bandwidth = measure_bandwidth(threads, probe)};
 }
 
 Ceilings better_of(const Ceilings& before, const Ceilings& after) {
   const auto& a = before.bandwidth;
   const auto& b = after.bandwidth;
   return {.flops_per_s = std::max(before.flops_per_s, after.flops_per_s),
+          .bf16_flops_per_s = std::max(before.bf16_flops_per_s, after.bf16_flops_per_s),
           .bandwidth = {.copy_bytes_per_s = std::max(a.copy_bytes_per_s, b.copy_bytes_per_s),
                         .triad_bytes_per_s = std::max(a.triad_bytes_per_s, b.triad_bytes_per_s)}};
 }

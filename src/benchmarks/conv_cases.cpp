@@ -48,9 +48,10 @@ std::string_view name_of(ConvPass pass) {
   return std::array{"forward", "backward-data", "backward-weights"}[static_cast<std::size_t>(pass)];
 }
 
-double least_bytes(const ConvCase& c) {
-  const auto elements = c.x.size() + c.conv.weight_shape().size() + c.conv.output_shape(c.x).size();
-  return static_cast<double>(elements) * sizeof(float);
+double least_bytes(const ConvCase& c, network::Precision precision) {
+  const auto activations = static_cast<double>(c.x.size() + c.conv.output_shape(c.x).size());
+  const auto weights = static_cast<double>(c.conv.weight_shape().size());
+  return activations * static_cast<double>(size_of(activation_type(precision))) + weights * sizeof(float);
 }
 
 std::vector<ConvCase> resnet50_convolutions(std::int64_t batch) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "brigade/network/graph.hpp"
+#include "brigade/network/precision.hpp"
 #include "brigade/ops/conv2d.hpp"
 
 namespace brigade::benchmarks {
@@ -29,8 +30,16 @@ std::string describe(const ConvCase& c);
 using ConvPass = ops::Conv2d::Pass;
 std::string_view name_of(ConvPass pass);
 
+// What each tensor is kept in, gradients like what they are of: weights are float in any precision.
+constexpr DType activation_type(network::Precision precision) {
+  return precision == network::Precision::bf16 ? DType::bf16 : DType::f32;
+}
+constexpr DType result_type(ConvPass pass, network::Precision precision) {
+  return pass == ConvPass::backward_weights ? DType::f32 : activation_type(precision);
+}
+
 // Bytes that a pass, whichever of the three, must read and write: x, w and y (or their gradients), each once.
-double least_bytes(const ConvCase& c);
+double least_bytes(const ConvCase& c, network::Precision precision = network::Precision::fp32);
 
 // The 53 convolutions of ResNet-50 on 224x224 images, 23 shapes: He, Zhang, Ren, Sun, "Deep residual learning
 // for image recognition", CVPR 2016, table 1, with the stride in the 3x3 convolution (Goyal et al. 2017).

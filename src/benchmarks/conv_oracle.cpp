@@ -14,6 +14,9 @@ constexpr std::int64_t kChecked = 64;  // elements of each result
 // Sums of 10^5 and more products of 24-bit numbers, added in any order; a wrong or missing product shows
 // as 1 / sqrt(number of products) or more.
 constexpr double kTolerance = 2e-5;
+// What storing a sum in bf16 adds, relative to the sum: half of its last place. The sum is much less than its terms'
+// absolute values add up to, so a wrong product still shows.
+constexpr double kRounding = 0x1p-8;
 
 // Row-major position of (a, b, c, d).
 std::int64_t place(const Shape& s, std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) {
@@ -107,7 +110,7 @@ Element expected_element(const ConvCase& c, ConvPass pass, std::span<const float
 }
 
 double check_elements(const ConvCase& c, ConvPass pass, std::span<const float> x, std::span<const float> w,
-                      std::span<const float> dy, std::span<const float> result) {
+                      std::span<const float> dy, std::span<const float> result, DType stored) {
   const auto size = static_cast<std::int64_t>(result.size());
   const std::int64_t count = std::min(size, kChecked);
   double largest = 0;
@@ -116,7 +119,9 @@ double check_elements(const ConvCase& c, ConvPass pass, std::span<const float> x
     const std::int64_t index = i == 0 ? 0 : i == 1 ? size - 1 : (i * 2654435761 + 40503) % size;
     const Element expected = expected_element(c, pass, x, w, dy, index);
     const float got = result[static_cast<std::size_t>(index)];
-    const bool right = std::abs(got - expected.value) <= kTolerance * expected.magnitude;  // false for NaN
+    double tolerance = kTolerance * expected.magnitude;
+    if (stored == DType::bf16) tolerance += kRounding * (std::abs(expected.value) + tolerance);
+    const bool right = std::abs(got - expected.value) <= tolerance;  // false for NaN
     require<std::runtime_error>(right,
                                 "{} of {}: element {} is {} instead of {} (the kernel is wrong, so its time means "
                                 "nothing). Run the tests of ops?",

@@ -19,9 +19,10 @@ struct Element {
 Element expected_element(const ConvCase& c, ConvPass pass, std::span<const float> x, std::span<const float> w,
                          std::span<const float> dy, std::int64_t index);
 
-// Throws std::runtime_error unless some elements of `result`, spread over the whole, are as expected. Returns the
-// largest error of these, relative to the sum of the absolute values of the element's terms.
+// Throws std::runtime_error unless some elements of `result`, spread over the whole, are as expected: sums in float,
+// then, if stored in bf16, rounded to that. Returns the largest error of these, relative to the sum of the absolute
+// values of the element's terms.
 double check_elements(const ConvCase& c, ConvPass pass, std::span<const float> x, std::span<const float> w,
-                      std::span<const float> dy, std::span<const float> result);
+                      std::span<const float> dy, std::span<const float> result, DType stored = DType::f32);
 
 }  // namespace brigade::benchmarks

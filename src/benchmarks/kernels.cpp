@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "benchmarks.hpp"
+#include "brigade/core/bf16.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/random.hpp"
@@ -27,25 +28,56 @@ std::vector<float> noise(std::int64_t size, std::uint32_t stream) {
 }
 
 // One tensor on the host and on the backend.
-struct Tensor {
-  Tensor(ops::Backend& backend, const Shape& shape, std::vector<float> values)
-      : host(std::move(values)), memory(backend.memory(), host.size() * sizeof(float)), view(memory.data(), shape) {
-    backend.upload(host.data(), memory.data(), memory.bytes());
-    backend.synchronize();
+class Tensor {
+ public:
+  // Of values that the precision has: weights stay float but are rounded as they are packed, which so changes nothing.
+  Tensor(ops::Backend& backend, const Shape& shape, std::vector<float> values, DType type, network::Precision precision)
+      : host(std::move(values)),
+        memory(backend.memory(), host.size() * size_of(type)),
+        view(memory.data(), shape, type) {
+    if (precision == network::Precision::bf16)
+      for (float& value : host) value = static_cast<float>(Bf16(value));
+    upload(backend);
   }
+  void upload(ops::Backend& backend) {
+    if (view.dtype == DType::bf16) {
+      const std::vector<Bf16> rounded(host.begin(), host.end());
+      backend.upload(rounded.data(), memory.data(), memory.bytes());
+      backend.synchronize();
+    } else {
+      backend.upload(host.data(), memory.data(), memory.bytes());
+      backend.synchronize();
+    }
+  }
+
   std::vector<float> host;
   Buffer memory;
   TensorView view;
 };
 
+std::vector<float> download(ops::Backend& backend, const TensorView& view) {
+  std::vector<float> values(static_cast<std::size_t>(view.shape.size()));
+  if (view.dtype == DType::bf16) {
+    std::vector<Bf16> stored(values.size());
+    backend.download(view.data, stored.data(), view.bytes());
+    backend.synchronize();
+    std::ranges::transform(stored, values.begin(), [](Bf16 value) { return static_cast<float>(value); });
+  } else {
+    backend.download(view.data, values.data(), view.bytes());
+    backend.synchronize();
+  }
+  return values;
+}
+
 class ConvBenchmark {
  public:
-  ConvBenchmark(ops::Backend& backend, const ConvCase& shape)
+  ConvBenchmark(ops::Backend& backend, const ConvCase& shape, network::Precision precision)
       : backend_(backend),
         case_(shape),
-        x_(backend, shape.x, noise(shape.x.size(), 0)),
-        w_(backend, shape.conv.weight_shape(), noise(shape.conv.weight_shape().size(), 1)),
-        dy_(backend, output_shape(), noise(output_shape().size(), 2)),
+        precision_(precision),
+        x_(noise_on(shape.x, 0, activation_type(precision))),
+        w_(noise_on(shape.conv.weight_shape(), 1, DType::f32)),
+        dy_(noise_on(output_shape(), 2, activation_type(precision))),
         result_(backend.memory(),
                 sizeof(float) * static_cast<std::size_t>(
                                     std::max({x_.view.shape.size(), w_.view.shape.size(), dy_.view.shape.size()}))) {}
@@ -66,21 +98,33 @@ class ConvBenchmark {
     }
     return {.shape = case_,
             .pass = pass,
-            .algorithm = case_.kind == ConvKind::convolution ? backend_.algorithm(case_.conv, case_.x, pass) : "",
+            .precision = precision_,
+            .algorithm = algorithm(pass),
             .error = error,
             .seconds = quantiles(seconds)};
   }
 
  private:
+  Tensor noise_on(const Shape& shape, std::uint32_t stream, DType type) const {
+    return {backend_, shape, noise(shape.size(), stream), type, precision_};
+  }
   Shape output_shape() const { return case_.conv.output_shape(case_.x); }
 
+  // A backend tells of float32. In bf16, which has no digits to lose to Winograd's sums, all is direct.
+  std::string algorithm(ConvPass pass) const {
+    if (case_.kind != ConvKind::convolution) return "";
+    const std::string in_float = backend_.algorithm(case_.conv, case_.x, pass);
+    return precision_ == network::Precision::bf16 && !in_float.empty() ? "direct" : in_float;
+  }
+
   TensorView result(ConvPass pass) const {
+    const DType type = result_type(pass, precision_);
     switch (pass) {
-      case ConvPass::forward: return {result_.data(), dy_.view.shape};
-      case ConvPass::backward_data: return {result_.data(), x_.view.shape};
+      case ConvPass::forward: return {result_.data(), dy_.view.shape, type};
+      case ConvPass::backward_data: return {result_.data(), x_.view.shape, type};
       case ConvPass::backward_weights: break;
     }
-    return {result_.data(), w_.view.shape};
+    return {result_.data(), w_.view.shape, type};
   }
 
   void call(ConvPass pass) {
@@ -99,13 +143,13 @@ class ConvBenchmark {
                                       .pad_right = c.pad_right};
         const bool weights = pass == ConvPass::backward_weights;
         call(op, pass, x_.view, {w_.view.data, op.weight_shape()}, dy_.view,
-             {result_.data(), weights ? op.weight_shape() : result(pass).shape});
+             weights ? TensorView(result_.data(), op.weight_shape()) : result(pass));
         break;
       }
       case ConvKind::dense: {
         const ops::Dense op{.in_features = c.in_channels, .out_features = c.out_channels};
         const auto matrix = [](const TensorView& view) {
-          return TensorView(view.data, {view.shape.size() / view.shape.back(), view.shape.back()});
+          return TensorView(view.data, {view.shape.size() / view.shape.back(), view.shape.back()}, view.dtype);
         };
         call(op, pass, matrix(x_.view), matrix(w_.view), matrix(dy_.view), matrix(result(pass)));
       }
@@ -131,17 +175,15 @@ class ConvBenchmark {
   }
 
   double check(ConvPass pass) {
-    std::vector<float> got(static_cast<std::size_t>(result(pass).shape.size()));
-    backend_.download(result_.data(), got.data(), got.size() * sizeof(float));
-    backend_.synchronize();
-    const double error = check_elements(case_, pass, x_.host, w_.host, dy_.host, got);
-    backend_.upload(dy_.host.data(), dy_.memory.data(), dy_.memory.bytes());  // backward may have used it up
-    backend_.synchronize();
+    const double error = check_elements(case_, pass, x_.host, w_.host, dy_.host, download(backend_, result(pass)),
+                                        result_type(pass, precision_));
+    dy_.upload(backend_);  // backward may have used it up
     return error;
   }
 
   ops::Backend& backend_;
   const ConvCase case_;
+  const network::Precision precision_;
   Tensor x_, w_, dy_;
   Buffer result_;
 };
@@ -162,7 +204,18 @@ PassSummary summarise(ConvKind kind, ConvPass pass, const std::vector<KernelRow>
   return summary;
 }
 
+constexpr ConvPass kPassesOfConv[] = {ConvPass::forward, ConvPass::backward_data, ConvPass::backward_weights};
+
 }  // namespace
+
+std::vector<KernelRow> measure_passes(ops::Backend& backend, const ConvCase& shape, network::Precision precision,
+                                      const Repetitions& repetitions) {
+  ConvBenchmark benchmark(backend, shape, precision);
+  std::vector<KernelRow> rows;
+  for (const ConvPass pass : kPassesOfConv)
+    if (pass != ConvPass::backward_data || shape.data_gradient) rows.push_back(benchmark.measure(pass, repetitions));
+  return rows;
+}
 
 KernelReport measure_kernels(ops::Backend& backend, const KernelOptions& options) {
   std::vector<ConvCase> cases;
@@ -178,18 +231,15 @@ KernelReport measure_kernels(ops::Backend& backend, const KernelOptions& options
         options.batch);
 
   constexpr ConvKind kKinds[] = {ConvKind::convolution, ConvKind::depthwise, ConvKind::dense};
-  constexpr ConvPass kPassesOfConv[] = {ConvPass::forward, ConvPass::backward_data, ConvPass::backward_weights};
-  report.ceilings.push_back(measure_ceilings(report.threads, Probe::thorough));
+  report.ceilings.push_back(measure_ceilings(report.threads, Probe::thorough, options.precision));
   for (const ConvCase& shape : cases) {
-    ConvBenchmark benchmark(backend, shape);
-    const std::size_t first = report.rows.size();
-    for (const ConvPass pass : kPassesOfConv)
-      if (pass != ConvPass::backward_data || shape.data_gradient)
-        report.rows.push_back(benchmark.measure(pass, options.repetitions));
+    auto rows = measure_passes(backend, shape, options.precision, options.repetitions);
     const Ceilings before = report.ceilings.back();
-    report.ceilings.push_back(measure_ceilings(report.threads, Probe::quick));
-    for (std::size_t row = first; row < report.rows.size(); ++row)
-      report.rows[row].ceilings = better_of(before, report.ceilings.back());
+    report.ceilings.push_back(measure_ceilings(report.threads, Probe::quick, options.precision));
+    for (KernelRow& row : rows) {
+      row.ceilings = better_of(before, report.ceilings.back());
+      report.rows.push_back(std::move(row));
+    }
   }
   for (const ConvKind kind : kKinds)
     for (const ConvPass pass : kPassesOfConv)

@@ -46,19 +46,39 @@ Json common_fields(const char* benchmark, const std::string& network, const std:
           {"threads", threads},     {"network", network},  {"repetitions", repetitions.measured}};
 }
 
+bool has_bf16_peak(const KernelReport& report) {
+  return report.options.precision == network::Precision::bf16 && !report.ceilings.empty() &&
+         report.ceilings.front().bf16_flops_per_s > 0;
+}
+
+// "187.2 ... 190.1 GFLOP/s (fused multiply-adds)", and which of them is the peak.
+std::string arithmetic_text(const KernelReport& report) {
+  const auto range = [&](auto rate) {
+    const auto [slow, fast] = std::ranges::minmax(report.ceilings, {}, rate);
+    return fmt::format("{:.1f} ... {:.1f} GFLOP/s", slow.*rate / kGiga, fast.*rate / kGiga);
+  };
+  const std::string of_floats = range(&Ceilings::flops_per_s) + " (fused multiply-adds";
+  if (report.options.precision == network::Precision::fp32) return of_floats + ")";
+  if (!has_bf16_peak(report)) return of_floats + " of floats, the peak: no instruction here multiplies bf16)";
+  return range(&Ceilings::bf16_flops_per_s) + " (VDPBF16PS, the peak), " + of_floats + " of floats)";
+}
+
 }  // namespace
 
 void print(const KernelReport& report) {
-  fmt::print("convolutions and dense layers of {}, {} images; {}; median of {} repetitions\n", report.network,
-             report.options.batch, report.backend, report.options.repetitions.measured);
-  const auto [slow, fast] = std::ranges::minmax(report.ceilings, {}, &Ceilings::flops_per_s);
+  const bool bf16 = report.options.precision == network::Precision::bf16;
+  fmt::print("convolutions and dense layers of {} in {}, {} images; {}; median of {} repetitions\n", report.network,
+             network::name_of(report.options.precision), report.options.batch, report.backend,
+             report.options.repetitions.measured);
   const auto best = [](const Ceilings& c) { return c.bandwidth.best_bytes_per_s(); };
   const auto [narrow, wide] = std::ranges::minmax(report.ceilings, {}, best);
   fmt::print(
-      "ceilings on {} threads, measured before and after each shape: {:.1f} ... {:.1f} GFLOP/s (fused multiply-adds), "
-      "{:.1f} ... {:.1f} GB/s (the better of copy and triad); % of the better neighbour\n",
-      report.threads, slow.flops_per_s / kGiga, fast.flops_per_s / kGiga, best(narrow) / kGiga, best(wide) / kGiga);
-  fmt::print("GFLOP/s = 2 N OH OW K kh kw C / groups / time;  GB/s = 4 bytes x (size of x + w + y) / time\n\n");
+      "ceilings on {} threads, measured before and after each shape: {}, {:.1f} ... {:.1f} GB/s (the better of copy "
+      "and "
+      "triad); % of the better neighbour\n",
+      report.threads, arithmetic_text(report), best(narrow) / kGiga, best(wide) / kGiga);
+  fmt::print("GFLOP/s = 2 N OH OW K kh kw C / groups / time;  GB/s = {} / time\n\n",
+             bf16 ? "(2 bytes x (size of x + y) + 4 bytes x size of w)" : "4 bytes x (size of x + w + y)");
   fmt::print("{:<40}{:>6}  {:<18}{:<14}{:>10}{:>10}{:>8}{:>9}{:>13}{:>10}\n", "shape", "count", "pass", "algorithm",
              "ms", "GFLOP/s", "% peak", "GB/s", "% bandwidth", "error");
   for (const auto& row : report.rows) {
@@ -73,12 +93,19 @@ void print(const KernelReport& report) {
   for (const auto& pass : report.passes)
     fmt::print("{:<14}{:<18}{:>22.1f}{:>8.1f}{:>13.1f}{:>20.1f}\n", name_of(pass.kind), name_of(pass.pass),
                pass.flops_per_s / kGiga, 100 * pass.share_of_peak, 100 * pass.share_of_bandwidth, 1e3 * pass.seconds);
+  if (bf16)
+    fmt::print(
+        "\nx, y and their gradients are bf16, sums, w and its gradient float; convolutions are all direct, and "
+        "depthwise "
+        "ones multiply floats in any precision.\n");
+  else
+    fmt::print(
+        "\nGFLOP/s count the multiplications and additions of the direct sums whatever the algorithm, as cuDNN and "
+        "oneDNN do: Winograd's multiply 2.25 (2x2) to 4 times (4x4) less often, and so may pass 100 % of the peak.\n");
   fmt::print(
-      "\nGFLOP/s count the multiplications and additions of the direct sums whatever the algorithm, as cuDNN and "
-      "oneDNN "
-      "do: Winograd's multiply 2.25 (2x2) to 4 times (4x4) less often, and so may pass 100 % of the peak.\n"
       "error: the largest of 64 elements, in double precision, relative to the sum of the absolute values of its "
-      "terms\n");
+      "terms{}\n",
+      bf16 ? "; that of y and dx is rounding to bf16, up to 1/256 of the sum" : "");
 }
 
 void print(const StepReport& report) {
@@ -123,10 +150,14 @@ void print_table(std::span<const StepReport> reports) {
 
 std::string to_json(const KernelReport& report) {
   Json json = common_fields("kernels", report.network, report.backend, report.threads, report.options.repetitions);
+  const network::Precision precision = report.options.precision;
   json["batch_size"] = report.options.batch;
+  json["precision"] = network::name_of(precision);
+  json["peak_instruction"] = has_bf16_peak(report) ? "vdpbf16ps" : "fma";
   json["ceilings"] = Json::array();
   for (const Ceilings& c : report.ceilings)
-    json["ceilings"].push_back({{"peak_flops_per_s", c.flops_per_s},
+    json["ceilings"].push_back({{"peak_flops_per_s", c.peak_flops_per_s(precision)},
+                                {"fma_flops_per_s", c.flops_per_s},
                                 {"copy_bytes_per_s", c.bandwidth.copy_bytes_per_s},
                                 {"triad_bytes_per_s", c.bandwidth.triad_bytes_per_s}});
   json["rows"] = Json::array();
@@ -145,9 +176,9 @@ std::string to_json(const KernelReport& report) {
                             {"padding", {c.pad_top, c.pad_left, c.pad_bottom, c.pad_right}},
                             {"seconds", to_json(row.seconds)},
                             {"flops", c.flops(row.shape.x)},
-                            {"bytes", least_bytes(row.shape)},
+                            {"bytes", row.bytes()},
                             {"flops_per_s", row.flops_per_s()},
-                            {"peak_flops_per_s", row.ceilings.flops_per_s},
+                            {"peak_flops_per_s", row.peak_flops_per_s()},
                             {"share_of_peak", row.share_of_peak()},
                             {"bytes_per_s", row.bytes_per_s()},
                             {"peak_bytes_per_s", row.ceilings.bandwidth.best_bytes_per_s()},

@@ -61,6 +61,7 @@ ExitCode kernels(Call& call) {
       .add("network", wanted.network,
            "whose layers are measured; without it, the 23 shapes of ResNet-50 (stride in the 3x3)")
       .add("image-size", wanted.image_size, "height and width in pixels, with --network; 0: the network's usual");
+  declare_precision(options, wanted.precision);
   common.declare(options, wanted.batch, wanted.repetitions);
   bool run = false;
   communication::collectively(call.communicator, "reading the options", [&] {

@@ -41,6 +41,7 @@ TEST(ConvCases, LayersOfANetwork) {
   EXPECT_EQ(cases[2].conv.flops(cases[2].x), 2.0 * 3 * 400 * 120);
   // x [3, 14, 14, 6], w [5, 5, 6, 16], y [3, 10, 10, 16]
   EXPECT_EQ(least_bytes(cases[1]), 4.0 * (3528 + 2400 + 4800));
+  EXPECT_EQ(least_bytes(cases[1], network::Precision::bf16), 2.0 * (3528 + 4800) + 4.0 * 2400);
 }
 
 TEST(ConvCases, DepthwiseLayers) {
@@ -108,6 +109,16 @@ TEST_F(SmallConv, WrongAnswersAreNamed) {
   EXPECT_THROW(check_elements(conv_, ConvPass::forward, x_, w_, dy_, wrong), std::runtime_error);
   wrong.back() = NAN;
   EXPECT_THROW(check_elements(conv_, ConvPass::forward, x_, w_, dy_, wrong), std::runtime_error);
+}
+
+// 9865 lies between 9856 and 9920 in bf16, 1000 and 7040 are exact, and 3200 is.
+TEST_F(SmallConv, WhatIsStoredInBf16IsRoundedOnce) {
+  auto rounded = y_;
+  rounded.back() = 9856;
+  EXPECT_THROW(check_elements(conv_, ConvPass::forward, x_, w_, dy_, rounded), std::runtime_error);
+  EXPECT_DOUBLE_EQ(check_elements(conv_, ConvPass::forward, x_, w_, dy_, rounded, DType::bf16), 9.0 / 9865);
+  rounded.back() = 9920;
+  EXPECT_THROW(check_elements(conv_, ConvPass::forward, x_, w_, dy_, rounded, DType::bf16), std::runtime_error);
 }
 
 }  // namespace

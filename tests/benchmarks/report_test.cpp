@@ -30,6 +30,8 @@ TEST(Report, Kernels) {
   EXPECT_EQ(json["benchmark"], "kernels");
   EXPECT_EQ(json["threads"], 3);
   EXPECT_EQ(json["batch_size"], 2);
+  EXPECT_EQ(json["precision"], "fp32");
+  EXPECT_EQ(json["peak_instruction"], "fma");
   const auto& row = json["rows"][0];
   EXPECT_EQ(row["pass"], "backward-data");
   EXPECT_EQ(row["shape"], "5x5x3 -> 4, 1x1/1");
@@ -48,6 +50,32 @@ TEST(Report, Kernels) {
   EXPECT_DOUBLE_EQ(pass["geometric_mean_share_of_peak"], 0.6);
   EXPECT_DOUBLE_EQ(pass["geometric_mean_share_of_bandwidth"], 0.3);
   EXPECT_DOUBLE_EQ(pass["all_layers_s"], 0.12);
+}
+
+TEST(Report, KernelsInBf16) {
+  const auto bf16 = network::Precision::bf16;
+  const ConvCase shape{.conv = {.in_channels = 3, .out_channels = 4}, .x = {2, 5, 5, 3}};  // 1200 FLOP
+  KernelReport report;
+  report.options.precision = bf16;
+  const auto parsed = [&](const Ceilings& ceilings) {
+    report.ceilings = {ceilings};
+    report.rows = {{.shape = shape, .precision = bf16, .seconds = {.median = 0.02}, .ceilings = ceilings}};
+    return nlohmann::json::parse(to_json(report));
+  };
+  const Bandwidth bandwidth = {.copy_bytes_per_s = 1e6, .triad_bytes_per_s = 2e6};
+
+  const auto pairs = parsed({.flops_per_s = 1e5, .bf16_flops_per_s = 2e5, .bandwidth = bandwidth});
+  EXPECT_EQ(pairs["precision"], "bf16");
+  EXPECT_EQ(pairs["peak_instruction"], "vdpbf16ps");
+  EXPECT_DOUBLE_EQ(pairs["ceilings"][0]["peak_flops_per_s"], 2e5);
+  EXPECT_DOUBLE_EQ(pairs["ceilings"][0]["fma_flops_per_s"], 1e5);
+  EXPECT_EQ(pairs["rows"][0]["bytes"], 2 * (150 + 200) + 4 * 12);
+  EXPECT_DOUBLE_EQ(pairs["rows"][0]["peak_flops_per_s"], 2e5);
+  EXPECT_DOUBLE_EQ(pairs["rows"][0]["share_of_peak"], 0.3);
+
+  const auto floats = parsed({.flops_per_s = 1e5, .bandwidth = bandwidth});
+  EXPECT_EQ(floats["peak_instruction"], "fma");
+  EXPECT_DOUBLE_EQ(floats["rows"][0]["share_of_peak"], 0.6);
 }
 
 TEST(Report, Step) {

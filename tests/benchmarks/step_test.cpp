@@ -29,6 +29,18 @@ TEST(Ceilings, ArePlausible) {
   EXPECT_GE(better.bandwidth.copy_bytes_per_s, bandwidth.copy_bytes_per_s);
 }
 
+TEST(Ceilings, ThePeakOfBf16IsThatOfItsInstruction) {
+  using network::Precision;
+  const Ceilings without = {.flops_per_s = 100}, with = {.flops_per_s = 90, .bf16_flops_per_s = 200};
+  EXPECT_EQ(without.peak_flops_per_s(Precision::bf16), 100);
+  EXPECT_EQ(with.peak_flops_per_s(Precision::bf16), 200);
+  EXPECT_EQ(with.peak_flops_per_s(Precision::fp32), 90);
+  EXPECT_EQ(better_of(without, with).bf16_flops_per_s, 200);
+  EXPECT_EQ(measure_ceilings(1, Probe::quick).bf16_flops_per_s, 0);
+  const double measured = measure_ceilings(1, Probe::quick, Precision::bf16).bf16_flops_per_s;  // 0 without one
+  EXPECT_TRUE(measured == 0 || (measured > 1e8 && measured < 1e14)) << measured;
+}
+
 // Runs everything once: the answers are checked inside.
 TEST(Step, TrainingAndInference) {
   const host::Runtime runtime(2);

@@ -70,6 +70,24 @@ def test_kernels_of_a_network(brigade, tmp_path):
         assert 0 < row["share_of_peak"] < 1.5
 
 
+def test_kernels_in_bf16(brigade, tmp_path):
+    file = tmp_path / "kernels.json"
+    result = brigade("bench", "kernels", "--network", "lenet5", "--batch-size", 2, "--repetitions", 2, "--precision", "bf16",
+                     "--json", file)
+    assert result.code == 0 and "of lenet5 in bf16" in result.out, result.all_err
+    report = json.loads(file.read_text())
+    assert report["precision"] == "bf16" and len(report["rows"]) == 14
+    peak = {"vdpbf16ps": "(VDPBF16PS, the peak)", "fma": "no instruction here multiplies bf16"}[report["peak_instruction"]]
+    assert peak in result.out
+    for row in report["rows"]:
+        rounded = row["pass"] != "backward-weights"  # its results stay float
+        assert row["error"] < (2**-8 if rounded else 1e-6) and (row["error"] > 1e-5) == rounded
+        assert row["algorithm"] == ("direct" if row["kind"] == "convolution" else "")
+    x, y, w = 2 * 28 * 28, 2 * 28 * 28 * 6, 25 * 6
+    assert report["rows"][0]["bytes"] == 2 * (x + y) + 4 * w
+    assert "--precision 'fp16' is not one of fp32|bf16" in only_error(brigade("bench", "kernels", "--precision", "fp16"), 2)
+
+
 def test_wrong_calls(brigade, tmp_path):
     assert "allreduce, augment, io, kernels and step" in only_error(brigade("bench", "network"), 2)
     assert "allreduce, augment, io, kernels and step" in only_error(brigade("bench"), 2)
