@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +31,13 @@ class Options {
   // A path, or another option without a default.
   Options& required(const char* name, std::string& variable, const std::string& help);
   Options& optional(const char* name, std::string& variable, const std::string& help);
+  // A number; unset unless given.
+  template <class Number>
+  Options& optional(const char* name, std::optional<Number>& variable, const std::string& help) {
+    const auto assign = [&variable](Number given) { variable = given; };
+    description_.add_options()(name, po::value<Number>()->notifier(assign), help.c_str());
+    return *this;
+  }
   // May be given several times: --without-pass NAME.
   Options& repeated(const char* name, std::vector<std::string>& variable, const std::string& help);
   // Present or not: --resume.

@@ -71,7 +71,8 @@ bool parse(Call& call, TrainCommand& command) {
               "learning rate over the run, after warm-up")
       .add("warmup-epochs", t.warmup_epochs, "epochs over which the learning rate rises linearly")
       .add("dropout", dropout, "rate in [0, 1), instead of the network's own; -1: the network's own")
-      .add("batch-norm-momentum", t.batch_norm_momentum, "of the running averages used in evaluation")
+      .optional("batch-norm-momentum", t.batch_norm_momentum,
+                "weight of the old in the running averages used in evaluation, in [0, 1); by default the network's")
       .add("seed", t.seed, "of weights, sample order and dropout")
       .add("validation-split", t.validation_split, "evaluated after each epoch; auto: val, else test; none")
       .add("augment", augment,
@@ -125,8 +126,8 @@ bool parse(Call& call, TrainCommand& command) {
   require<OptionError>(t.prefetch >= -1 && t.prefetch <= 1024, "--prefetch {} is not in -1..1024", t.prefetch);
   require<OptionError>(t.order.block >= 1, "--shuffle-block {} is not positive", t.order.block);
   require<OptionError>(t.optimizer.learning_rate > 0, "--learning-rate {} is not positive", t.optimizer.learning_rate);
-  require<OptionError>(t.batch_norm_momentum >= 0 && t.batch_norm_momentum < 1,
-                       "--batch-norm-momentum {} is not in [0, 1)", t.batch_norm_momentum);
+  const float momentum = t.batch_norm_momentum.value_or(0);
+  require<OptionError>(momentum >= 0 && momentum < 1, "--batch-norm-momentum {} is not in [0, 1)", momentum);
   require<OptionError>(t.keep_checkpoints >= 1, "--keep-checkpoints {} is not positive", t.keep_checkpoints);
   call.communicator.set_hang_timeout(command.hang_timeout_s);
   t.command_line = call.command_line;

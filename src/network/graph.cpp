@@ -187,10 +187,13 @@ NodeId GraphBuilder::concat(const std::vector<NodeId>& parts, std::string name) 
 
 NodeId GraphBuilder::batch_norm(NodeId x, std::string name, const BatchNormOptions& options) {
   require<OptionError>(options.epsilon > 0, "the epsilon of {} must be positive, not {}", name, options.epsilon);
+  require<OptionError>(options.momentum >= 0 && options.momentum < 1, "the momentum of {} must lie in [0, 1), not {}",
+                       name, options.momentum);
   const Shape out = output(x);
   const NodeId node =
       append(std::move(name), ops::BatchNorm{.channels = out.back(), .epsilon = options.epsilon}, {x}, out);
   graph_.nodes.back().scale = options.scale;
+  graph_.nodes.back().momentum = options.momentum;
   return node;
 }
 

@@ -3,16 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "brigade/core/random.hpp"
 
 namespace brigade::network {
 namespace {
 
-std::int64_t append(std::vector<FlatTensor>& tensors, const std::string& name, const Shape& shape, bool decay,
-                    std::int64_t offset) {
-  tensors.push_back({.name = name, .shape = shape, .offset = offset, .decay = decay});
-  return offset + shape.size();
+// Returns the offset of the next.
+std::int64_t append(std::vector<FlatTensor>& tensors, FlatTensor tensor) {
+  tensors.push_back(std::move(tensor));
+  return tensors.back().offset + tensors.back().size();
 }
 
 // Uniform in +-sqrt(6 / (fan_in + fan_out)): Glorot, Bengio, "Understanding the difficulty of training deep
@@ -36,11 +37,15 @@ FlatLayout flat_layout(const Graph& graph) {
   for (const Node& node : graph.nodes) {
     NodeTensors tensors{.first_parameter = layout.parameters.size(), .first_statistic = layout.statistics.size()};
     const auto parameter = [&](const char* name, const Shape& shape, bool decay) {
-      layout.parameter_count = append(layout.parameters, node.name + name, shape, decay, layout.parameter_count);
+      layout.parameter_count =
+          append(layout.parameters,
+                 {.name = node.name + name, .shape = shape, .offset = layout.parameter_count, .decay = decay});
       ++tensors.parameters;
     };
     const auto statistic = [&](const char* name, const Shape& shape) {
-      layout.statistics_count = append(layout.statistics, node.name + name, shape, false, layout.statistics_count);
+      layout.statistics_count = append(
+          layout.statistics,
+          {.name = node.name + name, .shape = shape, .offset = layout.statistics_count, .momentum = node.momentum});
       ++tensors.statistics;
     };
     const auto kernel_and_bias = [&](const auto& op) {

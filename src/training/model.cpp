@@ -48,6 +48,7 @@ network::Graph make_graph(const ModelInfo& info) {
                                               .channels = info.channels,
                                               .classes = static_cast<std::int64_t>(info.classes.size()),
                                               .dropout = {},
+                                              .batch_norm_momentum = {},
                                               .width_multiplier = info.width_multiplier});
 }
 

@@ -5,6 +5,7 @@
 
 #include "brigade/ops/backend.hpp"
 #include "brigade/training/optimizer.hpp"
+#include "brigade/training/running_averages.hpp"
 
 namespace brigade::training {
 
@@ -15,17 +16,11 @@ struct ModelUpdate {
   float share = 1;  // of a whole step: a part of its micro-batches moves the model by a part of the way
 };
 
-inline void update_model(ops::Backend& backend, Optimizer& optimizer, float batch_norm_momentum,
+inline void update_model(ops::Backend& backend, Optimizer& optimizer, const RunningAverages& averages,
                          const ModelUpdate& update, std::int64_t step, float learning_rate) {
   if (update.weights.shape.size() > 0)
     optimizer.apply(update.gradients, update.weights, step, update.share * learning_rate);
-  if (update.statistics.shape.size() > 0) {
-    // Running averages follow the mean of the micro-batches' statistics.
-    const float follow = update.share * (1 - batch_norm_momentum);
-    backend.update(ops::Blend{.keep = update.share == 1 ? batch_norm_momentum : 1 - follow,
-                              .add = follow / static_cast<float>(update.micro_batches)},
-                   {.x = update.batch_statistics, .y = update.statistics});
-  }
+  averages.follow(backend, update.batch_statistics, update.statistics, update.micro_batches, update.share);
 }
 
 // Elements [begin, end) of a flat array.

@@ -19,26 +19,33 @@ using communication::ParameterServer;
 // The flat array's borders, on a server those of its range.
 struct Layout {
   std::int64_t statistics = 0, weights = 0, size = 0;  // begin of each, and the end
+  std::vector<network::FlatTensor> averages;           // offsets from `statistics`
   std::vector<network::FlatTensor> parameters;         // offsets from `weights`
 
   Layout within(const communication::ServedArray::Range& range) const {
     const auto begin = static_cast<std::int64_t>(range.begin), end = static_cast<std::int64_t>(range.end);
     const auto local = [&](std::int64_t at) { return std::clamp(at, begin, end) - begin; };
-    Layout part{local(statistics), local(weights), end - begin, {}};
-    for (const auto& parameter : parameters) {
-      const std::int64_t from = local(weights + parameter.offset),
-                         to = local(weights + parameter.offset + parameter.size());
-      if (from < to)
-        part.parameters.push_back({parameter.name, Shape{to - from}, from - part.weights, parameter.decay});
-    }
-    return part;
+    // Of tensors that begin at `front`.
+    const auto cut = [&](std::int64_t front, const std::vector<network::FlatTensor>& tensors) {
+      std::vector<network::FlatTensor> inside;
+      for (const auto& tensor : tensors) {
+        const std::int64_t from = local(front + tensor.offset), to = local(front + tensor.offset + tensor.size());
+        if (from == to) continue;
+        inside.push_back(tensor);
+        inside.back().shape = {to - from};
+        inside.back().offset = from - local(front);
+      }
+      return inside;
+    };
+    return {local(statistics), local(weights), end - begin, cut(statistics, averages), cut(weights, parameters)};
   }
 };
 
 // As workers have it: the passes leave the order of parameters alone, whatever the batch.
 Layout whole_layout(const network::Executor& executor) {
   return {kStatusFloats, executor.gradients_offset(),
-          executor.gradients_offset() + parameter_floats(executor.parameters()), executor.parameters()};
+          executor.gradients_offset() + parameter_floats(executor.parameters()), executor.statistics_layout(),
+          executor.parameters()};
 }
 
 class Server {
@@ -52,6 +59,7 @@ class Server {
         clock_offset_s_(job.clock_offset_s),
         server_(ranks, served_array(options, executor)),
         layout_(whole_layout(executor).within(server_.range())),
+        running_averages_(layout_.averages),
         pushed_(backend.memory(), bytes()),
         model_(backend.memory(), bytes()),
         waiting_(static_cast<std::size_t>(server_.workers())),
@@ -99,6 +107,7 @@ class Server {
   const double clock_offset_s_;
   ParameterServer server_;
   Layout layout_;
+  RunningAverages running_averages_;
   std::vector<Optimizer> optimizers_;                          // one, or asynchronous: of each worker
   Buffer pushed_, model_;                                      // laid out as the range
   std::vector<std::optional<ParameterServer::Push>> waiting_;  // by worker
@@ -199,7 +208,7 @@ std::size_t Server::answer_those_in_time() {
 void Server::update(Optimizer& optimizer, std::span<const float> sum, std::int64_t micro_batches, std::int64_t step) {
   backend_.upload(sum.data(), pushed_.data(), bytes());
   const TensorView pushed = flat(pushed_), model = flat(model_);
-  update_model(backend_, optimizer, options_.batch_norm_momentum,
+  update_model(backend_, optimizer, running_averages_,
                {.batch_statistics = part_of(pushed, layout_.statistics, layout_.weights),
                 .gradients = part_of(pushed, layout_.weights, layout_.size),
                 .statistics = part_of(model, layout_.statistics, layout_.weights),

@@ -134,6 +134,7 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks)
                                                        .channels = image.channels,
                                                        .classes = static_cast<std::int64_t>(plan.model.classes.size()),
                                                        .dropout = options.dropout,
+                                                       .batch_norm_momentum = options.batch_norm_momentum,
                                                        .width_multiplier = options.width_multiplier});
 
   plan.data_threads = choose_data_threads(options, plan.manifest.layout, node_ranks);

@@ -40,6 +40,7 @@ TrainingStep::TrainingStep(network::Executor& executor, ops::Backend& backend,
       communicator_(communicator),
       batches_(batches),
       optimizer_(optimizer),
+      running_averages_(executor.statistics_layout()),
       options_(options),
       micro_batch_sum_(sum),
       strategy_(strategy),
@@ -127,7 +128,7 @@ void TrainingStep::agree_on_data() const {
 void TrainingStep::optimize(std::int64_t step, float learning_rate, telemetry::StepRow& row) {
   const std::int64_t gradients = executor_.gradients_offset();
   if (!strategy_.take_model())
-    update_model(backend_, optimizer_, options_.batch_norm_momentum,
+    update_model(backend_, optimizer_, running_averages_,
                  {.batch_statistics = part_of(sum_, kStatusFloats, gradients),
                   .gradients = part_of(sum_, gradients, sum_.shape.size()),
                   .statistics = executor_.statistics(),

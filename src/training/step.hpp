@@ -11,6 +11,7 @@
 #include "brigade/network/executor.hpp"
 #include "brigade/telemetry/step_log.hpp"
 #include "brigade/training/optimizer.hpp"
+#include "brigade/training/running_averages.hpp"
 #include "micro_batch_sum.hpp"
 #include "strategy.hpp"
 
@@ -18,10 +19,9 @@ namespace brigade::training {
 
 struct StepOptions {
   std::int64_t global_batch = 1;
-  std::int64_t micro_batches = 1;    // of the global batch
-  dataset::Range own_micro_batches;  // of this rank
-  bool data_first = false;           // ranks wait for one another within forward: all must have their batch first
-  float batch_norm_momentum = 0.99F;
+  std::int64_t micro_batches = 1;        // of the global batch
+  dataset::Range own_micro_batches;      // of this rank
+  bool data_first = false;               // ranks wait for one another within forward: all must have their batch first
   double clock_origin_s = 0;             // now_s() at which the ranks' common clock shows 0
   std::function<bool()> stop_requested;  // asked once a step
 };
@@ -52,6 +52,7 @@ class TrainingStep {
   communication::Communicator& communicator_;
   dataset::BatchStream& batches_;
   Optimizer& optimizer_;
+  const RunningAverages running_averages_;
   StepOptions options_;
   MicroBatchSum& micro_batch_sum_;
   Strategy& strategy_;

@@ -1,9 +1,12 @@
 #include "training_loop.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <set>
 
 #include "brigade/core/clock.hpp"
 #include "brigade/telemetry/progress.hpp"
@@ -18,6 +21,13 @@ double agreed_origin_s(communication::Communicator& communicator) {
   double origin_s = now_s();
   communicator.broadcast(std::as_writable_bytes(std::span(&origin_s, 1)), 0, "agreeing on a clock");
   return origin_s;
+}
+
+// "0.99"; of layers that differ, all: "0.9 0.99".
+std::string momenta_of(const std::vector<network::FlatTensor>& running_averages) {
+  std::set<float> momenta;
+  for (const auto& average : running_averages) momenta.insert(average.momentum);
+  return fmt::format("{}", fmt::join(momenta, " "));
 }
 
 }  // namespace
@@ -63,6 +73,8 @@ void TrainingLoop::make_run_directory() {
 void TrainingLoop::write_run_info() {
   if (!options_.tune_buckets)
     logged_options_["bucket"] = std::to_string(bucket_bytes_of(options_, executor_.reduction().bytes()));
+  if (network::statistics_count(plan_.graph) > 0)
+    logged_options_["batch-norm-momentum"] = momenta_of(executor_.statistics_layout());
   communication::collectively(communicator_, "writing run.json", [&] {
     if (speaks_)
       telemetry::write_run_info(options_.run, {.command_line = options_.command_line,
@@ -158,7 +170,6 @@ void TrainingLoop::train_epochs() {
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
                      .data_first = batch_norm_group_ != nullptr,
-                     .batch_norm_momentum = options_.batch_norm_momentum,
                      .clock_origin_s = origin_s - job_.clock_offset_s,
                      .stop_requested = stop_requested});
   summary_.startup_s = wall_clock_s() - process_start_s();

@@ -195,6 +195,27 @@ def test_width_is_part_of_the_model(brigade, dataset, tmp_path):
     assert result.code == 0, result.all_err
 
 
+def test_batch_norm_momentum_is_the_networks_unless_given(brigade, dataset, tmp_path):
+    def after_one_step(run, *options):
+        result = brigade("train", "--dataset", dataset, "--run", tmp_path / run, "--network", "fashion-cnn", "--batch-size", 60,
+                         "--max-steps", 1, *options)
+        assert result.code == 0, result.all_err
+        with h5py.File(next((tmp_path / run / "checkpoints").glob("step-*/model.h5"))) as model:
+            statistics = model["statistics/bn1"]
+            moved = numpy.concatenate([statistics["moving_mean"][:], statistics["moving_variance"][:] - 1])
+        return json.loads((tmp_path / run / "run.json").read_text())["options"]["batch-norm-momentum"], moved
+
+    logged, moved = after_one_step("own")
+    given, further = after_one_step("given", "--batch-norm-momentum", 0.5)
+    assert (logged, given) == ("0.99", "0.5")
+    assert numpy.abs(further).max() > 0.1
+    numpy.testing.assert_allclose(further, moved * (1 - 0.5) / (1 - 0.99), rtol=1e-3, atol=1e-4)  # 1 - 0.99F is rounded
+    assert "the network's" in brigade("train", "--help").out.split("--batch-norm-momentum")[1].split("--seed")[0]
+    train = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--batch-norm-momentum"]
+    assert "--batch-norm-momentum 1 is not in [0, 1)" in only_error(brigade(*train, 1), 2)
+    assert "lenet5 has no batch norm" in only_error(brigade(*train, 0.9, "--network", "lenet5"), 2)
+
+
 def test_precision_belongs_to_a_run(brigade, dataset, tmp_path):
     train = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "fashion-cnn", "--batch-size", 60]
     assert "activations in bf16" in brigade(*train, "--precision", "bf16", "--dry-run").out

@@ -70,15 +70,15 @@ void vary_weights(network::Executor& executor, ops::Backend& backend) {
   const auto& parameters = executor.parameters();
   std::vector<float> weights = read(backend, executor.weights());
   for (std::size_t t = 0; t < parameters.size(); ++t) {
-    const auto& [name, shape, offset, decay] = parameters[t];
-    if (shape.rank() >= 2) continue;
+    const network::FlatTensor& tensor = parameters[t];
+    if (tensor.shape.rank() >= 2) continue;
     const RandomKey key{
         .seed = 1, .purpose = Purpose::initial_weights, .stream = static_cast<std::uint32_t>(t), .position = 1};
-    for (std::int64_t i = 0; i < shape.size(); ++i) {
+    for (std::int64_t i = 0; i < tensor.size(); ++i) {
       const float u = to_uniform(random_u32(key, static_cast<std::uint64_t>(i)));
-      weights[static_cast<std::size_t>(offset + i)] = name.ends_with("/gamma")  ? u + 0.5F
-                                                      : name.ends_with("/beta") ? u + 1.5F
-                                                                                : (u - 0.5F) * 0.5F;
+      weights[static_cast<std::size_t>(tensor.offset + i)] = tensor.name.ends_with("/gamma")  ? u + 0.5F
+                                                             : tensor.name.ends_with("/beta") ? u + 1.5F
+                                                                                              : (u - 0.5F) * 0.5F;
     }
   }
   write(backend, executor.weights(), weights);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "brigade/core/error.hpp"
 #include "brigade/network/executor.hpp"
@@ -123,6 +124,8 @@ TEST(GraphBuilder, NamesTheLayerThatDoesNotFit) {
   EXPECT_NE(with([](auto& net) { net.max_pool(0, "pool", 8, 8); }).find("layer pool of net"), std::string::npos);
   EXPECT_NE(with([](auto& net) { net.dense(0, "scores", 2); }).find("layer scores of net"), std::string::npos);
   EXPECT_NE(with([](auto& net) { net.dropout(0, "drop", 1.0F); }).find("rate of drop"), std::string::npos);
+  EXPECT_NE(with([](auto& net) { net.batch_norm(0, "norm", {.momentum = -0.1F}); }).find("momentum of norm"),
+            std::string::npos);
   EXPECT_NE(with([](auto& net) { net.conv2d(0, "none", 0, 3, {}); }).find("filters of none cannot be 0"),
             std::string::npos);
   EXPECT_NE(with([](auto& net) { net.relu(net.relu(0, "a"), "a"); }).find("two layers named a"), std::string::npos);
@@ -240,7 +243,37 @@ TEST(Zoo, TakesImagesClassesAndDropout) {
   EXPECT_EQ(std::get<ops::Dropout>(node_named(graph, "dropout1").operation).rate, 0.1F);
 }
 
+// Keras' applications, torchvision, and what resnet9 and the wide one were published with (whose momentum, in PyTorch's
+// sense, is 0.1); the networks for small datasets have Keras' default.
+TEST(Zoo, MomentumOfRunningAverages) {
+  const std::map<std::string_view, float> momenta = {
+      {"densenet121", 0.99F}, {"densenet169", 0.99F},     {"densenet201", 0.99F},
+      {"fashion-cnn", 0.99F}, {"inception-v3", 0.99F},    {"inception-resnet-v2", 0.99F},
+      {"mobilenet", 0.99F},   {"mobilenet-v2", 0.999F},   {"resnet18", 0.9F},
+      {"resnet34", 0.9F},     {"resnet50", 0.99F},        {"resnet9", 0.9F},
+      {"tiny-model2", 0.99F}, {"wide-resnet-28-10", 0.9F}};
+  const auto expect_momentum = [](const Graph& graph, float momentum) {
+    for (const Node& node : graph.nodes) {
+      if (!std::holds_alternative<ops::BatchNorm>(node.operation)) continue;
+      EXPECT_EQ(node.momentum, momentum) << node.name;
+    }
+  };
+  for (const ZooEntry& entry : zoo()) {
+    SCOPED_TRACE(entry.name);
+    const Graph graph = make_network(std::string(entry.name));
+    const auto published = momenta.find(entry.name);
+    ASSERT_EQ(statistics_count(graph) > 0, published != momenta.end());
+    if (published == momenta.end()) continue;
+    expect_momentum(graph, published->second);
+    expect_momentum(make_network(std::string(entry.name), {.batch_norm_momentum = 0.25F}), 0.25F);
+  }
+}
+
 TEST(Zoo, Errors) {
+  EXPECT_NE(error_of([] { make_network("lenet5", {.batch_norm_momentum = 0.5F}); }).find("no batch norm"),
+            std::string::npos);
+  EXPECT_NE(error_of([] { make_network("resnet9", {.batch_norm_momentum = 1.0F}); }).find("must lie in [0, 1), not 1"),
+            std::string::npos);
   EXPECT_EQ(error_of([] {
               make_network("tinymodel2");
             }).find("there is no network 'tinymodel2'. Choose one of: tiny-model2, tiny-model1, lenet5, "),

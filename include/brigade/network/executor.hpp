@@ -32,6 +32,7 @@ struct FlatTensor {
   Shape shape;
   std::int64_t offset = 0;
   bool decay = false;  ///< weight decay applies (kernels, not biases nor batch-norm parameters)
+  float momentum = 0;  ///< of running averages: weight of the old
   std::int64_t size() const { return shape.size(); }
 };
 

@@ -34,6 +34,7 @@ struct Node {
   std::vector<NodeId> inputs;  ///< earlier nodes; a node may be read by several others
   bool bias = false;           ///< convolutions and Dense: has a bias
   bool scale = true;           ///< BatchNorm: learns gamma (else it is 1)
+  float momentum = 0;          ///< BatchNorm: weight of the old in its running averages
   Shape output;                ///< for a batch of 1
 };
 
@@ -87,9 +88,10 @@ class GraphBuilder {
   struct DenseOptions {
     bool bias = true;
   };
-  struct BatchNormOptions {
+  struct BatchNormOptions {  ///< Keras' defaults
     float epsilon = 1e-3F;
-    bool scale = true;  ///< learns gamma
+    float momentum = 0.99F;  ///< weight of the old in running averages (PyTorch's momentum is that of the new)
+    bool scale = true;       ///< learns gamma
   };
 
   NodeId input() const { return 0; }

@@ -14,6 +14,7 @@ struct NetworkOptions {
   std::int64_t height = 0, width = 0, channels = 0;  ///< of the images; 0: the network's usual size
   std::int64_t classes = 0;                          ///< 0: as published
   std::optional<float> dropout = {};                 ///< instead of the network's own rate
+  std::optional<float> batch_norm_momentum = {};     ///< of running averages, instead of the network's own
   double width_multiplier = 1;                       ///< scales the filters, where the paper does so
 };
 

@@ -47,7 +47,7 @@ struct TrainOptions {
   bool reproducible = false;          ///< the same bits on any power of two of ranks that divides micro_batches
   std::int64_t batch_norm_group = 1;  ///< neighbouring ranks whose micro-batches share batch-norm statistics
   std::optional<float> dropout;       ///< instead of the network's own rate
-  float batch_norm_momentum = 0.99F;  ///< of the running averages (Keras' default)
+  std::optional<float> batch_norm_momentum;  ///< of running averages, instead of the network's own
   double warmup_epochs = 0;
   OptimizerOptions optimizer;  ///< warmup_steps is computed from warmup_epochs
   std::uint64_t seed = 1;

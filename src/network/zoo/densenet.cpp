@@ -1,6 +1,6 @@
 // Densely connected networks: Huang, Liu, van der Maaten, Weinberger, "Densely connected convolutional networks",
-// CVPR 2017, table 1, growth rate k = 32, as in Keras (no bias before batch norm, epsilon 1.001e-5).
-// Norm-ReLU-conv is meant wherever a convolution is named, but for the first.
+// CVPR 2017, table 1, growth rate k = 32, as in Keras (no bias before batch norm, epsilon 1.001e-5, momentum
+// of its running averages 0.99). Norm-ReLU-conv is meant wherever a convolution is named, but for the first.
 //
 //     224x224x3   conv 7x7 64 stride 2, batch norm, ReLU, max-pool 3x3 stride 2
 //     56x56       dense block       densenet121:  6     densenet169:  6     densenet201:  6   layers
@@ -34,7 +34,7 @@ class DenseNet {
 
  private:
   NodeId norm_relu(NodeId x, const std::string& name) {
-    return net_.relu(net_.batch_norm(x, name + "_bn", {.epsilon = 1.001e-5F}), name + "_relu");
+    return net_.relu(net_.batch_norm(x, name + "_bn", {.epsilon = 1.001e-5F, .momentum = 0.99F}), name + "_relu");
   }
   NodeId norm_relu_conv(NodeId x, const std::string& name, std::int64_t filters, int kernel) {
     return net_.conv2d(norm_relu(x, name), name + "_conv", filters, kernel, {.padding = Padding::same, .bias = false});

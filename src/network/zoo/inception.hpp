@@ -15,11 +15,11 @@ class Inception {
         classes_(or_usual(options.classes, 1000)) {}
 
  protected:
-  // Convolution without bias, batch norm that does not learn a scale (as in Keras), ReLU.
+  // Convolution without bias, batch norm that does not learn a scale (as in Keras, whose momentum is 0.99), ReLU.
   NodeId conv(NodeId x, const std::string& name, std::int64_t filters, Window kernel, int stride = 1,
               const Padding& padding = Padding::same) {
     x = net_.conv2d(x, name + "_conv", filters, kernel, {.stride = stride, .padding = padding, .bias = false});
-    x = net_.batch_norm(x, name + "_bn", {.scale = false});
+    x = net_.batch_norm(x, name + "_bn", {.momentum = 0.99F, .scale = false});
     return net_.relu(x, name + "_relu");
   }
   // 299x299 -> 35x35x192.

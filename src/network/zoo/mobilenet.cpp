@@ -1,7 +1,7 @@
 // mobilenet: Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications",
 // arXiv:1704.04861 (2017), table 1, as in Keras: ReLU6 for ReLU, zeros at the bottom and right of a strided depthwise
-// convolution, dropout 0.001. Each convolution is followed by batch norm and ReLU6; the width multiplier scales all
-// filters.
+// convolution, dropout 0.001. Each convolution is followed by batch norm (momentum 0.99) and ReLU6; the width
+// multiplier scales all filters.
 //
 //     224x224x3      conv 3x3 32 stride 2
 //     112x112x32     separable 64
@@ -21,7 +21,7 @@ Graph mobilenet(const NetworkOptions& options) {
                    or_usual(options.width, 224), or_usual(options.channels, 3));
   const auto scaled = [&](int filters) { return static_cast<std::int64_t>(filters * options.width_multiplier); };
   const auto norm_relu6 = [&](NodeId x, const std::string& name) {
-    return net.relu6(net.batch_norm(x, name + "_bn"), name + "_relu");
+    return net.relu6(net.batch_norm(x, name + "_bn", {.momentum = 0.99F}), name + "_relu");
   };
   struct Separable {
     int filters, stride;

@@ -1,6 +1,7 @@
 // mobilenet-v2: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: inverted residuals and linear bottlenecks",
-// CVPR 2018, table 2, as in Keras. Each convolution is followed by batch norm; ReLU6 after all but the last of a
-// bottleneck. The width multiplier scales filters to multiples of 8, the last convolution only above 1.
+// CVPR 2018, table 2, as in Keras. Each convolution is followed by batch norm, whose running averages have momentum
+// 0.999 there; ReLU6 after all but the last of a bottleneck. The width multiplier scales filters to multiples of 8,
+// the last convolution only above 1.
 //
 //     224x224x3     conv 3x3 32 stride 2             expansion t   filters c   repeated n   stride s
 //     112x112x32    bottleneck                            1            16          1            1
@@ -38,16 +39,17 @@ class MobileNetV2 {
   Graph make() &&;
 
  private:
+  NodeId norm(NodeId x, const std::string& name) { return net_.batch_norm(x, name + "_bn", {.momentum = 0.999F}); }
   NodeId conv_norm(NodeId x, const std::string& name, std::int64_t filters, int kernel, int stride) {
     x = net_.conv2d(x, name, filters, kernel, {.stride = stride, .padding = Padding::same, .bias = false});
-    return net_.batch_norm(x, name + "_bn");
+    return norm(x, name);
   }
   NodeId conv_norm_relu6(NodeId x, const std::string& name, std::int64_t filters, int kernel, int stride) {
     return net_.relu6(conv_norm(x, name, filters, kernel, stride), name + "_relu");
   }
   NodeId depthwise_norm_relu6(NodeId x, const std::string& name, int stride) {
     x = net_.depthwise_conv2d(x, name, 3, {.stride = stride, .padding = Padding::same, .bias = false});
-    return net_.relu6(net_.batch_norm(x, name + "_bn"), name + "_relu");
+    return net_.relu6(norm(x, name), name + "_relu");
   }
 
   NodeId bottleneck(NodeId x, const std::string& name, int expansion, std::int64_t filters, int stride) {

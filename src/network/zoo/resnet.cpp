@@ -13,7 +13,8 @@
 // bottleneck (filters f):  conv 1x1 f, conv 3x3 f, conv 1x1 4f
 //
 // resnet50 is Keras' ResNet50 (version 1): the stride is in the first 1x1 convolution, convolutions have biases,
-// epsilon is 1.001e-5. resnet18 and resnet34, which Keras does not have, are torchvision's.
+// epsilon is 1.001e-5, the momentum of running averages 0.99. resnet18 and resnet34, which Keras does not have, are
+// torchvision's: epsilon 1e-5, momentum 0.9 (PyTorch's default 0.1 is the weight of the new).
 #include <array>
 
 #include "networks.hpp"
@@ -23,7 +24,7 @@ namespace {
 
 struct Style {
   bool bias;
-  float epsilon;
+  float epsilon, momentum;
 };
 
 class ResNet {
@@ -44,7 +45,7 @@ class ResNet {
   NodeId conv_norm(NodeId x, const std::string& name, int filters, int kernel, int stride) {
     x = net_.conv2d(x, name + "_conv", filters, kernel,
                     {.stride = stride, .padding = Padding::all(kernel / 2), .bias = style_.bias});
-    return net_.batch_norm(x, name + "_bn", {.epsilon = style_.epsilon});
+    return net_.batch_norm(x, name + "_bn", {.epsilon = style_.epsilon, .momentum = style_.momentum});
   }
   NodeId conv_norm_relu(NodeId x, const std::string& name, int filters, int kernel, int stride) {
     return net_.relu(conv_norm(x, name, filters, kernel, stride), name + "_relu");
@@ -90,8 +91,8 @@ Graph ResNet::make(Block block, const std::array<int, 4>& blocks) && {
   return std::move(net_).finish();
 }
 
-constexpr Style kKeras{.bias = true, .epsilon = 1.001e-5F};
-constexpr Style kTorchvision{.bias = false, .epsilon = 1e-5F};
+constexpr Style kKeras{.bias = true, .epsilon = 1.001e-5F, .momentum = 0.99F};
+constexpr Style kTorchvision{.bias = false, .epsilon = 1e-5F, .momentum = 0.9F};
 
 }  // namespace
 

@@ -58,6 +58,19 @@ std::string names_nearest_first(std::string_view wanted) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+void set_batch_norm_momentum(Graph& graph, float momentum) {
+  require<OptionError>(momentum >= 0 && momentum < 1, "the batch-norm momentum of {} must lie in [0, 1), not {}",
+                       graph.name, momentum);
+  bool found = false;
+  for (Node& node : graph.nodes) {
+    if (!std::holds_alternative<ops::BatchNorm>(node.operation)) continue;
+    node.momentum = momentum;
+    found = true;
+  }
+  require<OptionError>(found, "{} has no batch norm (a momentum of {} would do nothing). Leave the momentum out?",
+                       graph.name, momentum);
+}
+
 bool has_dropout(const Graph& graph) {
   return std::ranges::any_of(graph.nodes,
                              [](const Node& node) { return std::holds_alternative<ops::Dropout>(node.operation); });
@@ -81,6 +94,7 @@ Graph make_network(const std::string& name, const NetworkOptions& options) {
   require<OptionError>(!options.dropout || has_dropout(graph),
                        "{} has no dropout layer (a rate of {} would do nothing). Leave the rate out?", name,
                        options.dropout.value_or(0));
+  if (options.batch_norm_momentum) set_batch_norm_momentum(graph, *options.batch_norm_momentum);
   return graph;
 }
 
