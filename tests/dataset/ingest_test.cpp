@@ -73,6 +73,7 @@ TEST(Ingest, AFailureEndsTheWorkOfAll) {
   IngestOptions options;
   options.directory = directory / "file";
   options.samples_per_shard = 20;
+  options.size = 2;
   options.together = &counts;
   fs::create_directories(options.directory / "train-00000-of-00006.h5");  // cannot be replaced by a file
   EXPECT_THROW(ingest_shards(sources, options), Error);
