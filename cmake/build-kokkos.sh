@@ -20,6 +20,7 @@ if ! command -v apt-get >/dev/null; then
   exit 1
 fi
 mkdir -p "$prefix"
+prefix=$(cd "$prefix" && pwd)  # apt reads its folders from elsewhere
 work=$(mktemp -d "$(dirname "$prefix")/kokkos-work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

@@ -86,7 +86,9 @@ SplitFiles::SplitFiles(const std::filesystem::path& directory, const Manifest& m
                        const ReaderOptions& options, Team& job, Team& node)
     : impl_(std::make_unique<Impl>()) {
   const std::string what = fmt::format("opening the shards of split '{}'", split);
-  auto& [choice, index, make] = *impl_;
+  auto& choice = impl_->choice;  // no structured binding: lambdas capture them, which Clang 14 refuses
+  auto& index = impl_->index;
+  auto& make = impl_->make;
   std::vector<ShardFile> files;
   collectively(job, what, [&] {
     require<OptionError>(options.read_ahead_samples >= 1, "{} samples cannot be read ahead",
