@@ -25,9 +25,9 @@ fuzz() {
   for format in tests/fuzz/seeds/*/; do
     format=$(basename "$format")
     mkdir "$corpus/$format"
-    local leaks=1  # HDF5 itself leaks when it refuses a file
+    local leaks=1  # HDF5 itself leaks when it refuses a file; looked for between runs and at the end
     [ "$format" != shard ] || leaks=0
-    "build/fuzz/tests/fuzz/fuzz_$format" -max_total_time=20 -timeout=10 -detect_leaks=$leaks -rss_limit_mb=2048 -malloc_limit_mb=1024 \
+    ASAN_OPTIONS=detect_leaks=$leaks "build/fuzz/tests/fuzz/fuzz_$format" -max_total_time=20 -timeout=10 -detect_leaks=$leaks -rss_limit_mb=2048 -malloc_limit_mb=1024 \
       -artifact_prefix="build/fuzz/$format-" "$corpus/$format" "tests/fuzz/seeds/$format" 2>"build/fuzz/$format.log" || {
       tail -n 40 "build/fuzz/$format.log" >&2; return 1; }
   done
