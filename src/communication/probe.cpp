@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "brigade/core/clock.hpp"
+#include "brigade/core/median.hpp"
 #include "brigade/core/memory.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
@@ -38,12 +39,6 @@ void exchange(Communicator::Impl& impl, const Buffer& mine, const Buffer& theirs
             "MPI_Irecv");
   send(impl, mine.data(), mine.bytes(), peer);
   wait(impl, request, kWhat);
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 // Both ends call it; the numbers of the lower rank count.

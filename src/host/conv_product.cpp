@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "block_tables.hpp"
+#include "ceil_div.hpp"
 #include "gradient_through.hpp"
 #include "moments.hpp"
 #include "parallel.hpp"
@@ -19,8 +20,6 @@ constexpr std::int64_t kBlockSteps = 1024;
 constexpr std::int64_t kLine = 16;  // floats of a cache line
 // Outputs above this size do not fit into the last cache anyway: stored past it.
 constexpr std::int64_t kStreamingBytes = 24 << 20;
-
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // The parts whose moments (or gradient sums) are measured: groups of tiles, given by the shape alone. A part costs as
 // much memory as three rows of the output.

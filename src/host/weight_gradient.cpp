@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ceil_div.hpp"
 #include "gradient_kernel.hpp"
 #include "parallel.hpp"
 
@@ -24,7 +25,6 @@ constexpr std::int64_t kGroup = 16;
 // Pieces of work to aim at, so that many threads have enough; and the pixels a slice must have to pay for its dw.
 constexpr std::int64_t kPieces = 256;
 constexpr std::int64_t kSlicePixels = 1024;
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // What pixels of T's are multiplied as, and how many make a step.
 template <class T>

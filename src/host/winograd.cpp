@@ -6,6 +6,7 @@
 
 #include "activation.hpp"
 #include "brigade/core/error.hpp"
+#include "ceil_div.hpp"
 #include "gradient_through.hpp"
 #include "moments.hpp"
 #include "panels.hpp"
@@ -29,7 +30,6 @@ constexpr std::int64_t kWeightBytes = 9 << 20;
 constexpr std::int64_t kSmallMap = 144;
 constexpr std::int64_t kCachedWeights = 256 * 192;
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 // Floats, as a whole and odd number of cache lines: what lies so far apart does not meet in the same few cache sets.
 constexpr std::int64_t spread(std::int64_t floats) { return (ceil_div(floats, 16) | 1) * 16; }
 

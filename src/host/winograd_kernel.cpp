@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "ceil_div.hpp"
 #include "panels.hpp"
 #include "vector.hpp"
 
@@ -70,8 +71,8 @@ Kernel kernel_of(std::int64_t rows, int vectors) {
 
 void winograd_product(const WinogradTile& first, std::int64_t rows, int vectors, const float* next_b) {
   WinogradTile tile = first;
-  const std::int64_t most = tile_rows(vectors), tiles = (rows + most - 1) / most;
-  const std::int64_t lines = (first.k * vectors * kLanes + 15) / 16;  // of next_b
+  const std::int64_t most = tile_rows(vectors), tiles = ceil_div(rows, most);
+  const std::int64_t lines = ceil_div(first.k * vectors * kLanes, 16);  // of next_b
   for (std::int64_t t = 0; t < tiles; ++t) {
     const std::int64_t here = rows / tiles + (t < rows % tiles ? 1 : 0);
     tile.prefetch = 2 * t * first.k < lines ? next_b + 32 * t * first.k : nullptr;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ceil_div.hpp"
 #include "lanes.hpp"
 #include "panels.hpp"
 #include "parallel.hpp"
@@ -61,7 +62,7 @@ std::int64_t winograd_weights_size(const WinogradConvolution& c, std::int64_t fi
 
 void transform_weights(const WinogradConvolution& c, std::int64_t first, std::int64_t end, float* to) {
   const Panels panels(c.columns);
-  const std::int64_t chunks = (c.channels + kLanes - 1) / kLanes;
+  const std::int64_t chunks = ceil_div(c.channels, kLanes);
   for_each_part((end - first) * chunks, [&](std::int64_t part) {
     const std::int64_t p = first + part / chunks, channel = part % chunks * kLanes;
     const std::int64_t channels_end = std::min(c.channels, channel + kLanes);

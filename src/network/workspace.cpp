@@ -136,12 +136,19 @@ std::array<TensorView, 2> Workspace::running_statistics(NodeId norm) const {
   return views;
 }
 
-std::array<TensorView, 2> Workspace::parameters(NodeId id) const {
+// What is viewed of each parameter of a layer; of a gamma that is not learnt it is `gamma`.
+template <class ViewOf>
+std::array<TensorView, 2> Workspace::slots(NodeId id, const Buffer& gamma, const ViewOf& view) const {
   std::array<TensorView, 2> views;
   const NodeTensors& own = tensors(id);
   const std::size_t first = node(id).scale ? 0 : 1;
-  if (first == 1) views[0] = row(unit_gamma_, 0, channels(node(id)));
-  for (std::size_t slot = 0; slot < own.parameters; ++slot) views[first + slot] = parameter(own.first_parameter + slot);
+  if (first == 1) views[0] = row(gamma, 0, channels(node(id)));
+  for (std::size_t slot = 0; slot < own.parameters; ++slot) views[first + slot] = view(own.first_parameter + slot);
+  return views;
+}
+
+std::array<TensorView, 2> Workspace::parameters(NodeId id) const {
+  std::array<TensorView, 2> views = slots(id, unit_gamma_, [&](std::size_t i) { return parameter(i); });
   if (const int fold = schedule().at(id).fold; fold >= 0) {
     const Fold& own_fold = schedule().folds[static_cast<std::size_t>(fold)];
     const TensorView all = at(plan().folded_weights, {schedule().folded_count});
@@ -153,13 +160,8 @@ std::array<TensorView, 2> Workspace::parameters(NodeId id) const {
 
 // Of the parameters; that of a gamma that is not learnt goes nowhere.
 std::array<TensorView, 2> Workspace::gradients(NodeId id) const {
-  std::array<TensorView, 2> views;
-  const NodeTensors& own = tensors(id);
-  const std::size_t first = node(id).scale ? 0 : 1;
-  if (first == 1) views[0] = row(unused_gradient_, 0, channels(node(id)));
-  for (std::size_t slot = 0; slot < own.parameters; ++slot)
-    views[first + slot] = view_of(reduction_, layout_.parameters[own.first_parameter + slot], gradients_offset());
-  return views;
+  return slots(id, unused_gradient_,
+               [&](std::size_t i) { return view_of(reduction_, layout_.parameters[i], gradients_offset()); });
 }
 
 // What a batch norm does to its input.

@@ -80,6 +80,8 @@ class Workspace {
   std::array<TensorView, 2> per_channel(const Place& place, NodeId x) const;
   std::array<TensorView, 2> running_statistics(NodeId norm) const;
   std::array<TensorView, 2> gradients(NodeId id) const;
+  template <class ViewOf>
+  std::array<TensorView, 2> slots(NodeId id, const Buffer& gamma, const ViewOf& view) const;
   ops::Normalisation normalisation(NodeId norm) const;
   ops::GradientThrough gradient_through(NodeId norm, bool add) const;
   void add_training(Layer& layer, NodeId id, bool again);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "brigade/core/median.hpp"
+
 namespace brigade::training {
 namespace {
 
@@ -25,11 +27,7 @@ BucketTuning::BucketTuning(std::size_t all) {
 void BucketTuning::took(double seconds, communication::Communicator& communicator) {
   if (step_ >= kWarmUp) seconds_[candidate()].push_back(seconds);
   if (++step_ < kSteps) return;
-  for (std::size_t i = 0; i < kSizes; ++i) {
-    const auto middle = seconds_[i].begin() + std::ssize(seconds_[i]) / 2;
-    std::nth_element(seconds_[i].begin(), middle, seconds_[i].end());
-    medians_[i] = *middle;
-  }
+  for (std::size_t i = 0; i < kSizes; ++i) medians_[i] = median(seconds_[i]);
   communicator.sum(std::span<double>(medians_), "agreeing on the size of buckets");  // the same bits on all ranks
   for (double& median : medians_) median /= communicator.size();
   const auto least = std::ranges::min_element(medians_);
