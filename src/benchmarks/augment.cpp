@@ -103,7 +103,7 @@ void print(const AugmentReport& report) {
   };
   fmt::print("{} images of {}x{} to {}x{}, one thread, from {}; {}; median of {} repetitions\n\n", report.options.batch,
              report.stored[1], report.stored[2], report.made[1], report.made[2],
-             report.options.dataset.empty() ? "memory" : report.options.dataset,
+             report.options.dataset.empty() ? "memory" : report.options.dataset.string(),
              dataset::to_string(report.options.augmentation), report.options.repetitions.measured);
   fmt::print("{:<34}{:>12}{:>16}{:>12}\n", "", "images/s", "ms a batch", "of reading");
   row("reading (and decoding)", report.read);

@@ -2,6 +2,7 @@
 // the same processors did in the same minute (ceilings.hpp). For cli only.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -122,9 +123,9 @@ std::int64_t resident_bytes();
 // ---- augmentation
 
 struct AugmentOptions {
-  std::string dataset = {};      // a directory; empty: noise in memory
-  std::int64_t image_size = 64;  // of that noise
-  std::int64_t crop_size = 0;    // of the pictures made; 0: as stored
+  std::filesystem::path dataset = {};  // a directory; empty: noise in memory
+  std::int64_t image_size = 64;        // of that noise
+  std::int64_t crop_size = 0;          // of the pictures made; 0: as stored
   std::int64_t batch = 64;
   dataset::Augmentation augmentation = {};
   Repetitions repetitions = {};

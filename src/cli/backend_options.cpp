@@ -55,7 +55,7 @@ ThreadPlacement place_threads(std::span<const int> allowed, std::size_t sharing,
 
 void BackendOptions::declare(Options& options) {
   options.choice("backend", kind, {{"host", BackendKind::host}, {"cuda", BackendKind::cuda}}, "where to compute")
-      .add("threads", threads,
+      .add("threads", threads, {0},
            "threads of each rank; 0: the processors it may use, divided among the ranks that share them")
       .choice(
           "pin-threads", pin, {{"yes", true}, {"no", false}},
@@ -70,9 +70,6 @@ void declare_precision(Options& options, network::Precision& precision) {
 }
 
 LiveBackend::LiveBackend(const BackendOptions& options, communication::Communicator& communicator) {
-  communication::collectively(communicator, "checking --threads", [&] {
-    require<OptionError>(options.threads >= 0, "--threads {} is negative", options.threads);
-  });
   const int cpus = static_cast<int>(allowed_processors().size());
   if (options.kind == BackendKind::host && options.threads > cpus && communicator.rank() == 0)
     fmt::print(

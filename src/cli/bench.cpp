@@ -18,30 +18,27 @@ using training::OptimizerKind;
 
 // What every benchmark is asked.
 struct Common {
-  std::string json;
+  std::filesystem::path json;
   BackendOptions backend;
 
   void declare(Options& options, std::int64_t& batch, benchmarks::Repetitions& repetitions) {
-    options.add("batch-size", batch, "images")
-        .add("warmup", repetitions.warmup, "repetitions before those that count")
-        .add("repetitions", repetitions.measured, "of which the median is printed")
+    options.add("batch-size", batch, {1}, "images")
+        .add("warmup", repetitions.warmup, {0}, "repetitions before those that count")
+        .add("repetitions", repetitions.measured, {1}, "of which the median is printed")
         .optional("json", json, "FILE: all numbers, for programs");
     backend.declare(options);
   }
 
   // Everything that can be known to be wrong before minutes are spent.
-  void check(const Call& call, std::int64_t batch, const benchmarks::Repetitions& repetitions) const {
+  void check(const Call& call) const {
     require<OptionError>(call.communicator.size() == 1,
                          "this benchmark measures one rank ({} were started). Leave mpirun out?",
                          call.communicator.size());
     require<OptionError>(backend.kind == BackendKind::host,
                          "the ceilings are those of the processor. Use --backend host?");
-    require<OptionError>(batch >= 1, "--batch-size {} is not positive", batch);
-    require<OptionError>(repetitions.measured >= 1, "--repetitions {} is not positive", repetitions.measured);
-    require<OptionError>(repetitions.warmup >= 0, "--warmup {} is negative", repetitions.warmup);
     if (json.empty()) return;
     const auto directory = std::filesystem::absolute(json).parent_path();
-    require<OptionError>(std::filesystem::is_directory(directory), "--json {}: there is no directory {}", json,
+    require<OptionError>(std::filesystem::is_directory(directory), "--json {}: there is no directory {}", json.string(),
                          directory.string());
   }
 
@@ -67,7 +64,7 @@ ExitCode kernels(Call& call) {
   communication::collectively(call.communicator, "reading the options", [&] {
     run = options.parse(call.arguments, call.speaks());
     if (!run) return;
-    common.check(call, wanted.batch, wanted.repetitions);
+    common.check(call);
     require<OptionError>(wanted.image_size == 0 || !wanted.network.empty(), "--image-size needs --network");
   });
   if (!run) return ExitCode::done;
@@ -115,7 +112,7 @@ ExitCode step(Call& call) {
   communication::collectively(call.communicator, "reading the options", [&] {
     run = options.parse(call.arguments, call.speaks());
     if (!run) return;
-    common.check(call, wanted.batch, wanted.repetitions);
+    common.check(call);
     for (const std::string& pass : without) network::disable(wanted.passes, pass);
     networks = networks_of(wanted.network);
   });
@@ -140,23 +137,20 @@ ExitCode step(Call& call) {
 
 ExitCode augment(Call& call) {
   benchmarks::AugmentOptions wanted;
-  std::string words = "flip,resized-crop=0.08:1", json;
+  std::string words = "flip,resized-crop=0.08:1";
+  std::filesystem::path json;
   Options options("bench augment", "one data thread: reading (decoding), augmenting, normalising");
   options.optional("dataset", wanted.dataset, "DIR: whose training images are read; without it, noise in memory")
-      .add("image-size", wanted.image_size, "height and width of that noise")
+      .add("image-size", wanted.image_size, {1, 65536}, "height and width of that noise")
       .add("crop-size", wanted.crop_size, "height and width of the pictures made; 0: as stored")
       .add("augment", words, "WORD[=VALUE],...: see `brigade train --help`")
-      .add("batch-size", wanted.batch, "images")
-      .add("warmup", wanted.repetitions.warmup, "repetitions before those that count")
-      .add("repetitions", wanted.repetitions.measured, "of which the median is printed")
+      .add("batch-size", wanted.batch, {1, 65536}, "images")
+      .add("warmup", wanted.repetitions.warmup, {0}, "repetitions before those that count")
+      .add("repetitions", wanted.repetitions.measured, {1}, "of which the median is printed")
       .optional("json", json, "FILE: all numbers, for programs");
   communication::collectively(call.communicator, "measuring augmentation", [&] {
     if (!options.parse(call.arguments, call.speaks()) || !call.speaks()) return;
     wanted.augmentation = dataset::parse_augmentation(words);
-    for (const auto& [name, number] : {std::pair{"batch-size", wanted.batch}, {"image-size", wanted.image_size}})
-      require<OptionError>(number >= 1 && number <= 65536, "--{} {} is not in 1..65536", name, number);
-    require<OptionError>(wanted.repetitions.measured >= 1, "--repetitions {} is not positive",
-                         wanted.repetitions.measured);
     const auto report = benchmarks::measure_augmentation(wanted);
     benchmarks::print(report);
     if (!json.empty()) write_file(json, benchmarks::to_json(report));

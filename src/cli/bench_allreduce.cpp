@@ -8,12 +8,13 @@ namespace brigade::cli {
 
 ExitCode bench_allreduce(Call& call) {
   benchmarks::AllreduceBenchmark wanted;
-  std::string least = "4K", most = "256M", segment = fmt::format("{}K", wanted.segment_bytes >> 10), json;
+  std::string least = "4K", most = "256M", segment = fmt::format("{}K", wanted.segment_bytes >> 10);
+  std::filesystem::path json;
   Options options("bench allreduce", "sums of floats over all ranks by each algorithm, beside MPI_Allreduce");
   options.add("min-bytes", least, "smallest array (K, M, G); each next is four times as large")
       .add("max-bytes", most, "largest array (K, M, G)")
       .add("segment", segment, "bytes of a message, and of what passes through shared memory at once (K, M, G)")
-      .add("repetitions", wanted.repetitions, "of each algorithm and size; 0: 5 to 200 by size")
+      .add("repetitions", wanted.repetitions, {0}, "of each algorithm and size; 0: 5 to 200 by size")
       .optional("json", json, "FILE: all numbers, for programs");
   bool run = false;
   collectively(call.communicator, "reading the options", [&] {
@@ -26,7 +27,6 @@ ExitCode bench_allreduce(Call& call) {
     require<OptionError>(wanted.least_bytes >= 4 && wanted.least_bytes <= wanted.most_bytes,
                          "--min-bytes {} must be at least 4 and no more than --max-bytes {}", least, most);
     require<OptionError>(wanted.segment_bytes >= 4, "--segment {} is shorter than a float", segment);
-    require<OptionError>(wanted.repetitions >= 0, "--repetitions {} is negative", wanted.repetitions);
   });
   if (!run) return ExitCode::done;
   const auto report = benchmarks::measure_allreduce(call.communicator, wanted);

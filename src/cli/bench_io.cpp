@@ -26,7 +26,8 @@ enum class Preset : std::uint8_t { none, mlperf_storage_resnet50 };
 // As typed: lists are "a,b,c".
 struct IoCommand {
   Preset preset = Preset::none;
-  std::string dataset, source, work, formats, output, json;
+  std::filesystem::path dataset, source, work, output, json;
+  std::string formats;
   std::int64_t synthesise = 0;
   std::string image_size = "0";
   std::string readers = "auto", orders = "shuffled", caches = "warm", batch_sizes = "64", batch_numbers = "20",
@@ -85,14 +86,15 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
       .add("batch-size", command.batch_sizes, "list of images a batch, of each rank")
       .add("batches", command.batch_numbers, "list of batches a measurement")
       .add("dataset-size", command.dataset_sizes, "list of images read from, over and over if need be; 0: all")
-      .add("repetitions", sweep.repetitions, "of each combination; the median is printed")
+      .add("repetitions", sweep.repetitions, {1}, "of each combination; the median is printed")
       .choice("pipeline", io.pipeline, {{"train", Pipeline::train}, {"read", Pipeline::read}},
               "batches as in training, or only read (and decoded) to memory by one thread")
-      .add("prefetch", io.prefetch, "train: batches made ahead by threads; 0: none")
-      .add("data-threads", io.data_threads, "train: threads that read, decode and augment")
+      .add("prefetch", io.prefetch, {0, 1024}, "train: batches made ahead by threads; 0: none")
+      .add("data-threads", io.data_threads, {1, 256}, "train: threads that read, decode and augment")
       .add("augment", command.augment, "train: WORD[=VALUE],..., see `brigade train --help`")
-      .add("crop-size", io.crop_size, "train: height and width of the pictures made; 0: as delivered")
-      .add("emulate-compute", command.compute_ms, "ms slept after each batch, as a step would compute; 0: none")
+      .add("crop-size", io.crop_size, {0, 65536}, "train: height and width of the pictures made; 0: as delivered")
+      .add("emulate-compute", command.compute_ms, {0, 3600000},
+           "ms slept after each batch, as a step would compute; 0: none")
       .flag("skip-check", command.skip_check, "do not read and compare all images before measuring")
       .add("seed", io.seed, "of the order of images")
       .optional("output", command.output, "DIR: for logs, one a rank, see `brigade_analysis io`")
@@ -190,16 +192,9 @@ void resolve(IoCommand& command) {
   io.compute_s = 1e-3 * command.compute_ms;
   io.check = !command.skip_check;
   io.output = command.output;
-  require<OptionError>(io.sweep.repetitions >= 1, "--repetitions {} is not positive", io.sweep.repetitions);
-  require<OptionError>(io.compute_s >= 0 && io.compute_s <= 3600, "--emulate-compute {} is not in 0..3600000",
-                       command.compute_ms);
   require<OptionError>(
       io.compute_s == 0 || std::ranges::min(io.sweep.batch_numbers) >= 2,
       "--emulate-compute needs --batches of 2 or more: utilisation is measured from the second step on");
-  require<OptionError>(io.prefetch >= 0 && io.prefetch <= 1024, "--prefetch {} is not in 0..1024", io.prefetch);
-  require<OptionError>(io.data_threads >= 1 && io.data_threads <= 256, "--data-threads {} is not in 1..256",
-                       io.data_threads);
-  require<OptionError>(io.crop_size >= 0 && io.crop_size <= 65536, "--crop-size {} is not in 0..65536", io.crop_size);
   require<OptionError>(io.pipeline == Pipeline::train || (command.augment == "none" && io.crop_size == 0),
                        "--augment and --crop-size need --pipeline train");
 }
@@ -221,8 +216,8 @@ void write_run(Call& call, const IoCommand& command, const benchmarks::IoData& d
       call.communicator.all_gather(telemetry::to_line(telemetry::place_of_this_process()), "gathering where ranks run");
   collectively(call.communicator, "writing run.json", [&] {
     if (!call.speaks() || command.output.empty()) return;
-    require<OptionError>(!std::filesystem::exists(std::filesystem::path(command.output) / "run.json"),
-                         "{} holds another run's logs. Use another --output?", command.output);
+    require<OptionError>(!std::filesystem::exists(command.output / "run.json"),
+                         "{} holds another run's logs. Use another --output?", command.output.string());
     telemetry::write_run_info(command.output, {.command_line = call.command_line,
                                                .network = "none (bench io)",
                                                .dataset = data.description(),

@@ -22,31 +22,27 @@ struct EvaluateCommand {
 };
 
 bool parse(Call& call, EvaluateCommand& command) {
-  std::string dataset, run, checkpoint, output;
+  std::filesystem::path run;
   Options options("evaluate",
                   "accuracy, confusion matrix and worst errors of a trained network; every image counts once");
-  options.required("dataset", dataset, "DIR: made by `brigade shard`")
+  options.required("dataset", command.dataset, "DIR: made by `brigade shard`")
       .optional("run", run, "DIR: of a run; its newest checkpoint is evaluated")
-      .optional("checkpoint", checkpoint, "DIR: a checkpoint, instead of --run")
-      .optional("output", output, "FILE: the report in JSON; without it, evaluation.json in --run")
+      .optional("checkpoint", command.checkpoint, "DIR: a checkpoint, instead of --run")
+      .optional("output", command.output, "FILE: the report in JSON; without it, evaluation.json in --run")
       .add("split", command.split, "of the dataset")
-      .add("batch-size", command.evaluation.batch, "images evaluated at once, on each rank")
-      .add("worst", command.evaluation.worst, "how many wrongly classified images to list, largest loss first");
+      .add("batch-size", command.evaluation.batch, {1}, "images evaluated at once, on each rank")
+      .add("worst", command.evaluation.worst, {0}, "how many wrongly classified images to list, largest loss first");
   declare_precision(options, command.precision);
   declare_reader(options, command.reader);
   command.backend.declare(options);
   if (!options.parse(call.arguments, call.speaks())) return false;
 
-  require<OptionError>(run.empty() != checkpoint.empty(), "give either --run or --checkpoint");
-  require<OptionError>(command.evaluation.batch > 0, "--batch-size {} is not positive", command.evaluation.batch);
-  command.dataset = dataset;
-  command.checkpoint = checkpoint;
-  command.output = output;
+  require<OptionError>(run.empty() != command.checkpoint.empty(), "give either --run or --checkpoint");
   if (!run.empty()) {
-    const auto newest = training::newest_checkpoint(std::filesystem::path(run) / "checkpoints");
-    require(newest.has_value(), "{} holds no checkpoint. Has `brigade train` run there?", run);
+    const auto newest = training::newest_checkpoint(run / "checkpoints");
+    require(newest.has_value(), "{} holds no checkpoint. Has `brigade train` run there?", run.string());
     command.checkpoint = *newest;
-    if (output.empty()) command.output = std::filesystem::path(run) / "evaluation.json";
+    if (command.output.empty()) command.output = run / "evaluation.json";
   }
   return true;
 }

@@ -48,7 +48,8 @@ void print_summary(const dataset::Manifest& manifest, const std::map<std::string
 }
 
 struct SheetCommand {
-  std::string file, augment = "none", split = "train";
+  std::filesystem::path file;
+  std::string augment = "none", split = "train";
   dataset::ContactSheetOptions sheet;
 
   void declare(Options& options) {
@@ -61,13 +62,13 @@ struct SheetCommand {
         .add("versions", sheet.versions, "augmented versions of each: epoch 1, 2, ...");
   }
 
-  void draw(const std::string& directory, const dataset::Manifest& manifest) {
+  void draw(const std::filesystem::path& directory, const dataset::Manifest& manifest) {
     sheet.augmentation = dataset::parse_augmentation(augment);
     sheet.mean = manifest.mean;
     sheet.stddev = manifest.stddev;
     dataset::write_contact_sheet(
         file, [&] { return dataset::open_split(directory, manifest, split); }, sheet);
-    fmt::print("{}: {}\n", file, dataset::to_string(sheet.augmentation));
+    fmt::print("{}: {}\n", file.string(), dataset::to_string(sheet.augmentation));
   }
 };
 
@@ -82,7 +83,7 @@ struct ShuffleCommand {
         .add("shuffle-block", order.block, "samples of a block, for --shuffle-quality");
   }
 
-  void print(const std::string& directory, const dataset::Manifest& manifest, const std::string& split,
+  void print(const std::filesystem::path& directory, const dataset::Manifest& manifest, const std::string& split,
              std::uint64_t seed) const {
     const auto labels = dataset::read_labels(directory, manifest, split);
     const auto samples = static_cast<std::int64_t>(labels.size());
@@ -111,7 +112,7 @@ struct ShuffleCommand {
 
 ExitCode inspect(Call& call) {
   auto& communicator = call.communicator;
-  std::string directory;
+  std::filesystem::path directory;
   Options options("inspect", "verify every checksum of a dataset, in parallel over ranks, and summarise it");
   options.required("dataset", directory, "DIR: of the dataset");
   SheetCommand sheet;

@@ -132,7 +132,8 @@ bool parse(const Call& call, ModelsCommand& command) {
   auto& size = command.options;
   Options options("models", "list the networks (brigade models), or the layers of one (brigade models NAME)");
   options
-      .add("batch-size", command.batch, "images in a training step, for the memory (activations and their gradients)")
+      .add("batch-size", command.batch, {1},
+           "images in a training step, for the memory (activations and their gradients)")
       .add("image-size", command.image_size, "of NAME: height and width in pixels; 0: the network's usual")
       .add("channels", size.channels, "of NAME's images; 0: the network's usual")
       .add("classes", size.classes, "of NAME; 0: as published")
@@ -141,7 +142,6 @@ bool parse(const Call& call, ModelsCommand& command) {
       .flag("json", command.json, "for programs");
   if (!options.parse(arguments, call.speaks())) return false;
   require<OptionError>(!command.dot || !command.json, "--dot and --json are two formats. Choose one?");
-  require<OptionError>(command.batch >= 1, "--batch-size {} is not positive", command.batch);
   const bool of_one =
       command.dot || command.image_size != 0 || size.channels != 0 || size.classes != 0 || size.width_multiplier != 1;
   require<OptionError>(!command.name.empty() || !of_one,

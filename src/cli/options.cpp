@@ -9,6 +9,8 @@
 namespace brigade::cli {
 namespace {
 
+constexpr unsigned kColumns = 100;  // of --help
+
 std::string value_text(const boost::any& value) {
   if (const auto* text = boost::any_cast<std::string>(&value)) return *text;
   if (const auto* number = boost::any_cast<std::int64_t>(&value)) return std::to_string(*number);
@@ -25,51 +27,70 @@ std::string value_text(const boost::any& value) {
 }  // namespace
 
 Options::Options(std::string command, std::string summary)
-    : command_(std::move(command)), summary_(std::move(summary)), description_("Options", 100) {
-  description_.add_options()("help,h", "print this text and exit")(
-      "config", po::value<std::string>(&config_),
-      "FILE: read options from an INI file (name = value); the command line wins");
+    : command_(std::move(command)), summary_(std::move(summary)) {
+  section("Options");
+  sections_.back().add_options()("help,h", "print this text and exit");
+  optional("config", config_, "FILE: read options from an INI file (name = value); the command line wins");
 }
 
-Options& Options::required(const char* name, std::string& variable, const std::string& help) {
+Options& Options::section(const std::string& heading) {
+  sections_.emplace_back(heading, kColumns);
+  return *this;
+}
+
+Options& Options::declare(const char* name, const po::value_semantic* value, const std::string& help) {
+  sections_.back().add_options()(name, value, help.c_str());
+  return *this;
+}
+
+Options& Options::required(const char* name, std::filesystem::path& variable, const std::string& help) {
   required_.emplace_back(name);
   return optional(name, variable, help);
 }
 
+// Not po::value<path>: that reads a path up to its first space.
+Options& Options::optional(const char* name, std::filesystem::path& variable, const std::string& help) {
+  return text(
+      name, [&variable](const std::string& given) { variable = given; }, help);
+}
+
 Options& Options::optional(const char* name, std::string& variable, const std::string& help) {
-  description_.add_options()(name, po::value<std::string>(&variable), help.c_str());
-  return *this;
+  return declare(name, po::value<std::string>(&variable), help);
 }
 
 Options& Options::text(const char* name, std::function<void(const std::string&)> assign, const std::string& help) {
-  description_.add_options()(name, po::value<std::string>()->notifier(std::move(assign)), help.c_str());
-  return *this;
+  return declare(name, po::value<std::string>()->notifier(std::move(assign)), help);
+}
+
+Options& Options::text(const char* name, const std::string& by_default, std::function<void(const std::string&)> assign,
+                       const std::string& help) {
+  return declare(name, po::value<std::string>()->default_value(by_default)->notifier(std::move(assign)), help);
 }
 
 Options& Options::repeated(const char* name, std::vector<std::string>& variable, const std::string& help) {
-  description_.add_options()(name, po::value<std::vector<std::string>>(&variable)->composing(), help.c_str());
-  return *this;
+  return declare(name, po::value<std::vector<std::string>>(&variable)->composing(), help);
 }
 
 Options& Options::flag(const char* name, bool& variable, const std::string& help) {
-  description_.add_options()(name, po::bool_switch(&variable), help.c_str());
-  return *this;
+  return declare(name, po::bool_switch(&variable), help);
 }
 
 bool Options::parse(const std::vector<std::string>& arguments, bool print) {
+  po::options_description all("", kColumns);
+  for (const auto& section : sections_) all.add(section);
   try {
     po::variables_map values;
     po::store(po::command_line_parser(arguments)
-                  .options(description_)
+                  .options(all)
                   .positional({})
                   .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
                   .run(),
               values);
     if (values.count("help") != 0) {
       if (print) {
-        fmt::print("brigade {} - {}\n\n", command_, summary_);
+        fmt::print("brigade {} - {}\n", command_, summary_);
         std::ostringstream text;
-        text << description_;
+        text << all;
         fmt::print("{}", text.str());
       }
       return false;
@@ -78,7 +99,7 @@ bool Options::parse(const std::vector<std::string>& arguments, bool print) {
       const auto file = values["config"].as<std::string>();
       std::ifstream in(file);
       require<OptionError>(in.good(), "cannot open the configuration file {}", file);
-      po::store(po::parse_config_file(in, description_), values);
+      po::store(po::parse_config_file(in, all), values);
     }
     po::notify(values);
     for (const auto& name : required_)

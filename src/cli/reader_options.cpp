@@ -39,10 +39,9 @@ void declare_reading(Options& options, dataset::ReaderOptions& reader) {
   options
       .choice("verify", reader.verify, {{"always", Verify::always}, {"first", Verify::first}, {"never", Verify::never}},
               "compare checksums at every, the first or no read of an image")
-      .text(
-          "stage-dir", [&](const std::string& directory) { reader.stage_directory = directory; },
-          "DIR: storage of the node for --reader stage; by default $TMPDIR, else /tmp. Copies stay there for later "
-          "runs")
+      .optional("stage-dir", reader.stage_directory,
+                "DIR: storage of the node for --reader stage; by default $TMPDIR, else /tmp. Copies stay there for "
+                "later runs")
       .text(
           "mpi-io-hints", [&](const std::string& text) { reader.mpi_hints = parse_hints(text); },
           "KEY=VALUE,...: for --reader collective, e.g. romio_cb_read=enable,cb_nodes=4,cb_buffer_size=16777216,"
@@ -64,7 +63,7 @@ void declare_order(Options& options, dataset::OrderOptions& order) {
       .choice("shuffle", order.shuffle, {{"full", Shuffle::full}, {"block", Shuffle::block}, {"none", Shuffle::none}},
               "order of samples, anew each epoch: any, blocks of neighbours (16 at a time are mixed; for storage that "
               "seeks slowly), or as stored")
-      .add("shuffle-block", order.block, "samples of a block")
+      .add("shuffle-block", order.block, {1}, "samples of a block")
       .choice(
           "tail", order.tail, {{"drop", Tail::drop}, {"fill", Tail::fill}},
           "images of an epoch beyond its last whole batch: left out of it (others each time), or in a last batch that "

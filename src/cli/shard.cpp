@@ -22,7 +22,6 @@ namespace {
 constexpr std::size_t kBadSamplesShown = 10;
 
 struct ShardOptions {
-  std::string source, output, classes, split;
   dataset::SourceOptions input;
   dataset::IngestOptions ingest;
   bool skip_bad = false;
@@ -67,13 +66,17 @@ bool parse(Call& call, ShardOptions& options) {
   options.ingest.threads = 0;
   auto& ingest = options.ingest;
   Options declared("shard", "turn images into a sharded HDF5 dataset, in parallel over ranks and threads; restartable");
-  declared.required("source", options.source, "DIR or FILE: where the images are")
-      .required("output", options.output,
+  declared.required("source", options.input.path, "DIR or FILE: where the images are")
+      .required("output", ingest.directory,
                 "DIR: of the dataset, made if missing; finished shards in it are verified and kept")
       .add("format", options.input.format, format_help())
-      .optional("classes", options.classes, "NAME,NAME,...: only these classes, in this order")
+      .text(
+          "classes", [&](const std::string& names) { options.input.classes = comma_separated(names); },
+          "NAME,NAME,...: only these classes, in this order")
       .add("limit-per-class", options.input.limit_per_class, "images of a class in each split, chosen by seed; 0: all")
-      .optional("split", options.split, "train=0.8,val=0.2: cuts a source without splits, each class in these shares")
+      .text(
+          "split", [&](const std::string& shares) { options.input.split = parse_split(shares); },
+          "train=0.8,val=0.2: cuts a source without splits, each class in these shares")
       .choice("layout", ingest.layout, {{"raw", Layout::raw}, {"encoded", Layout::encoded}},
               "pixels, or JPEG and PNG files that are decoded when they are read")
       .add("image-size", ingest.image_size, "height and width in pixels; 0: all are as large as the first")
@@ -87,17 +90,12 @@ bool parse(Call& call, ShardOptions& options) {
       .add("samples-per-shard", ingest.samples_per_shard,
            "images in a file; 0: about 128 MiB, and up to 16 small files")
       .add("seed", ingest.seed, "of the order of images over shards, and of what --split and --limit-per-class choose")
-      .add("threads", ingest.threads, "per rank; 0: the processors it may use")
+      .add("threads", ingest.threads, {0}, "per rank; 0: the processors it may use")
       .flag("skip-bad", options.skip_bad,
             "images that do not decode are no error; they are listed in OUTPUT/quarantine.txt either way");
   const bool run = declared.parse(call.arguments, call.speaks());
   if (!run) return false;
-  require<OptionError>(ingest.threads >= 0, "--threads {} is negative", ingest.threads);
-  options.input.path = options.source;
   options.input.seed = ingest.seed;
-  options.input.classes = comma_separated(options.classes);
-  options.input.split = parse_split(options.split);
-  ingest.directory = options.output;
   ingest.rank = call.communicator.rank();
   ingest.size = call.communicator.size();
   return true;
@@ -168,7 +166,7 @@ ExitCode shard(Call& call) {
     result = dataset::ingest_shards(sources, options.ingest);
     if (line) line->finish();
   });
-  const bool bad = report_bad(call, options.output, result.bad);
+  const bool bad = report_bad(call, options.ingest.directory, result.bad);
   std::array counts{result.written, result.kept};
   communicator.sum(counts, "counting images");
 
@@ -179,7 +177,7 @@ ExitCode shard(Call& call) {
   if (call.speaks()) {
     const double seconds = watch.elapsed();
     fmt::print("{}: {} images written, {} already there, {} classes, {}x{}x{} pixels, {:.2f} s ({:.0f} images/s)\n",
-               options.output, counts[0], counts[1], manifest.classes.size(), manifest.image.height,
+               options.ingest.directory.string(), counts[0], counts[1], manifest.classes.size(), manifest.image.height,
                manifest.image.width, manifest.image.channels, seconds, static_cast<double>(counts[0]) / seconds);
   }
   return bad && !options.skip_bad ? ExitCode::bad_data : ExitCode::done;

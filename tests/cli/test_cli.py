@@ -44,7 +44,10 @@ def test_help_and_version(brigade):
     for arguments in (["--help"], ["train", "--help"], ["shard", "--help"], ["--version"]):
         result = brigade(*arguments)
         assert result.code == 0 and result.out.startswith("brigade"), arguments
-    assert "--learning-rate" in brigade("train", "--help").out
+    text = brigade("train", "--help").out
+    assert "--learning-rate arg (=0.05)" in text
+    sections = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert sections == ["Options", "The run", "The network", "The optimizer", "The data", "The ranks", "The machine"]
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -210,7 +213,7 @@ def test_batch_norm_momentum_is_the_networks_unless_given(brigade, dataset, tmp_
     assert (logged, given) == ("0.99", "0.5")
     assert numpy.abs(further).max() > 0.1
     numpy.testing.assert_allclose(further, moved * (1 - 0.5) / (1 - 0.99), rtol=1e-3, atol=1e-4)  # 1 - 0.99F is rounded
-    assert "the network's" in brigade("train", "--help").out.split("--batch-norm-momentum")[1].split("--seed")[0]
+    assert "the network's" in brigade("train", "--help").out.split("--batch-norm-momentum")[1].split("--precision")[0]
     train = ["train", "--dataset", dataset, "--run", tmp_path / "r", "--batch-norm-momentum"]
     assert "--batch-norm-momentum 1 is not in [0, 1)" in only_error(brigade(*train, 1), 2)
     assert "lenet5 has no batch norm" in only_error(brigade(*train, 0.9, "--network", "lenet5"), 2)
@@ -324,6 +327,10 @@ def test_quickstart_on_tiny_data_and_again(idx, tmp_path):
     (["train", "--run", "r"], "--dataset is missing"),
     (["train", "--dataset", "d", "--run", "r", "--optimizer", "lion"], "'lion' is not one of sgd|adam"),
     (["train", "--dataset", "d", "--run", "r", "--epochs", "many"], "many"),
+    (["train", "--dataset", "d", "--run", "r", "--epochs", "0"], "--epochs 0 is not positive"),
+    (["train", "--dataset", "d", "--run", "r", "--prefetch", "-2"], "--prefetch -2 is not in -1..1024"),
+    (["train", "--dataset", "d", "--run", "r", "--dropout", "nan"], "--dropout nan is not in [0, 1)"),
+    (["shard", "--source", "s", "--output", "o", "--threads", "-1"], "--threads -1 is negative"),
     (["evaluate", "--dataset", "d"], "either --run or --checkpoint"),
     (["models", "--dot"], "name after"),
     (["models", "lenet5", "--dot", "--json"], "two formats"),
