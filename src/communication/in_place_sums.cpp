@@ -13,12 +13,14 @@ namespace {
 
 constexpr std::size_t kRun = 2048;  // floats added up before they are written: they stay in the first cache
 
-// Floats claimed at once. The longer, the better: a processor fetches ahead, and past the end of a segment takes lines
-// from the rank that writes them (16 MiB on 2 ranks: 1.8 times as long by 32 KiB as by 256 KiB). But a few for each
-// rank, so that all end at the same time.
-std::size_t segment_of(std::size_t floats, int ranks) {
-  constexpr std::size_t kShortest = 8U << 10, kLongest = 64U << 10, kEach = 4, kLine = 16;
-  return std::clamp(floats / (kEach * static_cast<std::size_t>(ranks)) / kLine * kLine, kShortest, kLongest);
+constexpr std::size_t kSegment = 8192;  // floats
+
+// How many of the segments that are left of a sum a rank claims at once. The longer, the better: a processor fetches
+// ahead, and past the end of what it has claimed takes lines from the rank that writes them. The nearer the end, the
+// fewer, so that all ranks end at the same time (guided self-scheduling: Polychronopoulos & Kuck, IEEE Transactions on
+// Computers C-36, 1987).
+std::uint64_t share_of(std::uint64_t left, int ranks) {
+  return std::max<std::uint64_t>(1, left / (2 * static_cast<std::uint64_t>(ranks)));
 }
 
 // The tree of tree_sum.hpp over element i of the arrays.
@@ -60,47 +62,42 @@ InPlaceSums::Counters& InPlaceSums::counters(int rank) const {
 
 std::uint64_t InPlaceSums::start(std::vector<float*> arrays, std::size_t floats) {
   if (floats == 0 || broken_) return 0;
-  const std::uint64_t first = started_;
-  const std::size_t segment = segment_of(floats, size_);
-  started_ += (floats + segment - 1) / segment;
-  jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .segment = segment, .first = first, .end = started_});
+  started_ += (floats + kSegment - 1) / kSegment;
+  jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .end = started_});
   counters(rank_).ready.store(started_, std::memory_order_release);
   return started_;
 }
 
 bool InPlaceSums::advance() {
   bool moved = false;
-  std::uint64_t segment = 0;
-  while (const Job* job = claim(segment)) {
-    add_up(*job, segment);
+  for (Claim claimed; (claimed = claim()).job != nullptr; moved = true) {
+    add_up(claimed);
     counters(rank_).working.store(kNone, std::memory_order_release);
-    moved = true;
   }
   while (!jobs_.empty() && done(jobs_.front().end)) jobs_.pop_front();
   return moved;
 }
 
-// The sum that the claimed segment belongs to; null if there is nothing to do now.
-const InPlaceSums::Job* InPlaceSums::claim(std::uint64_t& segment) {
+InPlaceSums::Claim InPlaceSums::claim() {
   std::atomic<std::uint64_t>& next = counters(0).next;
-  for (segment = next.load();;) {
-    const auto job = std::ranges::find_if(jobs_, [&](const Job& j) { return segment < j.end; });
-    if (job == jobs_.end()) return nullptr;
+  for (std::uint64_t first = next.load();;) {
+    const auto job = std::ranges::find_if(jobs_, [&](const Job& j) { return first < j.end; });
+    if (job == jobs_.end()) return {};
     for (int rank = 0; rank < size_; ++rank)
-      if (counters(rank).ready.load(std::memory_order_acquire) < job->end) return nullptr;
-    counters(rank_).working.store(segment);
-    const std::uint64_t wanted = segment;
-    if (next.compare_exchange_strong(segment, wanted + 1)) {
-      segment = wanted;
-      return &*job;
-    }
-    counters(rank_).working.store(kNone);  // somebody else has it; `segment` is the next one now
+      if (counters(rank).ready.load(std::memory_order_acquire) < job->end) return {};
+    const std::uint64_t last = first + share_of(job->end - first, size_);
+    counters(rank_).working.store(first);
+    std::uint64_t seen = first;
+    if (next.compare_exchange_strong(seen, last)) return {.job = &*job, .first = first, .last = last};
+    counters(rank_).working.store(kNone);  // somebody else has it
+    first = seen;
   }
 }
 
-void InPlaceSums::add_up(const Job& job, std::uint64_t segment) {
-  const std::size_t begin = static_cast<std::size_t>(segment - job.first) * job.segment;
-  const std::size_t end = std::min(begin + job.segment, job.floats);
+void InPlaceSums::add_up(const Claim& claimed) {
+  const Job& job = *claimed.job;
+  const std::size_t begin = static_cast<std::size_t>(job.end - claimed.last) * kSegment;
+  const std::size_t end = std::min(static_cast<std::size_t>(job.end - claimed.first) * kSegment, job.floats);
   switch (size_) {
     case 2: return sum_at_once<2>(job.arrays, begin, end);
     case 3: return sum_at_once<3>(job.arrays, begin, end);

@@ -1,22 +1,23 @@
 // Sums of arrays that lie in memory all ranks of a node see (node_memory.hpp): nothing is copied.
 //
-//     rank 0's array  [ 0 | 1 | 2 | 3 | ... ] ─┐             ┌─►  [ 0 | ...
-//     rank 1's array  [ 0 | 1 | 2 | 3 | ... ] ─┼─ segment 0 ─┼─►  [ 0 | ...     by whichever rank claims it
-//     rank 2's array  [ 0 | 1 | 2 | 3 | ... ] ─┘             └─►  [ 0 | ...
+//     rank 0's array  [ ... | 3 | 2 | 1 | 0 ] ─┐             ┌─►  [ ... | 0 ]
+//     rank 1's array  [ ... | 3 | 2 | 1 | 0 ] ─┼─ segment 0 ─┼─►  [ ... | 0 ]   by whichever rank claims it
+//     rank 2's array  [ ... | 3 | 2 | 1 | 0 ] ─┘             └─►  [ ... | 0 ]
 //
-// Once all ranks have said that their arrays are ready, whoever has time claims the next segment, adds it up and writes
-// the sum into all arrays. Each float is read once and written once, the least there is. A rank that still computes
-// costs the others nothing, for they do its share of the adding; and the bits do not depend on who did it
-// (tree_sum.hpp).
+// Once all ranks have said that their arrays are ready, whoever has time claims the next segments, adds them up and
+// writes the sums into all arrays. Each float is read once and written once, the least there is: sums take little longer
+// than reading the arrays. A rank that still computes costs the others nothing, for they do its share of the adding; and
+// the bits do not depend on who did it (tree_sum.hpp).
 //
-// Segments are numbered through all sums ever started. What the ranks tell each other:
+// Segments are numbered through all sums ever started, in each from the arrays' end, because what was written last is
+// still in a cache. What the ranks tell each other:
 //
 //     next      the segment to be claimed next, by compare-and-swap (rank 0's is the one in use)
 //     ready     of a rank: its arrays of all segments below may be read and written
-//     working   of a rank: the segment it adds up now, stored *before* it tries to claim it; or kNone
+//     working   of a rank: the first of the segments it adds up now, stored *before* it tries to claim them; or kNone
 //
-// A sum is done when `next` lies beyond it and nobody is working on a segment of it: who sees `next` beyond a segment
-// sees that its owner is (or was) working on it. Nobody waits in here.
+// Nobody claims segments of two sums at once. So a sum is done when `next` lies beyond it and nobody is working on a
+// segment of it: who sees `next` beyond a segment sees that its owner is (or was) working on it. Nobody waits in here.
 #pragma once
 
 #include <atomic>
@@ -57,12 +58,16 @@ class InPlaceSums {
   };
   struct Job {
     std::vector<float*> arrays;
-    std::size_t floats, segment;
-    std::uint64_t first, end;  // its segments among all
+    std::size_t floats;
+    std::uint64_t end;  // of its segments among all
+  };
+  struct Claim {
+    const Job* job = nullptr;  // null: there is nothing to do now
+    std::uint64_t first = 0, last = 0;
   };
 
-  const Job* claim(std::uint64_t& segment);
-  void add_up(const Job& job, std::uint64_t segment);
+  Claim claim();
+  void add_up(const Claim& claimed);
   Counters& counters(int rank) const;
 
   SharedMemory memory_;  // counters of each rank
