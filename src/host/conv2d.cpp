@@ -5,7 +5,7 @@
 //   the
 //                    same taps, which step through dy one pixel at a time
 //   gradient by w    weight_gradient.hpp
-//   3 x 3, stride 1  forward and by x, in float32, mostly by winograd.hpp instead, which multiplies less
+//   3 x 3, stride 1  in float32 mostly by winograd.hpp and winograd_gradient.hpp instead, which multiply less
 //   several groups   grouped_conv2d.hpp: each by itself
 //
 // In bf16 the sums run over pairs of channels (pairs.hpp; the gradient by w: of pixels). x and dy are read where they
@@ -28,6 +28,7 @@
 #include "parallel.hpp"
 #include "weight_gradient.hpp"
 #include "winograd.hpp"
+#include "winograd_gradient.hpp"
 
 namespace brigade::host {
 namespace {
@@ -181,28 +182,40 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
     }
 }
 
-template <class T>
-void weight_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
-  const Reading<T> reading =
-      reading_of<T>(backend, conv, a.x, conv.in_channels, input_normaliser(backend, conv, a.of_x));
-  add_up(backend, WeightGradient<T>{.x = reading.in,
-                                    .dy = Images<const T>::of(ConstTensorView(a.dy)),
-                                    .images = a.x.shape[0],
-                                    .stride_y = conv.stride_h,
-                                    .stride_x = conv.stride_w,
-                                    .taps = reading.taps,
-                                    .channels = reading.channels,
-                                    .columns = conv.out_channels,
-                                    .mix_taps = rows_as_taps(conv),
-                                    .of_x = reading.normaliser,
-                                    .dw = a.dw.f32()});
+// What Winograd's algorithm computes at all.
+bool winograd_takes(const ops::Conv2d& conv) {
+  return conv.kernel_h == 3 && conv.kernel_w == 3 && conv.stride_h == 1 && conv.stride_w == 1 && conv.groups == 1;
 }
 
 // The tile of winograd.hpp for the convolution in float32 that writes `out` from so many channels, forward or the
 // gradient by the input; 0: it is computed directly.
 int tile_of(const ops::Conv2d& conv, const Shape& out, std::int64_t channels) {
-  const bool takes_any = conv.kernel_h == 3 && conv.kernel_w == 3 && conv.stride_h == 1 && conv.stride_w == 1;
-  return takes_any && conv.groups == 1 ? winograd_tile(out[1], out[2], channels, out[3]) : 0;
+  return winograd_takes(conv) ? winograd_tile(out[1], out[2], channels, out[3]) : 0;
+}
+
+// Whether the gradient by the weights in float32 is made by winograd_gradient.hpp.
+bool gradient_by_winograd(const ops::Conv2d& conv, const Shape& dy) {
+  return winograd_takes(conv) && winograd_gradient_pays(dy[0], dy[1], dy[2], conv.in_channels, conv.out_channels);
+}
+
+template <class T>
+void weight_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
+  const Reading<T> reading =
+      reading_of<T>(backend, conv, a.x, conv.in_channels, input_normaliser(backend, conv, a.of_x));
+  const WeightGradient<T> gradient{.x = reading.in,
+                                   .dy = Images<const T>::of(ConstTensorView(a.dy)),
+                                   .images = a.x.shape[0],
+                                   .stride_y = conv.stride_h,
+                                   .stride_x = conv.stride_w,
+                                   .taps = reading.taps,
+                                   .channels = reading.channels,
+                                   .columns = conv.out_channels,
+                                   .mix_taps = rows_as_taps(conv),
+                                   .of_x = reading.normaliser,
+                                   .dw = a.dw.f32()};
+  if constexpr (std::is_same_v<T, float>)
+    if (gradient_by_winograd(conv, a.dy.shape)) return add_up_by_winograd(backend, gradient);
+  add_up(backend, gradient);
 }
 
 void forward_by_winograd(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Forward& a, int tile) {
@@ -245,6 +258,7 @@ std::string HostBackend::algorithm(const ops::Conv2d& conv, const Shape& x, ops:
   int tile = 0;
   if (pass == ops::Conv2d::Pass::forward) tile = tile_of(conv, conv.output_shape(x), conv.in_channels);
   if (pass == ops::Conv2d::Pass::backward_data) tile = tile_of(conv, x, conv.out_channels);
+  if (pass == ops::Conv2d::Pass::backward_weights) tile = gradient_by_winograd(conv, conv.output_shape(x)) ? 4 : 0;
   return tile == 0 ? "direct" : fmt::format("winograd {0}x{0}", tile);
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "ceil_div.hpp"
 #include "pairs.hpp"
 #include "panels.hpp"
 
@@ -39,5 +40,23 @@ constexpr int gradient_rows(int vectors) {
 
 // 1 <= rows <= gradient_rows(vectors).
 GradientKernel gradient_kernel(Factors factors, int rows, int vectors);
+
+// A group of `rows` rows, dealt to tiles evenly: 16 in tiles of at most 6 are 6 5 5. `args` are those of the first
+// tile; `rows_of_dw` follow in memory from there on, the group's and those wanted next. before(args) may choose what
+// each tile prefetches.
+template <class Before>
+void gradient_product(Factors factors, GradientArgs args, std::int64_t rows, std::int64_t rows_of_dw, int vectors,
+                      const Before& before) {
+  const std::int64_t tiles = ceil_div(rows, gradient_rows(vectors));
+  for (std::int64_t tile = 0, row = 0; tile < tiles; ++tile) {
+    const std::int64_t n = rows / tiles + (tile < rows % tiles ? 1 : 0);
+    args.next_dw = row + 2 * n <= rows_of_dw ? args.dw + n * args.dw_pitch : args.dw;
+    before(args);
+    gradient_kernel(factors, static_cast<int>(n), vectors)(args);
+    args.x += n;
+    args.dw += n * args.dw_pitch;
+    row += n;
+  }
+}
 
 }  // namespace brigade::host

@@ -9,6 +9,7 @@
 #include "ceil_div.hpp"
 #include "gradient_kernel.hpp"
 #include "parallel.hpp"
+#include "slices.hpp"
 
 namespace brigade::host {
 namespace {
@@ -334,18 +335,10 @@ void add_block(const WeightGradient<T>& g, const Plan& plan, PackedPixels<T>& pi
   for (std::int64_t group = first; group < last; ++group) {
     pixels.select(group, block, args);
     if (args.n_steps == 0 && accumulate) continue;
-    // Rows are dealt to tiles evenly: 16 in tiles of at most 6 are 6 5 5.
-    const std::int64_t rows = plan.group_rows(group), tiles = ceil_div(rows, gradient_rows(vectors));
-    for (std::int64_t tile = 0, row = 0; tile < tiles; ++tile) {
-      const std::int64_t n = rows / tiles + (tile < rows % tiles ? 1 : 0);
-      args.dw = columns + (plan.first_row(group) + row) * g.columns;
-      args.next_dw =
-          plan.first_row(group) + row + 2 * n <= plan.taps * plan.channels ? args.dw + n * g.columns : args.dw;
-      pixels.prefetch(args);
-      gradient_kernel(kFactorsOf<T>, static_cast<int>(n), vectors)(args);
-      args.x += n;
-      row += n;
-    }
+    const std::int64_t first_row = plan.first_row(group), rows_of_dw = plan.taps * plan.channels - first_row;
+    args.dw = columns + first_row * g.columns;
+    gradient_product(kFactorsOf<T>, args, plan.group_rows(group), rows_of_dw, vectors,
+                     [&](GradientArgs& tile) { pixels.prefetch(tile); });
   }
 }
 
@@ -399,15 +392,7 @@ void add_up_as(HostBackend& backend, const WeightGradient<T>& g) {
       piece += n;
     }
   });
-  if (plan.slices == 1) return;
-  constexpr std::int64_t kRun = 2048;
-  for_each_part(ceil_div(size, kRun), [&](std::int64_t part) {
-    const std::int64_t begin = part * kRun, end = std::min(size, begin + kRun);
-    for (std::int64_t slice = 1; slice < plan.slices; ++slice) {
-      const float* from = partial + (slice - 1) * size;
-      for (std::int64_t i = begin; i < end; ++i) g.dw[i] += from[i];
-    }
-  });
+  add_slices(g.dw, partial, plan.slices - 1, size);
 }
 
 }  // namespace

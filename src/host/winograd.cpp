@@ -12,6 +12,7 @@
 #include "panels.hpp"
 #include "parallel.hpp"
 #include "winograd_kernel.hpp"
+#include "winograd_tiles.hpp"
 #include "winograd_transform.hpp"
 #include "winograd_weights.hpp"
 
@@ -30,13 +31,9 @@ constexpr std::int64_t kWeightBytes = 9 << 20;
 constexpr std::int64_t kSmallMap = 144;
 constexpr std::int64_t kCachedWeights = 256 * 192;
 
-// Floats, as a whole and odd number of cache lines: what lies so far apart does not meet in the same few cache sets.
-constexpr std::int64_t spread(std::int64_t floats) { return (ceil_div(floats, 16) | 1) * 16; }
-
-// The tiles of all images, numbered [n][y][x], and their blocks.
-struct Tiles {
-  explicit Tiles(const WinogradConvolution& c)
-      : down(ceil_div(c.out.height, c.m)), across(ceil_div(c.out.width, c.m)), count(c.images * down * across) {
+// The tiles of all images, and their blocks.
+struct Tiles : TileGrid {
+  explicit Tiles(const WinogradConvolution& c) : TileGrid(c.images, c.out.height, c.out.width, c.m) {
     const std::int64_t fit = kBlockFloats / (c.places() * c.channels);
     const std::int64_t most = std::clamp(fit, kFewTiles, kManyTiles);
     blocks = ceil_div(count, most);
@@ -47,7 +44,6 @@ struct Tiles {
   std::int64_t first(std::int64_t block) const { return block * of_block; }
   std::int64_t size(std::int64_t block) const { return std::min(of_block, count - first(block)); }
 
-  std::int64_t down, across, count;
   std::int64_t blocks = 0, of_block = 0;
 };
 
@@ -80,7 +76,6 @@ class Block {
 
   std::int64_t tiles_ = 0;
   std::int64_t v_pitch_ = 0, v_place_ = 0, m_pitch_ = 0, m_place_ = 0;
-  Buffer memory_;
   float *v_ = nullptr, *m_ = nullptr, *sums_ = nullptr;
   std::vector<const float*> in_;  // [tile][place]: the pixel, or zeros
   std::vector<float*> out_;       // [tile][output]: the pixel (or its sums), or a dummy
@@ -93,12 +88,7 @@ void Block::fill(const WinogradConvolution& c, const Tiles& tiles, std::int64_t 
   const BlockLayout layout(c, tiles);
   v_pitch_ = layout.v_pitch, v_place_ = layout.v_place, m_pitch_ = layout.m_pitch, m_place_ = layout.m_place;
   const std::int64_t v = c.places() * v_place_, m = c.places() * m_place_;
-  const auto bytes = static_cast<std::size_t>(v + m + layout.sums) * sizeof(float);
-  if (memory_.bytes() < bytes) {
-    memory_ = Buffer();
-    memory_ = Buffer(host_memory(), bytes);
-  }
-  v_ = memory_.as<float>();
+  v_ = tile_memory(v + m + layout.sums);
   m_ = v_ + v;
   sums_ = m_ + m;
   tiles_ = tiles.size(block);
@@ -110,13 +100,8 @@ void Block::find_pixels(const WinogradConvolution& c, const Tiles& tiles, std::i
   in_.clear(), out_.clear(), rows_.clear(), pixel_.clear();
   dummy_.resize(static_cast<std::size_t>(Panels(c.columns).padded_columns()));
   for (std::int64_t tile = first; tile < first + tiles_; ++tile) {
-    const std::int64_t n = tile / (tiles.down * tiles.across);
-    const std::int64_t top = tile / tiles.across % tiles.down * c.m, left = tile % tiles.across * c.m;
-    for (std::int64_t y = top - c.pad_top; y < top - c.pad_top + c.m + 2; ++y)
-      for (std::int64_t x = left - c.pad_left; x < left - c.pad_left + c.m + 2; ++x) {
-        const bool inside = y >= 0 && y < c.in.height && x >= 0 && x < c.in.width;
-        in_.push_back(inside ? c.in.data + n * c.in.image + y * c.in.row + x * c.in.pixel : zeros);
-      }
+    const auto [n, top, left] = tiles.at(tile);
+    list_square(c.in, {n, top - c.pad_top, left - c.pad_left}, c.m + 2, zeros, in_);
     for (std::int64_t y = top; y < top + c.m; ++y)
       for (std::int64_t x = left; x < left + c.m; ++x) {
         if (y >= c.out.height || x >= c.out.width) {
@@ -135,19 +120,9 @@ void Block::transform_input(const WinogradConvolution& c) {
   with_winograd(c.m, [&](auto t) {
     using Transform = decltype(t);
     constexpr int kPlaces = Transform::kPlaces;
-    for (std::int64_t tile = 0; tile < tiles_; ++tile) {
-      const float* const* in = in_.data() + tile * c.places();
-      const float* const* soon = in_.data() + std::min(tile + 1, tiles_ - 1) * c.places();
-      float* v = v_ + tile * v_pitch_;
-      over_lanes(c.channels, [&](std::int64_t channel, auto lanes) {
-#pragma GCC unroll 36
-        for (int y = 0; y < kPlaces; ++y)
-#pragma GCC unroll 36
-          for (int x = 2; x < kPlaces; ++x) __builtin_prefetch(soon[y * kPlaces + x] + channel, 0, 2);
-        Transform::input([&](int y, int x) { return lanes.load(in[y * kPlaces + x] + channel); },
-                         [&](int y, int x, Vec value) { store(v + (y * kPlaces + x) * v_place_ + channel, value); });
-      });
-    }
+    transform_squares<kPlaces, kPlaces>(
+        in_.data(), tiles_, 0, c.channels, [](const auto& load, const auto& store) { Transform::input(load, store); },
+        [&](std::int64_t tile, std::int64_t channel) { return v_ + tile * v_pitch_ + channel; }, v_place_);
   });
 }
 
@@ -214,8 +189,7 @@ void Block::take_panel_through(const WinogradConvolution& c, const Panels& panel
 std::int64_t pixels_of(const WinogradConvolution& c, const Tiles& tiles, std::int64_t block) {
   std::int64_t pixels = 0;
   for (std::int64_t tile = tiles.first(block); tile < tiles.first(block) + tiles.size(block); ++tile) {
-    const std::int64_t top = tile / tiles.across % tiles.down * c.m;
-    const std::int64_t left = tile % tiles.across * c.m;
+    const auto [n, top, left] = tiles.at(tile);
     pixels += std::min<std::int64_t>(c.m, c.out.height - top) * std::min<std::int64_t>(c.m, c.out.width - left);
   }
   return pixels;

@@ -77,6 +77,24 @@ struct Winograd<4> {
     y[2] = 0.5F * even_r + 2.0F * even_s;
     y[3] = t[5] + (0.5F * odd_r + 2.0F * odd_s);
   }
+  // The transposes of output() and weights().
+  [[gnu::always_inline]] static void output_gradient(const Vec (&y)[4], Vec (&t)[6]) {
+    const Vec even_r = y[0] + 0.5F * y[2], odd_r = kRootHalf * (y[1] + 0.5F * y[3]);
+    const Vec even_s = y[0] + 2.0F * y[2], odd_s = (2.0F * kRootHalf) * (y[1] + 2.0F * y[3]);
+    t[0] = y[0];
+    t[1] = even_r + odd_r;
+    t[2] = even_r - odd_r;
+    t[3] = even_s + odd_s;
+    t[4] = even_s - odd_s;
+    t[5] = y[3];
+  }
+  [[gnu::always_inline]] static void weights_gradient(const Vec (&t)[6], Vec (&g)[3]) {
+    const Vec even_r = (-2.0F / 3) * (t[1] + t[2]), odd_r = (-2.0F / 3 * kRootHalf) * (t[1] - t[2]);
+    const Vec even_s = (1.0F / 6) * (t[3] + t[4]), odd_s = (1.0F / 3 * kRootHalf) * (t[3] - t[4]);
+    g[0] = t[0] + (even_r + even_s);
+    g[1] = odd_r + odd_s;
+    g[2] = t[5] + (0.5F * even_r + 2.0F * even_s);
+  }
 };
 
 // The two-dimensional transforms of a tile of m x m outputs: along columns, then along rows.
@@ -101,6 +119,19 @@ struct Winograd2d {
   template <class Load, class Store>
   [[gnu::always_inline]] static void output(const Load& load, const Store& store) {
     both_ways<kPlaces, kOutputs>([](const auto& from, auto& to) { Winograd<m>::output(from, to); }, load, store);
+  }
+
+  // load gives dy; store takes A dy A', the gradient by the products. For m = 4.
+  template <class Load, class Store>
+  [[gnu::always_inline]] static void output_gradient(const Load& load, const Store& store) {
+    both_ways<kOutputs, kPlaces>([](const auto& from, auto& to) { Winograd<m>::output_gradient(from, to); }, load,
+                                 store);
+  }
+
+  // load gives the gradient by G g G'; store takes that by g, 3 x 3. For m = 4.
+  template <class Load, class Store>
+  [[gnu::always_inline]] static void weights_gradient(const Load& load, const Store& store) {
+    both_ways<kPlaces, 3>([](const auto& from, auto& to) { Winograd<m>::weights_gradient(from, to); }, load, store);
   }
 
  private:

@@ -83,6 +83,8 @@ const Case kCases[] = {
     {"Winograd4x4OddPadding", {2, 9, 6, 16}, conv(16, 20, 3, 3, 1, 3, 0, 0, 4), false, 0, kWinograd4},
     {"Winograd2x2Slices", {2, 7, 5, 225}, conv(225, 230, 3, 3, 1, 1, 1, 1, 1, kRelu), true, 3, kWinograd2},
     {"Winograd2x2InGroups", {1, 5, 4, 385}, conv(385, 400, 3, 3, 1, 1, 1, 1, 1), false, 0, kWinograd2},
+    {"WinogradGradientSlices", {7, 22, 23, 20}, conv(20, 33, 3, 3, 1, 1, 1, 1, 1), true, 2, kWinograd4},
+    {"WinogradGradientBlocks", {2, 21, 18, 130}, conv(130, 70, 3, 3, 1, 1, 1, 1, 1), false, 0, kWinograd4},
     {"TwoGroups5x5", {3, 13, 11, 18}, grouped(2, conv(18, 34, 5, 5, 1, 2, 2, 2, 2, kRelu))},
     {"ThreeGroupsSlices", {2, 8, 7, 15}, grouped(3, conv(15, 6, 3, 3, 2, 1, 0, 0, 1, kRelu)), true, 5},
     {"GroupsOfFewChannels", {2, 9, 8, 4}, grouped(2, conv(4, 64, 3, 3)), false},
