@@ -17,6 +17,7 @@
 #include "brigade/core/host_name.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
+#include "foreign_calls.hpp"
 #include "watch.hpp"
 
 namespace brigade::communication {
@@ -129,6 +130,7 @@ bool Communicator::Impl::is_branch() const {
 }
 
 Communicator::Impl::~Impl() {
+  foreign_calls.reset();
   if (!mpi_is_live()) return;
   if (std::uncaught_exceptions() == 0 && all_abandoned_completed()) {
     in_place.reset();

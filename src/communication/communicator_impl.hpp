@@ -21,6 +21,8 @@
 
 namespace brigade::communication {
 
+class ForeignCalls;
+
 /// Buffers that sums borrow for received segments and give back, so that a training step allocates none.
 class SegmentPool {
  public:
@@ -66,6 +68,8 @@ struct Communicator::Impl {
     std::unique_ptr<InPlaceSlices> slices;
   };
   std::unique_ptr<InPlace> in_place;
+
+  std::unique_ptr<ForeignCalls> foreign_calls;  ///< from the first watched call on
 
   /// With node_size > 1 and equal nodes only; the others with nodes > 1 only.
   NodeWindow& scatter_window() { return *scatter_window_; }

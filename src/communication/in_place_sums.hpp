@@ -5,9 +5,9 @@
 //     rank 2's array  [ ... | 3 | 2 | 1 | 0 ] ─┘             └─►  [ ... | 0 ]
 //
 // Once all ranks have said that their arrays are ready, whoever has time claims the next segments, adds them up and
-// writes the sums into all arrays. Each float is read once and written once, the least there is: sums take little longer
-// than reading the arrays. A rank that still computes costs the others nothing, for they do its share of the adding; and
-// the bits do not depend on who did it (tree_sum.hpp).
+// writes the sums into all arrays. Each float is read once and written once, the least there is: sums take little
+// longer than reading the arrays. A rank that still computes costs the others nothing, for they do its share of the
+// adding; and the bits do not depend on who did it (tree_sum.hpp).
 //
 // Segments are numbered through all sums ever started, in each from the arrays' end, because what was written last is
 // still in a cache. What the ranks tell each other:

@@ -16,9 +16,8 @@
 // A counter is written by its rank alone (release) and read by the others (acquire); nobody waits in here.
 //
 //   sum             Two ranks, or short segments, sum all of it themselves, right into their data (one wait). More
-//   ranks
-//                   sum a slice each and then copy the slices of the others: a rank reads 2 (L-1)/L of a segment from
-//                   its peers instead of L-1, at the price of a second wait.
+//                   ranks sum a slice each and then copy the slices of the others: a rank reads 2 (L-1)/L of a segment
+//                   from its peers instead of L-1, at the price of a second wait.
 //   reduce_scatter  Rank r ends with the sum of chunk r of the array (the rest of its data is left as it was).
 //   all_gather      Rank r gives chunk r of the array and ends with all.
 //

@@ -1,5 +1,6 @@
 #include "presence.hpp"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <new>
 
+#include "brigade/core/host_name.hpp"
 #include "check_mpi.hpp"
 
 namespace brigade::communication {
@@ -51,9 +53,9 @@ Presence::~Presence() {
   for (const Neighbour& neighbour : neighbours_) close(neighbour.descriptor);
 }
 
-// Lock-free atomics without constructors or destructors to run: zeroed memory holds false.
+// Lock-free atomics without constructors or destructors to run: zeroed memory holds zeros.
 Presence::Notes& Presence::notes(int node_rank) const {
-  static_assert(std::atomic<bool>::is_always_lock_free);
+  static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<double>::is_always_lock_free);
   return *std::launder(reinterpret_cast<Notes*>(memory_.part(node_rank)));
 }
 
@@ -70,6 +72,25 @@ std::optional<int> Presence::missing() const {
         !notes(0).announced.exchange(true))
       return neighbours_[i].rank;
   return {};
+}
+
+void Presence::live(double now) const {
+  if (memory_) notes(memory_.rank()).lived.store(now);
+}
+
+std::optional<int> Presence::silent_since(double time) const {
+  for (const Neighbour& neighbour : neighbours_) {
+    const double lived = notes(neighbour.node_rank).lived.load();
+    if (lived != 0 && lived < time) return neighbour.rank;
+  }
+  return {};
+}
+
+std::string ended_without_a_word(int rank, std::string_view what) {
+  return fmt::format(
+      "rank {} on host {} has ended without a word, while others waited for it in '{}'. Was it killed, "
+      "or did it crash or run out of memory (see dmesg there)?",
+      rank, host_name(), what);
 }
 
 }  // namespace brigade::communication

@@ -10,6 +10,8 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "shared_memory.hpp"
@@ -29,8 +31,14 @@ class Presence {
   /// Among all of the job: a rank of this node that has ended without leave(), told to one rank of the node only.
   std::optional<int> missing() const;
 
+  /// A sign of life from this rank, at `now` on the clock of now_s(), which all processes of a node share.
+  void live(double now) const;
+  /// Among all of the job: a rank of this node that gives signs of life, the last of them before `time`.
+  std::optional<int> silent_since(double time) const;
+
  private:
   struct Notes {
+    std::atomic<double> lived;    // of a rank: its last sign of life; 0: it gives none
     std::atomic<bool> left;       // of a rank
     std::atomic<bool> announced;  // rank 0's: somebody has told of a missing rank
   };
@@ -42,5 +50,8 @@ class Presence {
   SharedMemory memory_;
   std::vector<Neighbour> neighbours_;  // those that can be asked about
 };
+
+/// What to say of a rank that is missing(), while others waited for it in `what`.
+std::string ended_without_a_word(int rank, std::string_view what);
 
 }  // namespace brigade::communication

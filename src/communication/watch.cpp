@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <map>
-#include <optional>
 #include <thread>
 
 #include "brigade/core/clock.hpp"
-#include "brigade/core/host_name.hpp"
 #include "check_mpi.hpp"
 
 namespace brigade::communication {
@@ -79,12 +76,8 @@ void Watch::answer_roll_calls() {
 }
 
 void Watch::look_around() const {
-  const std::optional<int> missing = impl_.presence ? impl_.presence->missing() : std::nullopt;
-  if (!missing) return;
-  throw PeerError(
-      fmt::format("rank {} on host {} has ended without a word, while others waited for it in '{}'. Was it killed, "
-                  "or did it crash or run out of memory (see dmesg there)?",
-                  *missing, host_name(), what_));
+  if (!impl_.presence) return;
+  if (const auto missing = impl_.presence->missing()) throw PeerError(ended_without_a_word(*missing, what_));
 }
 
 // "no answer from rank 2 on host b; rank 0 waits in 'x'": who is where.

@@ -39,6 +39,7 @@ std::unique_ptr<SharedBlock> Team::share(std::size_t size, std::string_view /*wh
 }
 
 std::unique_ptr<MpiHandles> Team::mpi(const std::map<std::string, std::string>& /*hints*/) { return nullptr; }
+std::unique_ptr<WatchedCall> Team::watch_call(std::string_view /*what*/) { return nullptr; }
 
 Team& alone() {
   static Team team;

@@ -45,9 +45,14 @@ class ParallelShards {
   }
   // Closing waits for all ranks: not while an error unwinds this one alone. MPI_Finalize closes what is left.
   ~ParallelShards() {
-    if (std::uncaught_exceptions() == 0) return;
-    new std::vector<Hdf5File>(std::move(shards_));  // NOLINT: leaked
-    new std::vector<Hdf5Dataset>(std::move(images_));
+    if (std::uncaught_exceptions() == 0) {
+      const auto call = job_.watch_call("closing the shards");
+      images_.clear();
+      shards_.clear();
+    } else {
+      new std::vector<Hdf5File>(std::move(shards_));  // NOLINT: leaked
+      new std::vector<Hdf5Dataset>(std::move(images_));
+    }
   }
   ParallelShards(const ParallelShards&) = delete;
   ParallelShards& operator=(const ParallelShards&) = delete;
@@ -113,7 +118,11 @@ class CollectiveReader final : public ShardReader {
   CollectiveReads collective_reads() const override { return count_; }
 
   void fetch(std::span<const std::int64_t> indices, StoredSamples& stored) override {
-    collectively(shards_->job(), "reading a batch together", [&] {
+    Team& job = shards_->job();
+    const std::string what = fmt::format("reading batch {} together", ++batches_);
+    job.barrier(what);  // names who does not come; what follows, who stays in it
+    collectively(job, what, [&] {
+      const auto call = job.watch_call(what);
       std::exception_ptr failure;  // this rank takes part to the end
       try {
         in_file_order(indices, stored, places_, order_);
@@ -158,6 +167,7 @@ class CollectiveReader final : public ShardReader {
   std::vector<Location> places_;
   std::vector<std::size_t> order_;
   std::vector<std::int64_t> rows_;
+  std::int64_t batches_ = 0;  // so far
   CollectiveReads count_;
 };
 
@@ -167,8 +177,12 @@ ReaderMaker read_collectively(std::vector<ShardFile> files, std::shared_ptr<Spli
                               const std::map<std::string, std::string>& hints, Team& job) {
   std::shared_ptr<ParallelShards> shards;
   // HDF5 itself speaks to the other ranks in here; they all open the same files in the same order.
-  collectively(job, "opening the shards for collective reads",
-               [&] { shards = std::make_shared<ParallelShards>(std::move(files), hints, job); });
+  const char* what = "opening the shards for collective reads";
+  job.barrier(what);
+  collectively(job, what, [&] {
+    const auto call = job.watch_call(what);
+    shards = std::make_shared<ParallelShards>(std::move(files), hints, job);
+  });
   return [shards, index] { return std::make_unique<CollectiveReader>(shards, index); };
 }
 

@@ -1,10 +1,7 @@
 """Ranks that were not started alike: one message that shows the difference, and the right exit code."""
 import os
-import pathlib
 import shutil
-import signal
 import subprocess
-import time
 
 import pytest
 
@@ -18,23 +15,6 @@ def start(*ranks):
     for number, arguments in enumerate(ranks):
         command += [":"] * (number > 0) + ["-n", "1", *map(str, arguments)]
     return Result(subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT))
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def children(parent):
-    """Processes that mpirun has started."""
-    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
-        try:
-            if f"\nPPid:\t{parent}\n" in status.read_text():
-                yield int(status.parent.name)
-        except OSError:  # it has ended
-            pass
 
 
 def train(dataset, run, *options, brigade=BRIGADE):
@@ -114,39 +94,3 @@ int MPI_Init_thread(int *argc, char ***argv, int required, int *provided) {
     result = Result(subprocess.run(list(map(str, train(dataset, tmp_path / "r"))), capture_output=True, text=True, timeout=60,
                                    env=dict(ENVIRONMENT, LD_PRELOAD=str(tmp_path / "low.so"))))
     assert "does not allow threads" in only_error(result, 2)
-
-
-# Sends the signal to rank 1 in the middle of a run; returns the job's exit code and stderr.
-def strike(directory, dataset, number, *mpirun_options):
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", *mpirun_options, "-n", "2", *train(dataset, directory)[:-2],
-               "--epochs", 100000, "--validation-split", "none", "--checkpoint-every", 0, "--batch-size", 2,
-               "--hang-timeout", 2]  # nearly always in a step
-    job = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           env=ENVIRONMENT)
-    try:
-        steps = directory / "steps-00001.csv"
-        wait_for(lambda: steps.exists() and steps.read_text().count("\n") > 1)
-        ranks = children(job.pid)
-        victim = next(pid for pid in ranks if b"OMPI_COMM_WORLD_RANK=1\0" in
-                      pathlib.Path(f"/proc/{pid}/environ").read_bytes())
-        os.kill(victim, number)
-        _, errors = job.communicate(timeout=60)
-    finally:
-        job.kill()
-    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in ranks)
-    return job.returncode, errors
-
-
-# As a rank on a node that swaps or hangs is.
-def test_a_hanging_rank_is_named(dataset, tmp_path):
-    code, errors = strike(tmp_path / "r", dataset, signal.SIGSTOP)
-    assert code == 5, errors
-    assert "no answer from rank 1 on host" in errors and "gradients" in errors, errors
-
-
-# mpirun sees it, too, ends the others (here with more patience than its second, for a busy machine), and returns 128 + 9.
-def test_a_killed_rank_is_named(dataset, tmp_path):
-    code, errors = strike(tmp_path / "r", dataset, signal.SIGKILL, "--mca", "odls_base_sigkill_timeout", 10)
-    assert code == 128 + signal.SIGKILL, errors
-    [line] = [line for line in errors.splitlines() if line.startswith("brigade: error")]
-    assert line.startswith("brigade: error on rank 0") and "rank 1 on host" in line and "ended without a word" in line, errors

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "brigade/communication/reducer.hpp"
@@ -178,10 +180,15 @@ TEST(Collectively, ThrowsTheErrorOfTheLowestFailedRankOnAll) {
     expect_all_throw<OptionError, OptionError>(rank, ExitCode::bad_options);
     expect_all_throw<DataError, DataError>(rank, ExitCode::bad_data);
     expect_all_throw<DivergedError, DivergedError>(rank, ExitCode::diverged);
-    expect_all_throw<PeerError, PeerError>(rank, ExitCode::peer_lost);
     expect_all_throw<OptionError, NotCompiled>(rank, ExitCode::bad_options);
   }
   EXPECT_THROW(collectively(world(), "a test", [] { throw Error(ExitCode::stopped_early, ""); }), Error);
+}
+
+// Else ranks would wait a second time for one that is lost.
+TEST(Collectively, DoesNotAgreeWithLostPeers) {
+  EXPECT_THROW(collectively(world(), "a test", [] { throw PeerError("rank 1 is lost"); }), PeerError);
+  world().barrier("all have thrown, and none has waited for another");
 }
 
 // ---- a rank that does not come ----
@@ -225,6 +232,21 @@ TEST(HangTimeout, NamesAStalledSumAndTheMissingRank) {
     reducer.add(gradients);
     reducer.finish("sum of gradients");
   });
+}
+
+// ---- watch_call() ----
+
+// Longer ones end the process: tests/cli/test_lost_ranks.py.
+TEST(WatchedCall, LastsForTheHangTimeoutEach) {
+  if (world().size() == 1) {
+    EXPECT_EQ(world().watch_call("nothing"), nullptr);
+    return;
+  }
+  Communicator impatient = Communicator::world(0.6);
+  for (int call = 0; call < 3; ++call) {
+    const auto watched = impatient.watch_call("a call");
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));
+  }
 }
 
 }  // namespace

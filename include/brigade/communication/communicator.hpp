@@ -68,6 +68,9 @@ class Communicator final : public Team {
   void agree(std::string_view what, ExitCode code, const std::string& message) override;
   std::unique_ptr<SharedBlock> share(std::size_t size, std::string_view what) override;
   std::unique_ptr<MpiHandles> mpi(const std::map<std::string, std::string>& hints) override;
+  /// One at a time. When it lasts longer than the hang timeout, nothing is thrown, for the call cannot be left: a
+  /// message goes to stderr, and the process ends with exit code 5.
+  std::unique_ptr<WatchedCall> watch_call(std::string_view what) override;
   /// Bytes of `root` to all.
   void broadcast(std::span<std::byte> bytes, int root, std::string_view what);
   std::string broadcast(std::string text, int root, std::string_view what);

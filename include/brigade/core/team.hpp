@@ -32,6 +32,11 @@ struct MpiHandles {
   int communicator = 0, info = 0;
 };
 
+/// A call of such a library in which this rank waits for the others, from construction to destruction.
+struct WatchedCall {
+  virtual ~WatchedCall() = default;
+};
+
 class Team {
  public:
   virtual ~Team() = default;
@@ -50,6 +55,8 @@ class Team {
   virtual std::unique_ptr<SharedBlock> share(std::size_t size, std::string_view what);
   /// With these MPI-IO hints; null: not a process that MPI has started.
   virtual std::unique_ptr<MpiHandles> mpi(const std::map<std::string, std::string>& hints);
+  /// Who is in `what` for too long is named, and the job ends. A team of one waits for nobody: null.
+  virtual std::unique_ptr<WatchedCall> watch_call(std::string_view what);
 };
 
 /// The team of this process alone.
@@ -60,13 +67,15 @@ Team& alone();
 
 /// Runs `work` on every rank; if it throws a brigade::Error on any, the error of the lowest such
 /// rank is thrown on all of them, so that all end alike and one can speak. `work` must not
-/// communicate.
+/// communicate, or all of it must; a PeerError goes its way at once, for then there is nobody to agree with.
 template <class Work>
 void collectively(Team& team, std::string_view what, Work&& work) {
   ExitCode code = ExitCode::done;
   std::string message;
   try {
     work();
+  } catch (const PeerError&) {
+    throw;
   } catch (const Error& error) {
     code = error.code();
     message = error.what();

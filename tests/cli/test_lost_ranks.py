@@ -1,0 +1,194 @@
+"""Ranks that hang or are killed, wherever they are: the job ends, says which it was, and leaves no process behind."""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from blocks import blocks, write_idx
+from conftest import BRIGADE, ENVIRONMENT
+
+# mpirun sees the end of a rank, too, and ends the others: here with more patience than its second, for a busy machine.
+PATIENT = ("--mca", "odls_base_sigkill_timeout", 3)
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def runs(pid):
+    """Not even as a zombie, whose end nobody has asked about yet."""
+    try:
+        return "\nState:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class Job:
+    """mpirun and its ranks; none of them outlives the `with`."""
+
+    def __init__(self, command, ranks=2, mpirun=(), environment=None):
+        command = ["mpirun", "--oversubscribe", "--bind-to", "none", *mpirun, "-n", ranks, *command]
+        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, env=dict(ENVIRONMENT, **(environment or {})))
+        self.size, self.ranks = ranks, {}
+
+    def __enter__(self):
+        try:
+            wait_for(lambda: len(self.started()) == self.size)
+            self.ranks = self.started()
+        except BaseException:
+            self.process.kill()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        for pid in filter(runs, self.ranks.values()):
+            os.kill(pid, signal.SIGKILL)
+
+    def started(self):
+        """Process ids of the ranks that mpirun has started."""
+        found = {}
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                if f"\nPPid:\t{self.process.pid}\n" not in status.read_text():
+                    continue
+                variables = (status.parent / "environ").read_bytes().split(b"\0")
+            except OSError:  # it has ended
+                continue
+            for variable in variables:
+                if variable.startswith(b"OMPI_COMM_WORLD_RANK="):
+                    found[int(variable.split(b"=")[1])] = int(status.parent.name)
+        return found
+
+    def strike(self, rank, number, when=lambda: True):
+        """Sends a signal to a rank once it is where it should be."""
+        wait_for(when)
+        os.kill(self.ranks[rank], number)
+
+    def end(self):
+        """The job's exit code and stderr."""
+        _, errors = self.process.communicate(timeout=60)
+        assert not any(map(runs, self.ranks.values())), errors
+        return self.process.returncode, errors
+
+
+def endless(dataset, run, *options):
+    return [BRIGADE, "train", "--dataset", dataset, "--run", run, "--network", "lenet5", "--epochs", 100000, "--threads", 1,
+            "--hang-timeout", 2, *options]
+
+
+def has_trained(run):
+    steps = run / "steps-00000.csv"
+    return steps.exists() and steps.read_text().count("\n") > 1
+
+
+def writes_a_checkpoint(run):
+    return any((run / "checkpoints").glob(".partial-*"))
+
+
+# Options with which a rank is nearly always in a step.
+IN_A_STEP = ["--batch-size", 2, "--checkpoint-every", 0, "--validation-split", "none"]
+
+
+# As a rank on a node that swaps or hangs is.
+def test_a_hanging_rank_is_named(dataset, tmp_path):
+    with Job(endless(dataset, tmp_path / "r", *IN_A_STEP)) as job:
+        job.strike(1, signal.SIGSTOP, when=lambda: has_trained(tmp_path / "r"))
+        code, errors = job.end()
+    assert code == 5, errors
+    assert "no answer from rank 1 on host" in errors and "gradients" in errors, errors
+
+
+# Calls of MPI-IO, in which MPI waits by itself: a rank is stopped in its third read, or stays there, alive.
+@pytest.mark.parametrize("how, answer", [
+    ("raise(SIGSTOP)", "no sign of life from rank 1 on host"),
+    ("sleep(60)", "the ranks of this host are alive"),
+], ids=["stopped", "alive"])
+def test_a_rank_that_hangs_in_a_collective_read(dataset, tmp_path, how, answer):
+    if shutil.which("mpicc") is None:
+        pytest.skip("no mpicc")
+    (tmp_path / "hang.c").write_text(f"""
+#include <mpi.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+int MPI_File_read_at_all(MPI_File file, MPI_Offset at, void *to, int count, MPI_Datatype type, MPI_Status *status) {{
+  static int calls = 0;
+  if (++calls == 3 && atoi(getenv("OMPI_COMM_WORLD_RANK")) == 1) {how};
+  return PMPI_File_read_at_all(file, at, to, count, type, status);
+}}
+""")
+    subprocess.run(["mpicc", "-shared", "-fPIC", "-o", tmp_path / "hang.so", tmp_path / "hang.c"], check=True)
+    with Job(endless(dataset, tmp_path / "r", *IN_A_STEP, "--reader", "collective"),
+             mpirun=["-x", f"LD_PRELOAD={tmp_path / 'hang.so'}"]) as job:
+        code, errors = job.end()
+    assert code == 5, errors
+    [line] = [line for line in errors.splitlines() if line.startswith("brigade: error on rank 0")]
+    assert "has been in 'reading batch" in line and answer in line, errors
+
+
+def expect_killed(code, errors, rank):
+    assert code == 128 + signal.SIGKILL, errors
+    assert f"process rank {rank} with PID" in errors and "signal 9" in errors, errors  # mpirun's own words
+
+
+# Name, options, rank to be killed, and what the other one waits for then.
+PLACES = [
+    ("step", IN_A_STEP, 1, "the sum of gradients of step"),
+    ("checkpoint", ["--batch-size", 600, "--validation-split", "none"], 0, "writing a checkpoint"),  # by rank 0
+    ("validation", ["--batch-size", 20, "--checkpoint-every", 0], 1, "evaluation"),
+    ("worker", [*IN_A_STEP, "--strategy", "parameter-server"], 0, "the workers' pushes"),
+    ("server", [*IN_A_STEP, "--strategy", "parameter-server"], 1, "the sum of gradients of step"),
+    ("local-sgd", [*IN_A_STEP, "--strategy", "local-sgd", "--sync-every", 1], 1, "the average of weights after step"),
+]
+
+
+# All at once: a job takes some seconds to end, because mpirun waits for its ranks before it kills them.
+def test_a_rank_killed_in_training_is_named(brigade, dataset, tmp_path):
+    (tmp_path / "idx").mkdir()
+    write_idx(tmp_path / "idx", "train", *blocks(20, 1))
+    write_idx(tmp_path / "idx", "t10k", *blocks(5000, 2))  # so that a rank is nearly always in validation
+    result = brigade("shard", "--source", tmp_path / "idx", "--output", tmp_path / "validation-data")
+    assert result.code == 0, result.all_err
+    with contextlib.ExitStack() as jobs:
+        struck = []
+        for name, options, rank, _ in PLACES:
+            data = tmp_path / "validation-data" if name == "validation" else dataset
+            job = jobs.enter_context(Job(endless(data, tmp_path / name, *options), mpirun=PATIENT))
+            there = writes_a_checkpoint if name == "checkpoint" else has_trained
+            job.strike(rank, signal.SIGKILL, when=lambda: there(tmp_path / name))
+            struck.append(job)
+        for (_, _, rank, what), job in zip(PLACES, struck):
+            code, errors = job.end()
+            expect_killed(code, errors, rank)
+            [line] = [line for line in errors.splitlines() if line.startswith("brigade: error")]
+            assert f"rank {rank} on host" in line and "ended without a word" in line and what in line, errors
+
+
+# Before the ranks know one another only the launcher can tell.
+def test_a_rank_killed_at_the_start(dataset, tmp_path):
+    with Job(endless(dataset, tmp_path / "r", *IN_A_STEP)) as job:
+        job.strike(1, signal.SIGKILL)
+        expect_killed(*job.end(), 1)
+
+
+# SIGTERM, which mpirun sends them, ends ranks that ingest before they can say more. What is there is finished next time.
+def test_a_rank_killed_in_ingest(brigade, idx, tmp_path):
+    output = tmp_path / "data"
+    ingest = ["shard", "--source", idx, "--output", output, "--image-size", 512, "--samples-per-shard", 16, "--threads", 1]
+    with Job([BRIGADE, *ingest]) as job:
+        job.strike(1, signal.SIGKILL, when=lambda: any(output.glob("*.h5")))
+        expect_killed(*job.end(), 1)
+    assert not (output / "manifest.json").exists()
+    result = brigade(*ingest, ranks=2)
+    assert result.code == 0, result.all_err
+    assert brigade("inspect", "--dataset", output).code == 0
