@@ -6,7 +6,7 @@
 #   --tests   also the tests, and what they need
 #   --peers   also PyTorch, for the side-by-side measurements in tests/peers
 #   --fuzz    the fuzzers in tests/fuzz instead, with Clang
-#   --preset  CMake preset to build (release)
+#   --preset  CMake preset to build (release); aarch64 is cross-compiled: in a chroot or container, see docs/portable.md
 #
 # On Debian 12 missing packages are installed (as root, or with sudo). Elsewhere (a cluster with
 # modules or Spack, see spack.yaml) nothing is installed: load the libraries first, and CMake says
@@ -31,6 +31,22 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+# Headers and libraries of another architecture, the compiler for it and qemu-user in place of the machine's own.
+kokkos=$PWD/build/deps/kokkos
+if [ "$preset" = aarch64 ]; then
+  kokkos=$PWD/build/deps/kokkos-aarch64
+  export CMAKE_TOOLCHAIN_FILE=$PWD/cmake/aarch64.cmake
+  cross_packages=(g++-aarch64-linux-gnu qemu-user-static libgomp1:arm64)
+  for package in "${packages[@]}"; do
+    case $package in
+      nlohmann-json3-dev) cross_packages+=("$package") ;;
+      lib*-dev) cross_packages+=("$package:arm64") ;;
+      g++ | cmake | ninja-build | pkg-config | ca-certificates | dpkg-dev | protobuf-compiler | python3) cross_packages+=("$package") ;;
+    esac
+  done
+  packages=("${cross_packages[@]}")
+fi
+
 install_packages() {
   command -v dpkg-query >/dev/null || { echo "not a Debian system: using what is installed"; return 0; }
   local missing=() package
@@ -45,6 +61,7 @@ install_packages() {
     as_root=(sudo)
   fi
   echo "installing ${missing[*]}"
+  [ "$preset" != aarch64 ] || "${as_root[@]}" dpkg --add-architecture arm64
   "${as_root[@]}" apt-get update -qq
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
@@ -53,7 +70,7 @@ build_kokkos() {
   if [ -n "${Kokkos_ROOT:-}" ] || [ ! -x "$(command -v apt-get)" ]; then
     echo "using an installed Kokkos"
   else
-    bash cmake/build-kokkos.sh "$PWD/build/deps/kokkos"
+    bash cmake/build-kokkos.sh "$kokkos"
   fi
 }
 
