@@ -32,7 +32,8 @@ template <Factors kFactors, int kRows, int kVectors>
       d[i][j] = !g.accumulate ? Vec{} : j == kVectors - 1 && !whole ? load_first(from, g.last_lanes) : load(from);
       __builtin_prefetch(g.next_dw + i * g.dw_pitch + j * kLanes, 1, 3);
     }
-  const float *x = g.x, *soon = g.prefetch;
+  const float* x = g.x;
+  const char* soon = static_cast<const char*>(g.prefetch);
 #pragma GCC unroll 2
   for (int p = 0; p < g.n_steps; ++p, x += g.x_step) {
     const float* dy = g.dy + g.dy_offsets[p];

@@ -23,7 +23,7 @@ struct GradientArgs {
   float* dw = nullptr;  // [rows][dw_pitch]
   std::int64_t dw_pitch = 0;
   const float* next_dw = nullptr;   // the tile wanted next, fetched meanwhile
-  const float* prefetch = nullptr;  // asked for, this far apart, one a step; any address that is mapped
+  const void* prefetch = nullptr;   // asked for, one line a step, so many bytes apart; any address that is mapped
   std::int64_t prefetch_step = 0;
   int last_lanes = kLanes;  // of dw's last vector; dy's is whole
   bool accumulate = false;

@@ -10,6 +10,7 @@
 #include "gradient_kernel.hpp"
 #include "parallel.hpp"
 #include "slices.hpp"
+#include "thread_memory.hpp"
 
 namespace brigade::host {
 namespace {
@@ -19,8 +20,6 @@ constexpr std::int64_t kBlockFloats = 5120;
 // Blocks whose x is packed together, so that a tile of a dw too large for the second cache is met by all of them; and
 // the bytes of x packed at a time.
 constexpr std::int64_t kBlocks = 4, kDwBytesPerBlock = 128 << 10, kChunkBytes = 384 << 10;
-// So much of the next pixels is fetched meanwhile; where they are more, there is also more arithmetic to hide behind.
-constexpr std::int64_t kPrefetchBytes = 512 << 10;
 // Channels that lie together in packed x: a cache line, two or three tiles.
 constexpr std::int64_t kGroup = 16;
 // Pieces of work to aim at, so that many threads have enough; and the pixels a slice must have to pay for its dw.
@@ -86,6 +85,32 @@ void reserve(std::vector<T>& v, std::int64_t n) {
   if (static_cast<std::int64_t>(v.size()) < n) v.resize(static_cast<std::size_t>(n));
 }
 
+// Rows of memory that are wanted soon, fetched a line of so many rows at a time.
+template <class T>
+class Wanted {
+ public:
+  Wanted() = default;
+  // Rows without gaps between them are fetched in one stream.
+  Wanted(const T* first, std::int64_t pitch, std::int64_t rows, std::int64_t width)
+      : first_(first),
+        pitch_(pitch == width ? kLine : pitch),
+        rows_(pitch == width ? rows * width / kLine : rows),
+        lines_(pitch == width ? 1 : ceil_div(width, kLine)) {}
+  // Makes `args` ask for the next line of `steps` rows, as many as it has steps; false: nothing is left.
+  bool ask(GradientArgs& args, std::int64_t steps) {
+    const std::int64_t first_row = next_ / lines_ * steps;
+    if (first_row + steps > rows_) return false;
+    args.prefetch = first_ + first_row * pitch_ + next_++ % lines_ * kLine;
+    args.prefetch_step = pitch_ * static_cast<std::int64_t>(sizeof(T));
+    return true;
+  }
+
+ private:
+  static constexpr std::int64_t kLine = 64 / sizeof(T);
+  const T* first_ = nullptr;
+  std::int64_t pitch_ = 0, rows_ = 0, lines_ = 1, next_ = 0;
+};
+
 // A few blocks of pixels, packed for the tiles of one thread. Memory is kept from one to the next.
 template <class T>
 class PackedPixels {
@@ -98,7 +123,11 @@ class PackedPixels {
   void pack_dy(std::int64_t panel, std::int64_t block);
 
   std::int64_t blocks() const { return ceil_div(pixels_, plan_->block_pixels); }
-  // The next cache lines of the pixels after these, one for each step of the block that a tile sees.
+  // Tiles shall fetch what is packed next: one panel of the block of dy that begins `offset` pixels after the first,
+  // and x of groups [first, last) of as many pixels as these.
+  void want_dy(std::int64_t panel, std::int64_t offset);
+  void want_x(std::int64_t first, std::int64_t last, std::int64_t offset);
+  // A line of it for each step of a tile.
   void prefetch(GradientArgs& args);
   // The pixels of a block that a tap sees, as the kernel's x, dy_offsets and n_steps. The group is packed.
   void select(std::int64_t group, std::int64_t block, GradientArgs& args) const;
@@ -121,10 +150,10 @@ class PackedPixels {
   std::vector<std::int32_t> x_offsets_;   // [tap][packed_steps][kPixels], from x_: of the steps that the tap sees
   std::vector<std::int32_t> dy_offsets_;  // [tap][packed_steps], of these steps in their block's packed panel
   std::vector<std::int32_t> starts_;      // [tap][kBlocks + 1] in these lists
-  std::span<const T> next_[2];            // dy and x of the pixels after these, as far as not yet asked for
-  std::vector<T> zeros_;                  // [tap's row], a pixel that is not there
-  std::vector<float> packed_x_;           // [group][step][channel]
-  std::vector<float> packed_dy_;          // [step][panel]
+  Wanted<T> wanted_dy_, wanted_x_;
+  std::vector<T> zeros_;        // [tap's row], a pixel that is not there
+  float* packed_x_ = nullptr;   // [group][step][channel]
+  float* packed_dy_ = nullptr;  // [step][panel]
 };
 
 template <class T>
@@ -135,20 +164,13 @@ void PackedPixels<T>::set(const WeightGradient<T>& g, const Plan& plan, std::int
   pixels_ = pixels;
   const std::int64_t n = first_pixel / (g.dy.height * g.dy.width), y = first_pixel / g.dy.width % g.dy.height;
   x_ = g.x.data + n * g.x.image + y * g.stride_y * g.x.row;
-  next_[0] = next_[1] = {};
-  const std::int64_t after = first_pixel + pixels, n_after = std::min(pixels, g.pixels() - after);
-  const bool one_to_one = plan.taps == 1 && g.stride_y == 1 && g.stride_x == 1;
-  const std::int64_t dy_count = n_after * g.dy.pixel, x_count = one_to_one ? n_after * g.x.pixel : 0;
-  if (n_after > 0 && (dy_count + x_count) * static_cast<std::int64_t>(sizeof(T)) <= kPrefetchBytes) {
-    next_[0] = {g.dy.data + after * g.dy.pixel, static_cast<std::size_t>(dy_count)};
-    next_[1] = {one_to_one ? g.x.data + after * g.x.pixel : nullptr, static_cast<std::size_t>(x_count)};
-  }
   reserve(x_offsets_, plan.taps * plan.packed_steps * kPixels);
   reserve(dy_offsets_, plan.taps * plan.packed_steps);
   reserve(starts_, plan.taps * (kBlocks + 1));
   reserve(zeros_, kPixels == 1 ? 0 : std::max(g.channels, g.columns));
-  reserve(packed_x_, plan.chunk_groups * plan.group_step);
-  reserve(packed_dy_, ceil_div(plan.block_pixels, kPixels) * plan.dy_step);
+  const std::int64_t of_x = plan.chunk_groups * plan.group_step;
+  packed_x_ = thread_memory(of_x + ceil_div(plan.block_pixels, kPixels) * plan.dy_step);
+  packed_dy_ = packed_x_ + of_x;
 }
 
 // Lists the pixels whose tap t is inside of the image, a row of the output (or of a block) at a time, and the steps
@@ -203,8 +225,8 @@ void PackedPixels<T>::list_tap(std::int64_t t) {
 template <class T>
 void PackedPixels<T>::pack_x(std::int64_t first, std::int64_t last) {
   first_group_ = first;
-  if (g_->mix_taps) return pack_mixed(packed_x_.data());
-  float* to = packed_x_.data();
+  if (g_->mix_taps) return pack_mixed(packed_x_);
+  float* to = packed_x_;
   for (std::int64_t group = first; group < last;) {
     const std::int64_t tap = group / plan_->groups_per_tap, in_tap = group % plan_->groups_per_tap;
     const std::int64_t n = std::min(last - group, plan_->groups_per_tap - in_tap);
@@ -281,7 +303,7 @@ void PackedPixels<T>::pack_dy(std::int64_t panel, std::int64_t block) {
   const int vectors = plan_->panels.vectors(panel), last = plan_->panels.last_lanes(panel);
   const std::int64_t first = block * plan_->block_pixels, n = std::min(plan_->block_pixels, pixels_ - first);
   const T* from = g_->dy.data + (first_pixel_ + first) * g_->dy.pixel + plan_->panels.first_column(panel);
-  float* to = packed_dy_.data();
+  float* to = packed_dy_;
   for (std::int64_t p = 0; p < n; p += kPixels, from += kPixels * g_->dy.pixel, to += plan_->dy_step) {
     const T* second = p + 1 < n ? from + g_->dy.pixel : zeros_.data();
     const auto pack_lanes = [&](int j, auto lanes) {
@@ -299,9 +321,9 @@ template <class T>
 void PackedPixels<T>::select(std::int64_t group, std::int64_t block, GradientArgs& args) const {
   const std::int64_t tap = group / plan_->groups_per_tap;
   const std::int32_t* starts = starts_.data() + tap * (kBlocks + 1) + block;
-  args.x = packed_x_.data() + (group - first_group_) * plan_->group_step + starts[0] * plan_->x_step;
+  args.x = packed_x_ + (group - first_group_) * plan_->group_step + starts[0] * plan_->x_step;
   args.x_step = plan_->x_step;
-  args.dy = packed_dy_.data();
+  args.dy = packed_dy_;
   if constexpr (kPixels == 1)
     if (!plan_->packs_dy) args.dy = g_->dy.data + (first_pixel_ + block * plan_->block_pixels) * g_->dy.pixel;
   args.dy_offsets = dy_offsets_.data() + tap * plan_->packed_steps + starts[0];
@@ -309,17 +331,28 @@ void PackedPixels<T>::select(std::int64_t group, std::int64_t block, GradientArg
 }
 
 template <class T>
+void PackedPixels<T>::want_dy(std::int64_t panel, std::int64_t offset) {
+  const std::int64_t pixel = first_pixel_ + offset, rows = std::min(plan_->block_pixels, g_->pixels() - pixel);
+  wanted_dy_ = {g_->dy.data + pixel * g_->dy.pixel + plan_->panels.first_column(panel), g_->dy.pixel, rows,
+                plan_->panels.width(panel)};
+}
+
+// Only where x is read pixel by pixel, as it lies in memory.
+template <class T>
+void PackedPixels<T>::want_x(std::int64_t first, std::int64_t last, std::int64_t offset) {
+  wanted_x_ = {};
+  if (plan_->taps > 1 || g_->mix_taps || g_->stride_y > 1 || g_->stride_x > 1) return;
+  const std::int64_t pixel = first_pixel_ + offset, channel = first * kGroup;
+  wanted_x_ = {g_->x.data + pixel * g_->x.pixel + channel, g_->x.pixel, std::min(pixels_, g_->pixels() - pixel),
+               std::min(last * kGroup, plan_->channels) - channel};
+}
+
+template <class T>
 void PackedPixels<T>::prefetch(GradientArgs& args) {
-  constexpr std::size_t kLine = 64 / sizeof(T);
+  const std::int64_t steps = plan_->block_pixels / kPixels;
+  if (wanted_dy_.ask(args, steps) || wanted_x_.ask(args, steps)) return;
   args.prefetch = args.dy;
   args.prefetch_step = 0;
-  for (auto& next : next_) {
-    if (next.empty()) continue;
-    args.prefetch = reinterpret_cast<const float*>(next.data());
-    args.prefetch_step = 64 / sizeof(float);
-    next = next.subspan(std::min(next.size(), static_cast<std::size_t>(args.n_steps) * kLine));
-    return;
-  }
 }
 
 // Adds one block of pixels to the groups [first, last) of a panel.
@@ -359,11 +392,21 @@ void add_slice(const WeightGradient<T>& g, const Plan& plan, std::int64_t slice,
     for (std::int64_t chunk = low; chunk < high; chunk += plan.chunk_groups) {
       const std::int64_t chunk_end = std::min(high, chunk + plan.chunk_groups);
       pixels.pack_x(chunk, chunk_end);
+      const bool last_chunk = chunk_end == high;
+      const std::int64_t next_offset = last_chunk ? plan.packed_pixels : 0;  // of what comes after this chunk
+      pixels.want_x(
+          last_chunk ? low : chunk_end,
+          last_chunk ? std::min(high, low + plan.chunk_groups) : std::min(high, chunk_end + plan.chunk_groups),
+          next_offset);
       for (std::int64_t panel = first_panel; panel <= last_panel; ++panel) {
         const std::int64_t from = std::max(chunk, panel == first_panel ? first_group : 0);
         const std::int64_t to = std::min(chunk_end, panel == last_panel ? end_group : plan.groups);
         for (std::int64_t block = 0; from < to && block < pixels.blocks(); ++block) {
           pixels.pack_dy(panel, block);
+          if (block + 1 < pixels.blocks())
+            pixels.want_dy(panel, (block + 1) * plan.block_pixels);
+          else
+            pixels.want_dy(panel < last_panel ? panel + 1 : first_panel, panel < last_panel ? 0 : next_offset);
           add_block(g, plan, pixels, block, panel, from, to, pixel > begin || block > 0, dw);
         }
       }

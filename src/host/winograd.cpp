@@ -11,6 +11,7 @@
 #include "moments.hpp"
 #include "panels.hpp"
 #include "parallel.hpp"
+#include "thread_memory.hpp"
 #include "winograd_kernel.hpp"
 #include "winograd_tiles.hpp"
 #include "winograd_transform.hpp"
@@ -88,7 +89,7 @@ void Block::fill(const WinogradConvolution& c, const Tiles& tiles, std::int64_t 
   const BlockLayout layout(c, tiles);
   v_pitch_ = layout.v_pitch, v_place_ = layout.v_place, m_pitch_ = layout.m_pitch, m_place_ = layout.m_place;
   const std::int64_t v = c.places() * v_place_, m = c.places() * m_place_;
-  v_ = tile_memory(v + m + layout.sums);
+  v_ = thread_memory(v + m + layout.sums);
   m_ = v_ + v;
   sums_ = m_ + m;
   tiles_ = tiles.size(block);

@@ -8,6 +8,7 @@
 #include "lanes.hpp"
 #include "parallel.hpp"
 #include "slices.hpp"
+#include "thread_memory.hpp"
 #include "winograd_tiles.hpp"
 #include "winograd_transform.hpp"
 
@@ -96,7 +97,7 @@ Piece::Piece(const WeightGradient<float>& g, const Plan& plan, std::int64_t bloc
       channels_(std::min(g.channels - first_channel_, plan.block_groups * kGroup)),
       first_panel_(block / plan.channel_blocks * plan.block_panels),
       panels_(std::min(plan.panels.count() - first_panel_, plan.block_panels)),
-      v_(tile_memory(kPlaces * (plan.v_place + plan.z_place + plan.s_place))),
+      v_(thread_memory(kPlaces * (plan.v_place + plan.z_place + plan.s_place))),
       z_(v_ + kPlaces * plan.v_place),
       s_(z_ + kPlaces * plan.z_place) {}
 

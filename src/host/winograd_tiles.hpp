@@ -62,15 +62,4 @@ void transform_squares(const float* const* pixels, std::int64_t tiles, std::int6
   }
 }
 
-// At least so many floats of this thread's, until it asks again: a block's working set.
-inline float* tile_memory(std::int64_t floats) {
-  thread_local Buffer memory;
-  const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
-  if (memory.bytes() < bytes) {
-    memory = Buffer();  // first give back, then ask
-    memory = Buffer(host_memory(), bytes);
-  }
-  return memory.as<float>();
-}
-
 }  // namespace brigade::host
