@@ -1,31 +1,18 @@
 #include "in_place_slices.hpp"
 
 #include <cstring>
-#include <new>
 
 namespace brigade::communication {
 
 InPlaceSlices::InPlaceSlices(MPI_Comm node)
     : memory_(node, sizeof(Counters)), rank_(memory_.rank()), size_(memory_.ranks()), tree_sum_(size_) {}
 
-// Lock-free atomics without constructors or destructors to run: zeroed memory holds zeros.
-InPlaceSlices::Counters& InPlaceSlices::counters(int rank) const {
-  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-  return *std::launder(reinterpret_cast<Counters*>(memory_.part(rank)));
-}
-
-bool InPlaceSlices::everyone(std::atomic<std::uint64_t> Counters::*counter, std::uint64_t at_least) const {
-  for (int rank = 0; rank < size_; ++rank)
-    if ((counters(rank).*counter).load(std::memory_order_acquire) < at_least) return false;
-  return true;
-}
-
 std::uint64_t InPlaceSlices::start() {
-  counters(rank_).ready.store(++started_, std::memory_order_release);
+  own().ready.store(++started_, std::memory_order_release);
   return started_;
 }
 
-bool InPlaceSlices::everyone_is_ready(std::uint64_t ticket) const { return everyone(&Counters::ready, ticket); }
+bool InPlaceSlices::everyone_is_ready(std::uint64_t ticket) const { return memory_.everyone(&Counters::ready, ticket); }
 
 void InPlaceSlices::reduce(const std::vector<float*>& arrays, std::size_t begin, std::size_t end) {
   if (begin == end) return;
@@ -39,10 +26,10 @@ bool InPlaceSlices::deliver(std::uint64_t ticket, const std::vector<float*>& arr
   const float* mine = arrays[static_cast<std::size_t>(rank_)];
   for (float* array : arrays)
     if (array != mine) std::memcpy(array + begin, mine + begin, (end - begin) * sizeof(float));
-  counters(rank_).delivered.store(++delivered_, std::memory_order_release);
+  own().delivered.store(++delivered_, std::memory_order_release);
   return true;
 }
 
-bool InPlaceSlices::done(std::uint64_t ticket) const { return everyone(&Counters::delivered, ticket); }
+bool InPlaceSlices::done(std::uint64_t ticket) const { return memory_.everyone(&Counters::delivered, ticket); }
 
 }  // namespace brigade::communication

@@ -46,8 +46,7 @@ class InPlaceSlices {
     alignas(64) std::atomic<std::uint64_t> ready;
     alignas(64) std::atomic<std::uint64_t> delivered;
   };
-  Counters& counters(int rank) const;
-  bool everyone(std::atomic<std::uint64_t> Counters::*counter, std::uint64_t at_least) const;
+  Counters& own() const { return memory_.notes<Counters>(rank_); }
 
   SharedMemory memory_;  // counters of each rank
   int rank_ = 0, size_ = 1;

@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <new>
 #include <span>
 #include <utility>
 
@@ -51,20 +50,14 @@ void sum_at_once(std::span<float* const> arrays, std::size_t begin, std::size_t 
 
 InPlaceSums::InPlaceSums(MPI_Comm node)
     : memory_(node, sizeof(Counters)), rank_(memory_.rank()), size_(memory_.ranks()), tree_sum_(size_), sum_(kRun) {
-  if (memory_) counters(rank_).working.store(kNone);
-}
-
-// Lock-free atomics without constructors or destructors to run: zeroed memory holds zeros.
-InPlaceSums::Counters& InPlaceSums::counters(int rank) const {
-  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-  return *std::launder(reinterpret_cast<Counters*>(memory_.part(rank)));
+  if (memory_) own().working.store(kNone);
 }
 
 std::uint64_t InPlaceSums::start(std::vector<float*> arrays, std::size_t floats) {
   if (floats == 0 || broken_) return 0;
   started_ += (floats + kSegment - 1) / kSegment;
   jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .end = started_});
-  counters(rank_).ready.store(started_, std::memory_order_release);
+  own().ready.store(started_, std::memory_order_release);
   return started_;
 }
 
@@ -72,24 +65,23 @@ bool InPlaceSums::advance() {
   bool moved = false;
   for (Claim claimed; (claimed = claim()).job != nullptr; moved = true) {
     add_up(claimed);
-    counters(rank_).working.store(kNone, std::memory_order_release);
+    own().working.store(kNone, std::memory_order_release);
   }
   while (!jobs_.empty() && done(jobs_.front().end)) jobs_.pop_front();
   return moved;
 }
 
 InPlaceSums::Claim InPlaceSums::claim() {
-  std::atomic<std::uint64_t>& next = counters(0).next;
+  std::atomic<std::uint64_t>& next = memory_.notes<Counters>(0).next;
   for (std::uint64_t first = next.load();;) {
     const auto job = std::ranges::find_if(jobs_, [&](const Job& j) { return first < j.end; });
     if (job == jobs_.end()) return {};
-    for (int rank = 0; rank < size_; ++rank)
-      if (counters(rank).ready.load(std::memory_order_acquire) < job->end) return {};
+    if (!memory_.everyone(&Counters::ready, job->end)) return {};
     const std::uint64_t last = first + share_of(job->end - first, size_);
-    counters(rank_).working.store(first);
+    own().working.store(first);
     std::uint64_t seen = first;
     if (next.compare_exchange_strong(seen, last)) return {.job = &*job, .first = first, .last = last};
-    counters(rank_).working.store(kNone);  // somebody else has it
+    own().working.store(kNone);  // somebody else has it
     first = seen;
   }
 }
@@ -112,10 +104,7 @@ void InPlaceSums::add_up(const Claim& claimed) {
 }
 
 bool InPlaceSums::done(std::uint64_t ticket) const {
-  if (counters(0).next.load() < ticket) return false;
-  for (int rank = 0; rank < size_; ++rank)
-    if (counters(rank).working.load() < ticket) return false;
-  return true;
+  return memory_.notes<Counters>(0).next.load() >= ticket && memory_.everyone(&Counters::working, ticket);
 }
 
 }  // namespace brigade::communication

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 namespace brigade::communication {
 namespace {
@@ -19,20 +18,8 @@ NodeWindow::NodeWindow(MPI_Comm node)
       terms_(static_cast<std::size_t>(size_)),
       tree_sum_(size_) {}
 
-// Counters are lock-free atomics without constructors or destructors to run: zeroed memory holds zeros.
-NodeWindow::Counters& NodeWindow::counters(int rank) const {
-  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-  return *std::launder(reinterpret_cast<Counters*>(memory_.part(rank)));
-}
-
 float* NodeWindow::slot(int rank, std::uint64_t segment) const {
   return reinterpret_cast<float*>(memory_.part(rank) + sizeof(Counters)) + segment % kSlots * kSlotFloats;
-}
-
-bool NodeWindow::everyone(std::atomic<std::uint64_t> Counters::*counter, std::uint64_t at_least) const {
-  for (int rank = 0; rank < size_; ++rank)
-    if ((counters(rank).*counter).load(std::memory_order_acquire) < at_least) return false;
-  return true;
 }
 
 NodeWindow::Range NodeWindow::chunk(std::size_t floats, int rank) const {
@@ -97,7 +84,8 @@ bool NodeWindow::copy_in() {
   if (copied_ == started_) return false;
   const Job& j = job(copied_);
   if (j.held) return false;
-  if (copied_ >= kSlots && !everyone(&Counters::taken, copied_ - kSlots + 1)) return false;  // somebody still reads
+  if (copied_ >= kSlots && !memory_.everyone(&Counters::taken, copied_ - kSlots + 1))
+    return false;  // somebody still reads
   float* to = slot(rank_, copied_);
   const auto copy = [&](const Piece& p) {
     std::memcpy(to + p.in_slot, j.data.data() + p.range.begin, p.range.size() * sizeof(float));
@@ -108,7 +96,7 @@ bool NodeWindow::copy_in() {
     copy(piece(j, copied_, rank_));
   else
     for (int rank = 0; rank < size_; ++rank) copy(piece(j, copied_, rank));
-  counters(rank_).copied.store(++copied_, std::memory_order_release);
+  own().copied.store(++copied_, std::memory_order_release);
   return true;
 }
 
@@ -118,7 +106,7 @@ void NodeWindow::sum_piece(const Piece& p, std::uint64_t index, float* data) {
 }
 
 bool NodeWindow::reduce() {
-  if (reduced_ == copied_ || !everyone(&Counters::copied, reduced_ + 1)) return false;
+  if (reduced_ == copied_ || !memory_.everyone(&Counters::copied, reduced_ + 1)) return false;
   const Job& j = job(reduced_);
   if (j.pattern != NodePattern::all_gather) {
     const bool all = direct(j, reduced_);
@@ -127,7 +115,7 @@ bool NodeWindow::reduce() {
     if (j.pattern == NodePattern::sum && !all)
       std::memcpy(slot(rank_, reduced_) + p.in_slot, j.data.data() + p.range.begin, p.range.size() * sizeof(float));
   }
-  counters(rank_).reduced.store(++reduced_, std::memory_order_release);
+  own().reduced.store(++reduced_, std::memory_order_release);
   return true;
 }
 
@@ -135,14 +123,14 @@ bool NodeWindow::take_out() {
   if (taken_ == reduced_) return false;
   const Job& j = job(taken_);
   if (j.pattern != NodePattern::reduce_scatter && !direct(j, taken_)) {
-    if (!everyone(&Counters::reduced, taken_ + 1)) return false;
+    if (!memory_.everyone(&Counters::reduced, taken_ + 1)) return false;
     for (int step = 1; step < size_; ++step) {  // each rank begins with another, so that nobody is asked by all
       const int rank = (rank_ + step) % size_;
       const Piece p = piece(j, taken_, rank);
       std::memcpy(j.data.data() + p.range.begin, slot(rank, taken_) + p.in_slot, p.range.size() * sizeof(float));
     }
   }
-  counters(rank_).taken.store(++taken_, std::memory_order_release);
+  own().taken.store(++taken_, std::memory_order_release);
   if (taken_ == jobs_.front().end) jobs_.pop_front();
   return true;
 }

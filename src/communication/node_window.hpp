@@ -92,8 +92,7 @@ class NodeWindow {
   Piece piece(const Job& job, std::uint64_t segment, int of) const;
   bool direct(const Job& job, std::uint64_t segment) const;
   float* slot(int rank, std::uint64_t segment) const;
-  Counters& counters(int rank) const;
-  bool everyone(std::atomic<std::uint64_t> Counters::*counter, std::uint64_t at_least) const;
+  Counters& own() const { return memory_.notes<Counters>(rank_); }
 
   SharedMemory memory_;  // a rank's part: counters, then slots
   int rank_ = 0, size_ = 1;

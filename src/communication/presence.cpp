@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <new>
 
 #include "brigade/core/host_name.hpp"
 #include "check_mpi.hpp"
@@ -34,6 +33,7 @@ std::int64_t id_space() {
 }  // namespace
 
 Presence::Presence(MPI_Comm node, int rank) : memory_(node, sizeof(Notes)) {
+  static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<double>::is_always_lock_free);
   if (!memory_) return;
   const std::array<std::int64_t, 3> mine{rank, getpid(), id_space()};
   std::vector<std::int64_t> all(mine.size() * static_cast<std::size_t>(memory_.ranks()));
@@ -53,14 +53,8 @@ Presence::~Presence() {
   for (const Neighbour& neighbour : neighbours_) close(neighbour.descriptor);
 }
 
-// Lock-free atomics without constructors or destructors to run: zeroed memory holds zeros.
-Presence::Notes& Presence::notes(int node_rank) const {
-  static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<double>::is_always_lock_free);
-  return *std::launder(reinterpret_cast<Notes*>(memory_.part(node_rank)));
-}
-
 void Presence::leave() const {
-  if (memory_) notes(memory_.rank()).left.store(true);
+  if (memory_) memory_.notes<Notes>(memory_.rank()).left.store(true);
 }
 
 std::optional<int> Presence::missing() const {
@@ -68,19 +62,19 @@ std::optional<int> Presence::missing() const {
   for (const Neighbour& neighbour : neighbours_) asked.push_back({neighbour.descriptor, POLLIN, 0});
   if (asked.empty() || poll(asked.data(), asked.size(), 0) <= 0) return {};
   for (std::size_t i = 0; i < asked.size(); ++i)
-    if ((asked[i].revents & POLLIN) != 0 && !notes(neighbours_[i].node_rank).left.load() &&
-        !notes(0).announced.exchange(true))
+    if ((asked[i].revents & POLLIN) != 0 && !memory_.notes<Notes>(neighbours_[i].node_rank).left.load() &&
+        !memory_.notes<Notes>(0).announced.exchange(true))
       return neighbours_[i].rank;
   return {};
 }
 
 void Presence::live(double now) const {
-  if (memory_) notes(memory_.rank()).lived.store(now);
+  if (memory_) memory_.notes<Notes>(memory_.rank()).lived.store(now);
 }
 
 std::optional<int> Presence::silent_since(double time) const {
   for (const Neighbour& neighbour : neighbours_) {
-    const double lived = notes(neighbour.node_rank).lived.load();
+    const double lived = memory_.notes<Notes>(neighbour.node_rank).lived.load();
     if (lived != 0 && lived < time) return neighbour.rank;
   }
   return {};

@@ -45,7 +45,6 @@ class Presence {
   struct Neighbour {
     int node_rank, rank, descriptor;
   };
-  Notes& notes(int node_rank) const;
 
   SharedMemory memory_;
   std::vector<Neighbour> neighbours_;  // those that can be asked about

@@ -3,9 +3,13 @@
 
 #include <mpi.h>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "brigade/core/team.hpp"
@@ -28,6 +32,22 @@ class SharedMemory {
   std::byte* part(int rank) const { return parts_[static_cast<std::size_t>(rank)]; }
   int rank() const { return rank_; }
   int ranks() const { return ranks_; }
+
+  /// What a rank tells the others, at the beginning of its part: lock-free atomics without constructors or destructors
+  /// to run, so that zeroed memory holds zeros.
+  template <class Notes>
+  Notes& notes(int rank) const {
+    static_assert(std::is_trivially_destructible_v<Notes>);
+    return *std::launder(reinterpret_cast<Notes*>(part(rank)));
+  }
+  /// All ranks' counter is at `at_least` or beyond; what they did before they set it is seen.
+  template <class Notes>
+  bool everyone(std::atomic<std::uint64_t> Notes::*counter, std::uint64_t at_least) const {
+    static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+    for (int rank = 0; rank < ranks_; ++rank)
+      if ((notes<Notes>(rank).*counter).load(std::memory_order_acquire) < at_least) return false;
+    return true;
+  }
 
  private:
   std::size_t bytes_;
