@@ -42,8 +42,7 @@ class Job:
 
     def __enter__(self):
         try:
-            wait_for(lambda: len(self.started()) == self.size)
-            self.ranks = self.started()
+            wait_for(self.all_started)
         except BaseException:
             self.process.kill()
             raise
@@ -54,8 +53,8 @@ class Job:
         for pid in filter(runs, self.ranks.values()):
             os.kill(pid, signal.SIGKILL)
 
-    def started(self):
-        """Process ids of the ranks that mpirun has started."""
+    def all_started(self):
+        """Notes the process ids of the ranks that mpirun has started."""
         found = {}
         for status in pathlib.Path("/proc").glob("[0-9]*/status"):
             try:
@@ -67,7 +66,8 @@ class Job:
             for variable in variables:
                 if variable.startswith(b"OMPI_COMM_WORLD_RANK="):
                     found[int(variable.split(b"=")[1])] = int(status.parent.name)
-        return found
+        self.ranks = found
+        return len(found) == self.size
 
     def strike(self, rank, number, when=lambda: True):
         """Sends a signal to a rank once it is where it should be."""
@@ -77,7 +77,7 @@ class Job:
     def end(self):
         """The job's exit code and stderr."""
         _, errors = self.process.communicate(timeout=60)
-        assert not any(map(runs, self.ranks.values())), errors
+        wait_for(lambda: not any(map(runs, self.ranks.values())), 20)  # killed processes take a moment to go
         return self.process.returncode, errors
 
 
