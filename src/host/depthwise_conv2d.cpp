@@ -9,6 +9,7 @@
 
 #include "bias.hpp"
 #include "conv_product.hpp"
+#include "depthwise_columns.hpp"
 #include "depthwise_gradient.hpp"
 #include "depthwise_kernel.hpp"
 #include "depthwise_rows.hpp"
@@ -64,6 +65,11 @@ void forward_row(const Rows<T>& s, RowWindow<T>& x, std::int64_t oy, T* out, std
 template <class T>
 void forward_part(const Rows<T>& s, const DepthwiseSplit::Part& part, const Moments* moments) {
   const std::int64_t channels = s.op.channels;
+  if (moments == nullptr && !s.of_x && !s.streaming && sums_in_columns(s.op, s.y.width)) {
+    for (std::int64_t image = part.first_image; image < part.last_image; ++image)
+      sum_columns<T>({s.op, s.x, s.y, s.w, s.bias}, image, part.first_row, part.last_row);
+    return;
+  }
   RowWindow<T> x(s.x, channels, s.of_x, s.op.kernel_h);
   // What goes past the caches is measured before it goes.
   const bool by_way_of_row = s.streaming && moments != nullptr;

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "brigade/core/memory.hpp"
 #include "conv_product.hpp"
 #include "lanes.hpp"
 #include "normalise.hpp"
+#include "thread_memory.hpp"
 
 namespace brigade::host {
 
@@ -96,18 +96,6 @@ class RowWindow {
   const T* image_ = nullptr;
   T* ring_ = nullptr;
 };
-
-// Elements that each thread keeps from call to call.
-template <class T>
-T* thread_memory(std::int64_t count) {
-  thread_local Buffer buffer;
-  const auto bytes = static_cast<std::size_t>(count) * sizeof(T);
-  if (buffer.bytes() < bytes) {
-    buffer = Buffer();
-    buffer = Buffer(host_memory(), bytes);
-  }
-  return buffer.as<T>();
-}
 
 // What a row's sums need beside its numbers; kept by each thread, so that a step allocates nothing.
 template <class T>
