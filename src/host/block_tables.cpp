@@ -15,9 +15,6 @@ void reserve(std::vector<T>& v, std::int64_t n) {
 constexpr std::int64_t kSmallMap = 200;
 constexpr int kMaxRows = 16;
 
-// Floats between rows of `n`: an odd number of cache lines, or the rows of a tile could fall into the same few sets.
-std::int64_t spread_pitch(std::int64_t n) { return (((n + 15) / 16) | 1) * 16; }
-
 // Whether pixels follow one another, through rows and images.
 template <class T>
 bool gapless(const Images<T>& x) {
@@ -214,25 +211,15 @@ void BlockTables::normalise(Factors factors, const Normaliser& by, std::int64_t 
   normalised_ = true;
 }
 
-bool BlockTables::select(int tile, int first_tap, int last_tap, TileArgs& args) const {
-  const float* const* rows = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_;
-  args.out = out_.data() + tile * tile_rows_;
-  if (kind(tile) == RowKind::by_offset) {
-    args.rows = normalised_ ? normalised_rows_.data() + static_cast<std::int64_t>(tile) * tile_rows_ : rows;
-    args.offsets = offsets_.data() + first_tap;
-    args.taps = nullptr;
-    args.first_tap = first_tap;
-    args.n_taps = last_tap - first_tap;
-  } else {
-    const std::int32_t* taps = taps_.data() + static_cast<std::int64_t>(tile) * all_taps_;
-    const std::int32_t* end = taps + tile_[static_cast<std::size_t>(tile)].n_taps;
-    const std::int32_t* first = std::lower_bound(taps, end, first_tap);
-    const std::int32_t* last = std::lower_bound(first, end, last_tap);
-    args.rows = rows + (first - taps) * tile_rows_;
-    args.taps = first;
-    args.first_tap = 0;
-    args.n_taps = static_cast<int>(last - first);
-  }
+bool BlockTables::select_pointers(int tile, int first_tap, int last_tap, TileArgs& args) const {
+  const std::int32_t* taps = taps_.data() + static_cast<std::int64_t>(tile) * all_taps_;
+  const std::int32_t* end = taps + tile_[static_cast<std::size_t>(tile)].n_taps;
+  const std::int32_t* first = std::lower_bound(taps, end, first_tap);
+  const std::int32_t* last = std::lower_bound(first, end, last_tap);
+  args.rows = rows_.data() + static_cast<std::int64_t>(tile) * all_taps_ * tile_rows_ + (first - taps) * tile_rows_;
+  args.taps = first;
+  args.first_tap = 0;
+  args.n_taps = static_cast<int>(last - first);
   return args.n_taps > 0;
 }
 

@@ -11,6 +11,9 @@
 
 namespace brigade::host {
 
+// Floats between rows of `n`: an odd number of cache lines, or the rows of a tile could fall into the same few sets.
+constexpr std::int64_t spread_pitch(std::int64_t n) { return (((n + 15) / 16) | 1) * 16; }
+
 // Numbers a product's output pixels: [n][y][x], or [y][x][n].
 class PixelCursor {
  public:
@@ -51,7 +54,17 @@ class BlockTables {
 
   int tiles() const { return tiles_; }
   // Sets A's rows for the taps in [first_tap, last_tap), and C's rows of a tile. False if no tap is left of these.
-  bool select(int tile, int first_tap, int last_tap, TileArgs& args) const;
+  bool select(int tile, int first_tap, int last_tap, TileArgs& args) const {
+    const std::int64_t row = static_cast<std::int64_t>(tile) * tile_rows_;
+    args.out = out_.data() + row;
+    if (kind(tile) == RowKind::by_pointer) return select_pointers(tile, first_tap, last_tap, args);
+    args.rows = normalised_ ? normalised_rows_.data() + row : rows_.data() + row * all_taps_;
+    args.offsets = offsets_.data() + first_tap;
+    args.taps = nullptr;
+    args.first_tap = first_tap;
+    args.n_taps = last_tap - first_tap;
+    return args.n_taps > 0;
+  }
   RowKind kind(int tile) const { return tile_[static_cast<std::size_t>(tile)].kind; }
   // Where a tile by offset begins to read.
   const float* origin(int tile) const {
@@ -77,6 +90,7 @@ class BlockTables {
     RowKind kind;
     int n_taps;  // by_pointer: those that are not all zeros
   };
+  bool select_pointers(int tile, int first_tap, int last_tap, TileArgs& args) const;
   void fill_evenly(const Product& product, std::int64_t first_pixel);
   void add_pointers(const ProductPlan& plan, int tile, const std::int64_t* y, const std::int64_t* x);
 
