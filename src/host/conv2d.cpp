@@ -6,6 +6,7 @@
 //                    same taps, which step through dy one pixel at a time
 //   gradient by w    weight_gradient.hpp
 //   3 x 3, stride 1  in float32 mostly by winograd.hpp and winograd_gradient.hpp instead, which multiply less
+//   1 x 1, stride 1  forward, of many channels, by strassen.hpp, where it neither normalises nor measures
 //   several groups   grouped_conv2d.hpp: each by itself
 //
 // In bf16 the sums run over pairs of channels (pairs.hpp; the gradient by w: of pixels). x and dy are read where they
@@ -26,6 +27,7 @@
 #include "host_backend.hpp"
 #include "lanes.hpp"
 #include "parallel.hpp"
+#include "strassen.hpp"
 #include "weight_gradient.hpp"
 #include "winograd.hpp"
 #include "winograd_gradient.hpp"
@@ -255,8 +257,10 @@ void input_gradient_by_winograd(HostBackend& backend, const ops::Conv2d& conv, c
 }  // namespace
 
 std::string HostBackend::algorithm(const ops::Conv2d& conv, const Shape& x, ops::Conv2d::Pass pass) const {
+  const bool forward = pass == ops::Conv2d::Pass::forward;
+  if (forward && takes_strassen(conv, conv.output_shape(x))) return "strassen";
   int tile = 0;
-  if (pass == ops::Conv2d::Pass::forward) tile = tile_of(conv, conv.output_shape(x), conv.in_channels);
+  if (forward) tile = tile_of(conv, conv.output_shape(x), conv.in_channels);
   if (pass == ops::Conv2d::Pass::backward_data) tile = tile_of(conv, x, conv.out_channels);
   if (pass == ops::Conv2d::Pass::backward_weights) tile = gradient_by_winograd(conv, conv.output_shape(x)) ? 4 : 0;
   return tile == 0 ? "direct" : fmt::format("winograd {0}x{0}", tile);
@@ -270,6 +274,7 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   const bool bf16 = a.x.dtype == DType::bf16;
   if (const int tile = bf16 ? 0 : tile_of(conv, a.y.shape, conv.in_channels); tile > 0)
     return forward_by_winograd(*this, conv, a, tile);
+  if (!bf16 && !a.of_x && !a.mean && takes_strassen(conv, a.y.shape)) return forward_by_strassen(*this, conv, a);
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
       bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);
