@@ -18,6 +18,7 @@ and of several runs:
     crowding.py         whether ranks shared processors
     servers.py          parameter servers, and how stale gradients were
     prediction.py       the command that brings these together
+    outlook.py          its answer for the nodes of a study, in the study's report
     ratios.py           steps of Brigade beside PyTorch's
 
 Only what src/telemetry and src/training wrote is read; the meaning of each column is in include/brigade/telemetry/.

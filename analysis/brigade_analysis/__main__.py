@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 NEEDED = {"numpy": "python3-numpy", "pandas": "python3-pandas", "matplotlib": "python3-matplotlib"}
-NEEDED_BY = {command: {"scipy": "python3-scipy"} for command in ("io", "predict")}
+NEEDED_BY = {command: {"scipy": "python3-scipy"} for command in ("io", "predict", "scaling")}
 BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
 
 
@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     predict.add_argument("--link-gbps", type=positive, metavar="G", help="what links will carry (as in the runs)")
     predict.add_argument("--latency-us", type=not_negative, metavar="U", help="latency of a message (as in the runs)")
     predict.add_argument("--wire", choices=["fp32", "bf16", "fp16"], help="format in which a ring's floats would travel (as in the runs)")
+    predict.add_argument("--own-processors", action="store_true",
+                         help="hosts of one machine have a share of its processors each (a limit of their control groups): none is crowded")
     predict.add_argument("--json", metavar="FILE", help="all numbers, for programs")
     options = parser.parse_args(arguments)
     needed = NEEDED | NEEDED_BY.get(options.command, {})
@@ -156,6 +158,7 @@ def make_scaling_report(options) -> int:
 def print_predictions(options) -> int:
     import json
 
+    from .crowding import Crowding
     from .prediction import about_crowding, describe, parse_nodes, predictions, text_table
     from .step_model import fit
     from .tables import write_text
@@ -163,6 +166,9 @@ def print_predictions(options) -> int:
     nodes = parse_nodes(options.nodes)
     fit_nodes = parse_nodes(options.fit_nodes) if options.fit_nodes else None
     runs = load_measurements(options.runs)
+    if options.own_processors:
+        for run in runs:
+            run.crowding = Crowding()
     rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us, options.wire)
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
     print(f"fitted to {len(used)} runs: {describe(fit(used))}\n")

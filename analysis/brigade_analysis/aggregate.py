@@ -11,6 +11,9 @@ in their `reduce_wait_s`, which is split here by the ranks' common clock:
     exchange  = reduce_wait - straggler                         bytes on their way, not hidden by backward
     other     = step - all phases                               clocks, logs, checks
 
+Workers of asynchronous parameter servers wait for these only: all of their wait is exchange. With local SGD ranks meet where
+weights are averaged, and only there can one be late.
+
 Medians and means leave out the first steps after each start (`warm_up_steps`): memory is touched for the first time,
 and caches and files are cold. Shares are sums over steps, for means add up and medians do not.
 """
@@ -53,12 +56,13 @@ class Analysis:
     epoch: np.ndarray  # [steps]
     session: np.ndarray  # [steps], 0 for the first start, 1 after the first resume, ...
     steady: np.ndarray  # [steps], False in the warm-up
+    met: np.ndarray  # [steps], steady ones in which ranks waited for one another
     elapsed_s: np.ndarray  # [steps], when the step began; over resumes
     period_s: np.ndarray  # [steps], from this step's begin to the next one's
     images_per_second: np.ndarray  # [steps], all ranks
     phases: dict[str, np.ndarray]  # seconds, [steps, ranks], of PHASES and "reduce_wait", "step"
     lateness_s: np.ndarray  # [steps, ranks], arrival after that of the first rank
-    straggler: Straggler | None  # None for one rank
+    straggler: Straggler | None  # None where nobody waits for another rank
     notes: list[str]
 
     def share(self, *phases: str) -> float:
@@ -89,15 +93,24 @@ def analyse(run: Run) -> Analysis:
     if session[-1] > 0:
         notes.append(f"The run was resumed {int(session[-1])} time{'s' if session[-1] > 1 else ''}: plots show all "
                      "starts one after another, start-up and total time are those of the latest one.")
-    phases = split_phases(grid)
+    phases = split_phases(grid, run.asynchronous)
     elapsed_s, period_s = clock(grid, steps, epoch, session)
     images = run.number("global_batch") or grid["images"].sum(axis=1)
     steady = steady_steps(session)
+    met = steady & meetings(run, steps)
     arrive = grid["reduce_arrive_s"]
-    return Analysis(run, ranks, steps, epoch, session, steady, elapsed_s, period_s, images / period_s, phases,
-                    arrive - arrive.min(axis=1, keepdims=True),
-                    find_straggler(ranks, arrive[steady], {k: v[steady] for k, v in {**phases, **grid}.items()}),
-                    notes)
+    straggler = find_straggler(ranks, arrive[met], {k: v[met] for k, v in {**phases, **grid}.items()},
+                               phases["step"][steady].max(axis=1).sum())
+    return Analysis(run, ranks, steps, epoch, session, steady, met, elapsed_s, period_s, images / period_s, phases,
+                    arrive - arrive.min(axis=1, keepdims=True), straggler, notes)
+
+
+def meetings(run: Run, steps: np.ndarray) -> np.ndarray:
+    """[steps], whether ranks wait for one another at the end of a step."""
+    if run.asynchronous:
+        return np.full(len(steps), False)
+    last_of_epoch = (steps + 1) % int(run.number("steps_per_epoch") or 1) == 0
+    return last_of_epoch | ((steps + 1) % run.sync_every == 0)
 
 
 def align(run: Run):
@@ -129,11 +142,12 @@ def align(run: Run):
     return ranks, steps, column("epoch")[:, 0].astype(int), grid, notes
 
 
-def split_phases(grid: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def split_phases(grid: dict[str, np.ndarray], asynchronous: bool) -> dict[str, np.ndarray]:
     phases = {name: grid[name + "_s"]
               for name in ("wait_data", "forward", "backward", "optimizer", "reduce_wait", "step")}
     arrive = grid["reduce_arrive_s"]
-    phases["straggler"] = np.minimum(phases["reduce_wait"], arrive.max(axis=1, keepdims=True) - arrive)
+    late = np.zeros_like(arrive) if asynchronous else arrive.max(axis=1, keepdims=True) - arrive
+    phases["straggler"] = np.minimum(phases["reduce_wait"], late)
     phases["exchange"] = phases["reduce_wait"] - phases["straggler"]
     known = sum(phases[name] for name in ("wait_data", "forward", "backward", "reduce_wait", "optimizer"))
     phases["other"] = np.maximum(np.round(phases["step"] - known, 6), 0)  # the columns are rounded to 1 us
@@ -163,8 +177,9 @@ def steady_steps(session: np.ndarray) -> np.ndarray:
     return steady
 
 
-def find_straggler(ranks: list[int], arrive: np.ndarray, values: dict[str, np.ndarray]) -> Straggler | None:
-    if len(ranks) < 2:
+def find_straggler(ranks: list[int], arrive: np.ndarray, values: dict[str, np.ndarray], time_s: float) -> Straggler | None:
+    """Over steps in which ranks wait for one another; `time_s` is that of all steady steps."""
+    if len(ranks) < 2 or len(arrive) == 0:
         return None
     last = arrive.argmax(axis=1)
     times_last = np.bincount(last, minlength=len(ranks))
@@ -176,7 +191,7 @@ def find_straggler(ranks: list[int], arrive: np.ndarray, values: dict[str, np.nd
         return float(np.median(values[steps, column] - np.median(values[steps][:, others], axis=1)))
 
     next_to_last = np.sort(arrive[its_steps], axis=1)[:, -2]
-    cost = (arrive[its_steps, column] - next_to_last).sum() / values["step"].max(axis=1).sum()
+    cost = (arrive[its_steps, column] - next_to_last).sum() / time_s
     last_share, lag_s = times_last[column] / len(last), excess(arrive, np.full(len(last), True))
     often = last_share >= min(CLEARLY_OFTEN / len(ranks), 0.9)
     return Straggler(rank=ranks[column], last_share=float(last_share), delay_s=excess(arrive), lag_s=lag_s,
@@ -200,10 +215,11 @@ def phase_table(a: Analysis) -> pd.DataFrame:
 
 def rank_table(a: Analysis) -> pd.DataFrame:
     hosts = a.run.info.get("hosts") or []
-    times_last = np.bincount(a.lateness_s[a.steady].argmax(axis=1), minlength=len(a.ranks))
+    late_s = a.lateness_s[a.met] if a.met.any() else np.full((1, len(a.ranks)), np.nan)
+    times_last = np.bincount(late_s.argmax(axis=1), minlength=len(a.ranks)) if a.met.any() else np.full(len(a.ranks), np.nan)
     rows = []
     for column, rank in enumerate(a.ranks):
-        log, late = a.run.ranks[rank], a.lateness_s[a.steady, column]
+        log, late = a.run.ranks[rank], late_s[:, column]
         cpu_s = (log["cpu_user_s"] + log["cpu_system_s"]).sum()
         wall_s = a.elapsed_s[-1] + a.phases["step"][-1, column]
         rows.append({

@@ -5,12 +5,13 @@
     halving-doubling     log2 P exchanges of K/2, K/4, ..., and the same backwards, with P the largest power of two of nodes;
                          the other N - P nodes first add theirs to one of these, and are given the sum (Rabenseifner 2004)
 
-Which of these a run took is what src/communication/allreduce.cpp chooses.
+Which of these a run took, and the bytes of each of its sums, are in run.json.
 """
 import math
 from dataclasses import dataclass
 
-SHORT_BYTES = 64 << 10  # up to here `automatic` and `hierarchical` exchange by halving and doubling
+from .load import Run, RunError
+
 WIRE_SHARE = {"fp32": 1.0, "bf16": 0.5, "fp16": 0.5}  # of the bytes of floats
 
 
@@ -55,13 +56,36 @@ def power_of_two(n: int) -> int:
     return 1 << (n.bit_length() - 1)
 
 
-def exchange_of(allreduce: str, ranks_per_node: int, bucket_bytes: float) -> Exchange | None:
-    """As --allreduce says; None for MPI's own algorithm, which only MPI knows."""
-    if allreduce == "ring":
-        return Exchange("ring", ranks_per_node, flat=ranks_per_node > 1)
-    if allreduce == "halving-doubling":
-        return Exchange("halving-doubling", ranks_per_node)
-    if allreduce in ("automatic", "hierarchical", ""):
-        short = bucket_bytes / ranks_per_node <= SHORT_BYTES
-        return Exchange("halving-doubling" if short else "ring", ranks_per_node)
-    return None
+@dataclass(frozen=True)
+class Sums:
+    """Those of a step, as run.json has them: how most of the bytes go, and the bytes of each in the order of their beginning."""
+    between: str = ""  # algorithm of messages between nodes (without node_memory: ranks); "": none are sent
+    node_memory: bool = False  # ranks of a node add in shared memory
+    wire: str = ""
+    bytes_: tuple[float, ...] = ()
+
+    @property
+    def total_bytes(self) -> float:
+        return sum(self.bytes_)
+
+    @property
+    def last_share(self) -> float:
+        """Of the bytes, those whose sum begins when backward is over."""
+        return self.bytes_[-1] / self.total_bytes if self.bytes_ else 1.0
+
+
+def sums_of(run: Run) -> Sums:
+    routes: dict[tuple, float] = {}
+    for one in (listed := run.info.get("sums") or []):
+        route = str(one["between"]), bool(one["node_memory"]), str(one["wire"])
+        routes[route] = routes.get(route, 0.0) + one["bytes"]
+    return Sums(*max(routes, key=routes.get, default=("", False, "")), tuple(float(one["bytes"]) for one in listed))
+
+
+def exchange_of(sums: Sums, ranks_per_node: int) -> Exchange:
+    """Of a run on several nodes. Which algorithm a sum takes depends on its bytes, but not on the number of nodes."""
+    if sums.between not in ("ring", "halving-doubling"):
+        raise RunError(f"the runs sum by {sums.between} (nobody but MPI knows how). Run with ring, halving-doubling or hierarchical?"
+                       if sums.between else "run.json of the runs lists no sums over ranks in every step (parameter servers make none, "
+                       "and versions before did not list them). Give other runs?")
+    return Exchange(sums.between, ranks_per_node, flat=sums.between == "ring" and ranks_per_node > 1 and not sums.node_memory)

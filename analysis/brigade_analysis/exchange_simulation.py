@@ -40,7 +40,7 @@ def schedule(algorithm: str, node: int, nodes: int) -> list[Round]:
 
 
 @dataclass(frozen=True)
-class Sums:
+class SumsInFlight:
     buckets: tuple[float, ...]  # bytes, in the order in which backward completes them
     backward_s: tuple[float, ...]  # of each node; bucket k of n is complete at (k + 1) / n of it, by bytes
     seconds_per_byte: float
@@ -72,7 +72,7 @@ class Sums:
         return begin + work / self.overlap if work < during_backward else max(begin, self.backward_s[node]) + work - during_backward
 
 
-def simulate(sums: Sums) -> float:
+def simulate(sums: SumsInFlight) -> float:
     """Seconds from the begin of backward until every node holds all sums."""
     n = sums.nodes
     if n == 1:
@@ -111,7 +111,7 @@ def simulate(sums: Sums) -> float:
     return end
 
 
-def closed_form(sums: Sums) -> float:
+def closed_form(sums: SumsInFlight) -> float:
     """The same where all nodes are alike, links are at full speed, and a bucket is summed before the next one begins."""
     n, end = sums.nodes, 0.0
     path, rounds = sums.exchange.path_share(n), sums.exchange.rounds(n)
@@ -121,7 +121,7 @@ def closed_form(sums: Sums) -> float:
     return end
 
 
-def mean_end_after_backward(sums: Sums, draws: int, scatter_s: float, seed: int = 1) -> float:
+def mean_end_after_backward(sums: SumsInFlight, draws: int, scatter_s: float, seed: int = 1) -> float:
     """Mean over nodes and draws of what a step waits for after backward, where each rank's backward scatters normally."""
     random = np.random.default_rng(seed)
     waits = []

@@ -184,7 +184,7 @@ def ranks(a: Analysis) -> list[str]:
     rows = [[str(r.rank), r.host or words.MISSING,
              *map(words.seconds, (r.median_step_s, r.mean_wait_data_s, r.mean_forward_s, r.mean_backward_s,
                                   r.mean_straggler_s, r.mean_exchange_s)),
-             words.percent(r.times_last / max(a.steady.sum(), 1)), words.seconds(r.median_lateness_s),
+             words.percent(r.times_last / max(a.met.sum(), 1)), words.seconds(r.median_lateness_s),
              words.digits(r.busy_cores), words.bytes_(r.sent_bytes / max(r.steps, 1)), words.bytes_(r.peak_rss_bytes)]
             for r in rank_table(a).itertuples()]
     titles = ["rank", "host", "step", "data", "forward", "backward", "late rank", "exchange", "last in", "lateness",

@@ -46,6 +46,22 @@ class Run:
     def name(self) -> str:
         return self.path.resolve().name
 
+    @property
+    def options(self) -> dict:
+        """Those of `brigade train`, resolved."""
+        value = self.info.get("options")
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def asynchronous(self) -> bool:
+        """Workers do not wait for one another's gradients: each gets its answer of the parameter servers."""
+        return bool(self.servers) and self.options.get("async") == "yes"
+
+    @property
+    def sync_every(self) -> int:
+        """Steps from one meeting of the ranks to the next: 1, but for local SGD."""
+        return max(1, int(self.options.get("sync-every", 1))) if self.options.get("strategy") == "local-sgd" else 1
+
     def number(self, key: str, default: float = 0) -> float:
         """A number of run.json, or the default where it is absent."""
         value = self.info.get(key)

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .aggregate import PHASES, Analysis
 from .servers import staleness_counts
-from .words import count, percent
+from .words import count, meeting, percent
 
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
 RED, PURPLE, GREY = "#D55E00", "#CC79A7", "#8A8A8A"
@@ -173,13 +173,13 @@ def draw_ranks(a: Analysis) -> Picture:
 
 
 def draw_lateness(a: Analysis) -> Picture | None:
-    if len(a.ranks) < 2:
+    if len(a.ranks) < 2 or not a.met.any():
         return None
     columns, note = shown_ranks(a)
     figure, axes = canvas(height=0.95 + 0.32 * max(len(columns), 2))
-    late = 1e3 * a.lateness_s[a.steady][:, columns]
+    late = 1e3 * a.lateness_s[a.met][:, columns]
     low, middle, high = np.quantile(late, [0.1, 0.5, 0.9], axis=0)
-    last = np.bincount(a.lateness_s[a.steady].argmax(axis=1), minlength=len(a.ranks)) / a.steady.sum()
+    last = np.bincount(a.lateness_s[a.met].argmax(axis=1), minlength=len(a.ranks)) / a.met.sum()
     rows = np.arange(len(columns))
     axes.hlines(rows, low, high, color=SKY, linewidth=7)
     axes.plot(middle, rows, "o", color=BLUE, markersize=6)
@@ -189,8 +189,8 @@ def draw_lateness(a: Analysis) -> Picture | None:
     rank_axis(axes, a, columns)
     axes.set_xlim(-0.02 * high.max(), 1.3 * max(high.max(), 1e-3))
     axes.set_xlabel("arrival after the first rank (ms)")
-    return picture(figure, "lateness", "Who is late at the sum of gradients",
-                   "Dot: median; bar: 80 % of the steps. All ranks leave the sum together, so the last one sets the "
+    return picture(figure, "lateness", f"Who is late at the {meeting(a)}",
+                   "Dot: median; bar: 80 % of these. All ranks leave the sum together, so the last one sets the "
                    f"pace.{note}")
 
 

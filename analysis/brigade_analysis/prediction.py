@@ -5,10 +5,11 @@ import numpy as np
 
 from .load import RunError
 from .crowding import Crowding
-from .exchange_simulation import Sums, mean_end_after_backward
+from .exchange_simulation import SumsInFlight, mean_end_after_backward
 from .scaling import Measurement, group, label_of
 from .step_model import Prediction, StepModel, fit, predict
-from .words import digits, percent, seconds
+from .tables import align
+from .words import digits, digits_or_int, percent, seconds
 
 MOST_SIMULATED = 32  # nodes: the number of messages grows with their square
 MOST_NODES = 1 << 20
@@ -107,9 +108,8 @@ def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
     """With the exchange and the wait for late ranks from the simulation instead of the closed form."""
     if not 1 < p.nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
         return np.nan
-    count = max(1, round(model.gradient_bytes / model.bucket_bytes))
     backward = model.compute(p.nodes).backward_s(images)
-    sums = Sums((model.gradient_bytes / count,) * count, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
+    sums = SumsInFlight(tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_), (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
                 max(model.overlap, 1e-3), model.exchange)
     waits = model.node_s + mean_end_after_backward(sums, 8, model.scatter_s(images))
     return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
@@ -133,9 +133,4 @@ def text_table(rows: list[dict]) -> str:
                       seconds(row["wait_data_s"]), seconds(row["forward_s"] + row["backward_s"] + row["rest_s"]),
                       seconds(row["exchange_s"]), seconds(row["straggler_s"]), seconds(row["simulated_step_s"]),
                       digits(row["measured"]), (f"{100 * error:+.1f} %" + ("*" if row["measured_threads"] else "")) if np.isfinite(error) else "–"])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
-
-
-def digits_or_int(value: float) -> str:
-    return str(int(value)) if value == int(value) else digits(value)
+    return align(lines, left=0)

@@ -14,13 +14,12 @@ import pandas as pd
 
 from .aggregate import Analysis, analyse
 from .crowding import Crowding, crowding_of
-from .exchange import Exchange
-from .load import Run, RunError
+from .exchange import Exchange, Sums, sums_of
+from .load import Run
 from .words import times
 
 PARTS = ("wait_data", "forward", "backward", "exchange", "straggler", "optimizer", "other")
-LEAST_EIGHTH, MOST_EIGHTH = 2**18, 2**22  # bytes between which a bucket is an eighth of all gradients
-TYPICAL = 0.1, 0.9  # quantiles of the step's duration between which steps count: a machine's hiccups are no scaling
+TYPICAL = 0.1, 0.9  # quantiles of durations between which steps count: a machine's hiccups are no scaling
 
 
 @dataclass
@@ -38,10 +37,7 @@ class Measurement:
     sent_bytes: float  # of a rank, a step
     hidden_bytes: float  # of these, sent before backward ended
     wire_bytes: float  # of a node to others, a step
-    gradient_bytes: float
-    bucket_bytes: float  # at most, and of the last one at least nearly so
-    allreduce: str  # as the options say
-    wire: str
+    sums: Sums
     crowding: Crowding
     analysis: Analysis = field(repr=False)
 
@@ -57,16 +53,13 @@ class Measurement:
 
 def measure(run: Run) -> Measurement:
     a = analyse(run)
-    step_s = a.phases["step"].max(axis=1)
-    low, high = np.quantile(step_s[a.steady], TYPICAL)
-    typical = a.steady & (step_s >= low) & (step_s <= high)
+    typical = typical_steps(a)
     all_hosts = run.info.get("hosts") or ["?"] * len(a.ranks)
     hosts = all_hosts[:len(a.ranks)]  # of those that train
     nodes = len(set(hosts))
     sent, hidden = (logged(a, column)[typical].mean(axis=0) for column in ("sent_bytes", "hidden_bytes"))
-    options = run.info.get("options") or {}
+    sums = sums_of(run)
     batch = int(run.number("global_batch")) or int(sum(log["images"].iloc[0] for log in run.ranks.values()))
-    gradient_bytes = 4 * run.number("parameters")
     return Measurement(
         name=run.name, nodes=nodes, ranks=len(a.ranks), all_nodes=len(set(all_hosts)),
         all_ranks=max(len(a.ranks), len(all_hosts)), batch=batch,
@@ -74,10 +67,19 @@ def measure(run: Run) -> Measurement:
         step_s=float(a.phases["step"][typical].mean()),
         parts_s={part: float(a.phases[part][typical].mean()) for part in PARTS},
         sent_bytes=float(sent.mean()), hidden_bytes=float(hidden.mean()),
-        wire_bytes=wire_bytes(sent, hosts, str(options.get("allreduce", ""))),
-        gradient_bytes=gradient_bytes,
-        bucket_bytes=bucket_bytes_of(str(options.get("bucket", "eighth")), gradient_bytes), allreduce=str(options.get("allreduce", "")),
-        wire=str(options.get("wire", "fp32")), crowding=crowding_of(run, len(a.ranks)), analysis=a)
+        wire_bytes=wire_bytes(sent, hosts, sums), sums=sums, crowding=crowding_of(run, len(a.ranks)), analysis=a)
+
+
+def typical_steps(a: Analysis) -> np.ndarray:
+    """[steps]. Ranks that meet every few steps (local SGD) are judged by whole rounds between meetings, of which each takes as
+    long as the next, though its steps do not."""
+    rounds = a.steps // a.run.sync_every
+    step_s = pd.Series(a.phases["step"].max(axis=1) if a.run.sync_every == 1 and not a.run.asynchronous else a.phases["step"].mean(axis=1))
+    whole = pd.Series(a.steady).groupby(rounds).transform("sum").to_numpy() == a.run.sync_every
+    of_round = step_s.groupby(rounds).transform("mean").to_numpy()
+    counted = whole if whole.any() else a.steady
+    low, high = np.quantile(of_round[counted], TYPICAL)
+    return counted & (of_round >= low) & (of_round <= high)
 
 
 def logged(a: Analysis, column: str) -> np.ndarray:
@@ -86,16 +88,16 @@ def logged(a: Analysis, column: str) -> np.ndarray:
     return np.stack([log[column].to_numpy()[np.searchsorted(log["step"].to_numpy(), a.steps)] for log in logs], axis=1)
 
 
-def wire_bytes(sent: np.ndarray, hosts: list[str], algorithm: str) -> float:
-    """Mean over nodes. In a ring only the last rank of a node sends to another node; the other algorithms sum inside a
-    node through memory, which `sent_bytes` does not count where there are several nodes; but messages of halving and
-    doubling, if chosen, which first go to ranks of the same node."""
+def wire_bytes(sent: np.ndarray, hosts: list[str], sums: Sums) -> float:
+    """Mean over nodes. What ranks of a node sum in its memory does not count as sent. If they send messages to one another, too,
+    only the last rank of a node sends to another node in a ring, and in halving and doubling ranks of the same node come first."""
     if (nodes := len(set(hosts))) < 2:
         return 0.0
-    if algorithm == "halving-doubling" and nodes < len(hosts):
-        summed = np.sum(sent) / (len(hosts) * Exchange(algorithm).link_share(len(hosts)))
-        return float(Exchange(algorithm).link_share(nodes) * summed)
-    over_node = np.max if algorithm == "ring" else np.sum
+    among_all = not sums.node_memory and nodes < len(hosts)
+    if among_all and sums.between == "halving-doubling":
+        halving = Exchange(sums.between)
+        return float(np.sum(sent) / len(hosts) * halving.link_share(nodes) / halving.link_share(len(hosts)))
+    over_node = np.max if among_all and sums.between == "ring" else np.sum
     own = [over_node([bytes_ for bytes_, at in zip(sent, hosts) if at == host]) for host in dict.fromkeys(hosts)]
     return float(np.mean(own))
 
@@ -109,7 +111,7 @@ def label_of(measured: Measurement, unit: str) -> str:
     if unit == "node":
         shape = f"{times(each, 'rank')} × {times(threads, 'thread')} a node"
     words = [str(run.info.get("network", "")), strategy_of(measured), *(str(options.get(key, "")) for key in ("allreduce", "precision")),
-             "" if measured.wire == "fp32" else f"{measured.wire} on the wire",
+             "" if (wire := str(options.get("wire", "fp32"))) == "fp32" else f"{wire} on the wire",
              str(run.info.get("backend", "")).partition(" ")[0], shape]
     return ", ".join(word for word in words if word)
 
@@ -123,22 +125,11 @@ def strategy_of(measured: Measurement) -> str:
     return f"{name} with {times(servers, 'asynchronous server' if options.get('async') == 'yes' else 'server')}" if servers else name
 
 
-def bucket_bytes_of(option: str, gradient_bytes: float) -> float:
-    """run.json has the bytes that a run took, whatever --bucket said; with "auto", from the 27th step on. A run that ended
-    before that still says so, and began with an eighth, as is usual (src/training/bucket_tuning.cpp)."""
-    if option in ("auto", "eighth"):
-        return min(max(gradient_bytes // 8, LEAST_EIGHTH), MOST_EIGHTH)
-    factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(option[-1:].upper(), 1)
-    try:
-        return float(option[:-1] if factor > 1 else option) * factor
-    except ValueError:
-        raise RunError(f"run.json has the option bucket '{option}' (neither bytes nor auto). Was it edited?") from None
-
-
 @dataclass
 class Point:
     """All repetitions at one node count."""
-    count: int
+    count: int  # nodes or ranks that train
+    all_count: float  # with those of parameter servers
     runs: list[Measurement]
     images_per_second: float
     error: float  # standard error of the mean over repetitions; NaN for one
@@ -156,10 +147,15 @@ class Point:
     def part_s(self, part: str) -> float:
         return self.mean(lambda run: run.parts_s[part])
 
-    def cost(self, unit: str) -> float:
+    @property
+    def efficiency_of_all(self) -> float:
+        """Where nodes (or ranks) of parameter servers count as some that could train."""
+        return self.efficiency * self.count / self.all_count
+
+    @property
+    def cost(self) -> float:
         """Node- or rank-seconds of an epoch, parameter servers included."""
-        used = self.mean(lambda run: run.all_nodes if unit == "node" else run.all_ranks)
-        return used * self.mean(lambda run: run.images_per_epoch) / self.images_per_second
+        return self.all_count * self.mean(lambda run: run.images_per_epoch) / self.images_per_second
 
 
 @dataclass
@@ -169,6 +165,10 @@ class Series:
     unit: str  # "node", "rank"
     batch: int  # strong: global; weak: of a node
     points: list[Point]
+
+    @property
+    def served(self) -> bool:
+        return any(p.all_count > p.count for p in self.points)
 
     @property
     def title(self) -> str:
@@ -200,7 +200,8 @@ def points_of(runs: list[Measurement], unit: str) -> list[Point]:
     for n, repetitions in sorted(group(runs, lambda run: count(run, unit)).items()):
         rates = np.array([run.images_per_second for run in repetitions])
         error = rates.std(ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.nan
-        points.append(Point(n, repetitions, float(rates.mean()), float(error)))
+        all_count = np.mean([run.all_nodes if unit == "node" else run.all_ranks for run in repetitions])
+        points.append(Point(n, float(all_count), repetitions, float(rates.mean()), float(error)))
     base = points[0]
     for point in points:
         ideal = base.images_per_second * point.count / base.count
@@ -239,12 +240,13 @@ def scaling_table(series: list[Series]) -> pd.DataFrame:
                 "series": s.title, "of": s.label, "kind": s.kind, f"{s.unit}s": p.count, "repetitions": len(p.runs),
                 "global_batch": p.runs[0].batch, "images_per_second": p.images_per_second,
                 "images_per_second_error": p.error, "speedup": p.images_per_second / s.points[0].images_per_second,
-                "efficiency": p.efficiency, "efficiency_error": p.efficiency_error, "step_s": p.step_s,
+                "efficiency": p.efficiency, "efficiency_error": p.efficiency_error,
+                f"{s.unit}s_with_servers": p.all_count, "efficiency_with_servers": p.efficiency_of_all, "step_s": p.step_s,
                 **{f"{part}_s": p.part_s(part) for part in PARTS},
                 **{f"lost_{part}": share for part, share in p.lost.items()},
                 "sent_bytes_per_rank": p.mean(lambda run: run.sent_bytes),
                 "hidden_share": p.mean(lambda run: run.hidden_share),
                 "wire_bytes_per_node": p.mean(lambda run: run.wire_bytes),
-                f"{s.unit}_seconds_per_epoch": p.cost(s.unit),
+                f"{s.unit}_seconds_per_epoch": p.cost,
             })
     return pd.DataFrame(rows)

@@ -6,7 +6,8 @@ import matplotlib
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from . import scaling_words
+from . import scaling_words, words
+from .outlook import outlook
 from .html import PAGE, STYLE, card, grid, table
 from .plots import AXIS, BLUE, GREEN, GREY, ORANGE, PHASE_COLOURS, PHASE_NAMES, PURPLE, RED, SKY, canvas, picture
 from .plots import STYLE as PLOT_STYLE
@@ -31,25 +32,29 @@ def write_study(runs: list[Measurement], directory: Path, link_gbps: float | Non
     for one in pictures:
         write_text(directory / f"{one.name}.svg", one.svg)
     sentences = [sentence for s in series for sentence in scaling_words.limits(s, link_gbps)]
-    lateness = f"{largest.name}: {scaling_words.late_ranks(late)}" if largest.ranks > 1 else ""
+    about_late = words.who_is_late(largest.analysis) if largest.analysis.run.asynchronous else scaling_words.late_ranks(late)
+    lateness = f"{largest.name}: {about_late}" if largest.ranks > 1 else ""
+    outlooks = outlook(series)
     body = ["<h1>Scaling study</h1>", f'<p class="soft">{len(runs)} runs</p>', "<h2>What limits scaling</h2>",
             *(f"<p>{escape(sentence)}</p>" for sentence in [*sentences, lateness] if sentence),
-            "<h2>Curves</h2>", grid(map(card, pictures)), "<h2>Numbers</h2>", *map(series_table, series)]
+            "<h2>Curves</h2>", grid(map(card, pictures)), "<h2>Numbers</h2>", *map(series_table, series),
+            "<h2>What more such nodes would do</h2>", *(f"<p>{escape(one.text)}</p>" + one.page_table() for one in outlooks)]
     if largest.ranks > 1:
         body += [f"<h2>Ranks of {escape(largest.name)}</h2>", late_table(late)]
     body.append('<p class="soft">Means over repetitions, ± standard error; of each run means over ranks and over the steps '
                 "between the 10 % quickest and slowest, without the warm-up.</p>")
     write_text(directory / "index.html", PAGE.substitute(title="Brigade: scaling study", style=STYLE, body="\n".join(body)))
-    return [*(scaling_words.text_table(s) + "\n" for s in series), *sentences, lateness]
+    return [*(scaling_words.text_table(s) + "\n" for s in series), *sentences, lateness, *(one.for_terminal() for one in outlooks)]
 
 
 def series_table(s: Series) -> str:
-    rows = []
+    served, rows = ["with servers"] if s.served else [], []
     for p in s.points:
         rows.append([str(p.count), str(len(p.runs)), plus_minus(digits(p.images_per_second), digits(p.error), p.error),
-                     plus_minus(percent(p.efficiency), percent(p.efficiency_error), p.efficiency_error), seconds(p.step_s),
-                     *(percent(p.part_s(part) / p.step_s) for part in PARTS), digits(p.cost(s.unit))])
-    titles = [s.unit + "s", "runs", "images/s", "efficiency", "step", *(PHASE_NAMES[part] for part in PARTS),
+                     plus_minus(percent(p.efficiency), percent(p.efficiency_error), p.efficiency_error),
+                     *(scaling_words.with_servers(p) for _ in served), seconds(p.step_s),
+                     *(percent(p.part_s(part) / p.step_s) for part in PARTS), digits(p.cost)])
+    titles = [s.unit + "s", "runs", "images/s", "efficiency", *served, "step", *(PHASE_NAMES[part] for part in PARTS),
               f"{s.unit}-seconds an epoch"]
     return f"<h3>{escape(s.title)}</h3><p class=\"soft\">{escape(s.label)}</p>" + table(titles, rows, left_columns=0)
 

@@ -2,7 +2,8 @@
 import numpy as np
 
 from .scaling import PARTS, Point, Series
-from .words import bytes_, digits, percent, seconds, times
+from .tables import align
+from .words import bytes_, digits, digits_or_int, percent, seconds, times
 
 NAMES = {"wait_data": "waiting for data", "forward": "forward", "backward": "backward",
          "exchange": "exposed allreduce", "straggler": "waiting for late ranks", "optimizer": "the optimizer",
@@ -53,7 +54,7 @@ def gains(point: Point, link_gbps: float | None) -> list[str]:
     sentences = []
     step, part = point.step_s, point.part_s
     wire = point.mean(lambda run: run.wire_bytes)
-    if part("exchange") >= 0.05 * step and wire > 0 and all(run.wire == "fp32" for run in point.runs):
+    if part("exchange") >= 0.05 * step and wire > 0 and all((run.sums.wire or "fp32") == "fp32" for run in point.runs):
         saved = part("exchange") / 2
         if link_gbps:  # what links are not busy with, fewer bytes do not shorten
             saved = min(saved, 8e-9 * wire / link_gbps / 2)
@@ -79,7 +80,8 @@ def late_ranks(table) -> str:
 
 def text_table(series: Series) -> str:
     """For the terminal."""
-    titles = [series.unit + "s", "runs", "images/s", "speed-up", "efficiency", "step", *(NAMES[part] for part in PARTS),
+    served = ["with servers"] if series.served else []
+    titles = [series.unit + "s", "runs", "images/s", "speed-up", "efficiency", *served, "step", *(NAMES[part] for part in PARTS),
               "wire/step", f"{series.unit}-s/epoch"]
     rows = []
     for p in series.points:
@@ -87,9 +89,12 @@ def text_table(series: Series) -> str:
         efficiency_error = f" ± {percent(p.efficiency_error)}" if p.efficiency_error > 0 else ""
         rows.append([str(p.count), str(len(p.runs)), digits(p.images_per_second) + error,
                      digits(p.images_per_second / series.points[0].images_per_second),
-                     percent(p.efficiency) + efficiency_error, seconds(p.step_s),
+                     percent(p.efficiency) + efficiency_error, *(with_servers(p) for _ in served), seconds(p.step_s),
                      *(percent(p.part_s(part) / p.step_s) for part in PARTS),
-                     bytes_(p.mean(lambda run: run.wire_bytes)), digits(p.cost(series.unit))])
-    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in [titles, *rows]]
-    return "\n".join([f"{series.title} ({series.label})", *lines])
+                     bytes_(p.mean(lambda run: run.wire_bytes)), digits(p.cost)])
+    return f"{series.title} ({series.label})\n{align([titles, *rows], left=0)}"
+
+
+def with_servers(point: Point) -> str:
+    """'67 % of 3': efficiency, where servers count as some that could train."""
+    return f"{percent(point.efficiency_of_all)} of {digits_or_int(point.all_count)}"

@@ -27,13 +27,9 @@ def server_table(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def is_asynchronous(run: Run) -> bool:
-    return bool(run.servers) and (run.info.get("options") or {}).get("async") == "yes"
-
-
 def staleness_counts(run: Run) -> np.ndarray:
     """Element s: gradients of all workers that were s updates stale. Empty unless workers are asynchronous."""
-    if not is_asynchronous(run):
+    if not run.asynchronous:
         return np.zeros(0, int)
     return np.bincount(np.concatenate([log["staleness"].to_numpy(int) for log in run.ranks.values()]))
 

@@ -11,11 +11,11 @@ both for every algorithm: a ring's are 2 (N-1)/N K and 2 (N-1)); LogGP: Alexandr
 et al., NSDI 2016:
 
     alone(N)       = G S(N) + R(N) L
-    exchange(N, b) = I + max(alone(N) - w backward(b), alone(N) last bucket / K)
+    exchange(N, b) = I + max(alone(N) - w backward(b), alone(N) last)
 
 G is seconds a byte, L latency, I what the ranks of one node wait for the sum among themselves, as measured on one node (0
 for one rank a node), m(n) the mean of the largest of n standard normal numbers. The overlap w is below 1, for Brigade moves
-messages on between layers only; the last bucket is complete when backward is, so it cannot hide. A wire format of 2 bytes
+messages on between layers only. `last` is the last bucket's share of K: it is complete when backward is, and cannot hide. A wire format of 2 bytes
 halves K on its way through a ring.
 
 The parts of a step are in the logs, and so each is fitted by itself, not the step's duration alone; runs on one and two
@@ -24,12 +24,13 @@ which so becomes slower once, and not again with more nodes. What is not in here
 systems, and nodes that are not alike.
 """
 import functools
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import integrate, optimize, stats
 
-from .exchange import WIRE_SHARE, Exchange, exchange_of
+from .exchange import WIRE_SHARE, Exchange, Sums, exchange_of
 from .load import RunError
 from .scaling import Measurement, group
 
@@ -51,7 +52,6 @@ class Curve:
     def line(self, images: float) -> float:
         return self.serial_s + self.per_image_s * images
 
-
     def slowed(self, factor: float) -> "Curve":
         return Curve(self.images, tuple(factor * s for s in self.seconds), factor * self.serial_s, factor * self.per_image_s)
 
@@ -72,7 +72,7 @@ class Compute:
 class StepModel:
     exchange: Exchange
     gradient_bytes: float  # K, as they travel
-    bucket_bytes: float
+    sums: Sums  # of a step
     alone: Compute  # on one node
     together: Compute  # on several
     seconds_per_byte: float  # G
@@ -81,7 +81,6 @@ class StepModel:
     overlap: float  # w
     lateness: tuple[float, float]  # s0 seconds, and s1 of forward and backward
     scatter: float  # relative standard deviation of a run's step about the model
-    wire_share: float = 1.0  # of the bytes of fp32
 
     def compute(self, nodes: int) -> Compute:
         return self.alone if nodes == 1 else self.together
@@ -92,8 +91,8 @@ class StepModel:
                 self.exchange.rounds(nodes) * self.latency_s)
 
     def exchange_s(self, nodes: int, images: float) -> float:
-        whole, last = self.between_s(nodes), min(1.0, self.bucket_bytes / self.gradient_bytes)
-        return self.node_s + max(whole - self.overlap * self.compute(nodes).backward_s(images), last * whole)
+        whole = self.between_s(nodes)
+        return self.node_s + max(whole - self.overlap * self.compute(nodes).backward_s(images), self.sums.last_share * whole)
 
     def scatter_s(self, images: float) -> float:
         """Standard deviation of a rank's arrival at the sum."""
@@ -111,13 +110,12 @@ class StepModel:
 
     def on_link(self, bytes_per_second: float | None, latency_s: float | None, wire: str | None = None) -> "StepModel":
         """The same program on another network, or with another wire format than that of the runs."""
-        bytes_ = self.gradient_bytes
-        if wire is not None and self.exchange.algorithm == "ring":
-            bytes_ *= WIRE_SHARE[wire] / self.wire_share
-        return replace(self, gradient_bytes=bytes_, bucket_bytes=self.bucket_bytes * bytes_ / self.gradient_bytes,
-                       wire_share=self.wire_share * bytes_ / self.gradient_bytes, seconds_per_byte=1 / bytes_per_second if bytes_per_second else self.seconds_per_byte,
+        if wire is None or self.exchange.algorithm != "ring":
+            wire = self.sums.wire
+        return replace(self, gradient_bytes=self.gradient_bytes * WIRE_SHARE[wire] / WIRE_SHARE[self.sums.wire],
+                       sums=replace(self.sums, wire=wire),
+                       seconds_per_byte=1 / bytes_per_second if bytes_per_second else self.seconds_per_byte,
                        latency_s=self.latency_s if latency_s is None else latency_s)
-
 
     def slowed(self, factor: float) -> "StepModel":
         """The same program where this many threads take turns on a processor."""
@@ -143,11 +141,9 @@ def fit(runs: list[Measurement]) -> StepModel:
         raise RunError("the runs on several nodes log no byte sent. Were they written by this version?")
     single = [run for run in runs if run.nodes == 1]
     node_s = part_median(single, "exchange") if single and exchange.ranks_per_node > 1 else 0.0
-    wire_share = WIRE_SHARE.get(several[0].wire, 1.0) if exchange.algorithm == "ring" else 1.0
-    model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, bucket_bytes=usual_bucket_bytes(several) * wire_share,
+    model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, sums=usual_sums(several),
                       alone=fit_compute(single or several), together=fit_compute(several), node_s=node_s,
-                      **fit_network(several, exchange, gradient_bytes, node_s), lateness=fit_lateness(several), scatter=0.0,
-                      wire_share=wire_share)
+                      **fit_network(several, exchange, gradient_bytes, node_s), lateness=fit_lateness(several), scatter=0.0)
     residuals = [np.log(run.step_s / model.step_s(run.nodes, run.batch / run.nodes)) for run in several]
     return replace(model, scatter=float(np.sqrt(np.mean(np.square(residuals)))))
 
@@ -157,17 +153,12 @@ def exchange_of_all(runs: list[Measurement]) -> Exchange:
     if len(each) > 1 or not float(min(each)).is_integer():
         raise RunError(f"nodes have different numbers of ranks ({', '.join(f'{n:g}' for n in sorted(each))}). Leave some "
                        "runs out?")
-    bucket_bytes = usual_bucket_bytes([run for run in runs if run.nodes > 1])
-    exchange = exchange_of(runs[0].allreduce, int(min(each)), min(bucket_bytes, runs[0].gradient_bytes or bucket_bytes))
-    if exchange is None:
-        raise RunError(f"the runs sum by --allreduce {runs[0].allreduce} (nobody but MPI knows how). Run with ring, "
-                       "halving-doubling or hierarchical?")
-    return exchange
+    return exchange_of(usual_sums([run for run in runs if run.nodes > 1]), int(min(each)))
 
 
-def usual_bucket_bytes(runs: list[Measurement]) -> float:
-    """With --bucket auto, each run has found its own."""
-    return float(np.median([run.bucket_bytes for run in runs]))
+def usual_sums(runs: list[Measurement]) -> Sums:
+    """Those that the most runs made; with --bucket auto, each has found its own buckets."""
+    return Counter(run.sums for run in runs).most_common(1)[0][0]
 
 
 def fit_compute(runs: list[Measurement]) -> Compute:

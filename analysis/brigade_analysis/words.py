@@ -30,6 +30,10 @@ def digits(value: float) -> str:
     return f"{value:.{places}f}"
 
 
+def digits_or_int(value: float) -> str:
+    return str(int(value)) if value == int(value) else digits(value)
+
+
 def count(value: float) -> str:
     """60,000"""
     return f"{value:,.0f}" if value is not None and math.isfinite(value) else MISSING
@@ -68,26 +72,45 @@ def where_time_went(a: Analysis) -> str:
     compute = percent(a.share("forward", "backward", "optimizer"))
     text = (f"Of a step of {step} on average, {compute} was computation (forward {share['forward']}, "
             f"backward {share['backward']}, optimizer {share['optimizer']})")
-    if len(a.ranks) > 1:
-        text += (f", {share['reduce_wait']} was the sum of gradients where backward did not hide it (waiting for "
+    if a.run.asynchronous:
+        text += f", {share['reduce_wait']} pushing gradients to the servers and pulling weights where backward did not hide it"
+    elif len(a.ranks) > 1:
+        text += (f", {share['reduce_wait']} was the {meeting(a)} where backward did not hide it (waiting for "
                  f"the last rank {share['straggler']}, exchange {share['exchange']})")
     else:
         text += f", {share['reduce_wait']} the end of the reduction"
     return text + f", {share['wait_data']} waiting for data and {share['other']} the rest."
 
 
+def meeting(a: Analysis) -> str:
+    """What ranks wait for one another in."""
+    return "sum of gradients" if a.run.sync_every == 1 else "average of weights"
+
+
 def who_is_late(a: Analysis) -> str:
+    if a.run.asynchronous and len(a.ranks) > 1:
+        return nobody_waits(a)
     s = a.straggler
     if s is None:
-        return "One rank: nobody to wait for."
+        return "One rank: nobody to wait for." if len(a.ranks) == 1 else "Ranks did not meet in these steps."
+    times_met = "the steps" if a.run.sync_every == 1 else "these"
     if not s.named:
-        return (f"No single rank is slow: rank {s.rank} is last most often, in {percent(s.last_share)} of the steps, "
+        return (f"No single rank is slow: rank {s.rank} is last at the {meeting(a)} most often, in {percent(s.last_share)} of {times_met}, "
                 f"{seconds(s.delay_s)} after the others.")
     why = {"data": "it waits for data longer", "compute": "its forward and backward take longer",
            "between steps": "it starts its steps later"}[s.cause]
-    return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the sum of gradients in {percent(s.last_share)} "
-            f"of the steps, {seconds(s.delay_s)} after the others, because {why} "
+    return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the {meeting(a)} in {percent(s.last_share)} "
+            f"of {times_met}, {seconds(s.delay_s)} after the others, because {why} "
             f"({seconds(s.excess_s[s.cause])} of it). Were it as quick as the next to last rank, training would take {percent(s.cost_share)} less time.")
+
+
+def nobody_waits(a: Analysis) -> str:
+    """Of asynchronous workers: what holds them up is the servers' answers, which may be kept back for the slowest worker's sake."""
+    own_s = a.mean_s("step") - a.mean_s("reduce_wait")
+    slowest = a.ranks[int(own_s.argmax())]
+    return (f"Workers do not wait for one another's gradients, but for the servers' answers: {percent(a.share('reduce_wait'))} of their time, "
+            f"which includes that of workers more than {a.run.options.get('staleness', '?')} steps ahead of the slowest. The rest of a step takes "
+            f"{seconds(own_s.min())} to {seconds(own_s.max())}, longest on rank {slowest}{on_host(a, slowest)}.")
 
 
 def busy_cores(a: Analysis) -> str | None:

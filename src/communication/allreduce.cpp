@@ -53,17 +53,7 @@ class MpiSum final : public Allreduce::State {
 // Between ranks that see each other only through messages.
 constexpr std::size_t kShortBytes = 64U << 10;
 
-ByMessages by_messages(const AllreduceOptions& options, std::size_t bytes) {
-  const bool free = options.algorithm == Algorithm::automatic || options.algorithm == Algorithm::hierarchical;
-  const bool tree =
-      options.algorithm == Algorithm::halving_doubling || (free && (options.one_tree || bytes <= kShortBytes));
-  return {.start_sum = tree ? start_halving_doubling : start_ring,
-          .segment_bytes = options.segment_bytes,
-          .wire = tree ? Wire::fp32 : options.wire};
-}
-
-std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
-                                        const AllreduceOptions& options) {
+void check(const AllreduceOptions& options) {
   const Algorithm algorithm = options.algorithm;
   require<OptionError>(!options.one_tree || (algorithm != Algorithm::ring && algorithm != Algorithm::mpi),
                        "the algorithm {} does not sum as one binary tree", name_of(algorithm));
@@ -71,14 +61,31 @@ std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<floa
                                                       algorithm != Algorithm::mpi),
                        "only the ring sends {} (the algorithm is {}{}). Use --wire fp32, or --allreduce automatic?",
                        name_of(options.wire), name_of(algorithm), options.one_tree ? ", as one tree" : "");
-  if (algorithm == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
-  const bool shares_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
-  if (shares_memory && (algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical)) {
-    if (impl.nodes == 1) return start_node_sum(impl, data, options.segment_bytes);
-    const std::size_t slice_bytes = data.size_bytes() / static_cast<std::size_t>(impl.node_size);
-    return start_hierarchical(impl, data, by_messages(options, slice_bytes));
-  }
-  return by_messages(options, data.size_bytes()).start(impl, data, impl.next_tag());
+}
+
+SumRoute route_of(const Communicator::Impl& impl, std::size_t bytes, const AllreduceOptions& options) {
+  check(options);
+  const Algorithm algorithm = options.algorithm;
+  const bool free = algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical;
+  if (!free) return {.node_memory = false, .between = algorithm, .wire = options.wire};
+  const bool node_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
+  if (node_memory && impl.nodes == 1) return {.node_memory = true, .between = std::nullopt};
+  const std::size_t message_bytes = node_memory ? bytes / static_cast<std::size_t>(impl.node_size) : bytes;
+  if (options.one_tree || message_bytes <= kShortBytes)
+    return {.node_memory = node_memory, .between = Algorithm::halving_doubling};
+  return {.node_memory = node_memory, .between = Algorithm::ring, .wire = options.wire};
+}
+
+std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
+                                        const AllreduceOptions& options) {
+  const SumRoute route = route_of(impl, data.size_bytes(), options);
+  if (!route.between) return start_node_sum(impl, data, options.segment_bytes);
+  if (route.between == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
+  const ByMessages messages{.start_sum = route.between == Algorithm::ring ? start_ring : start_halving_doubling,
+                            .segment_bytes = options.segment_bytes,
+                            .wire = route.wire};
+  if (route.node_memory) return start_hierarchical(impl, data, messages);
+  return messages.start(impl, data, impl.next_tag());
 }
 
 }  // namespace
@@ -101,6 +108,11 @@ std::string_view name_of(Wire wire) {
     case Wire::fp16: return "fp16";
   }
   return "";
+}
+
+SumRoute route_of(const Communicator& communicator, std::size_t bytes, const AllreduceOptions& options) {
+  if (communicator.impl() == nullptr) return {};
+  return route_of(*communicator.impl(), bytes, options);
 }
 
 Allreduce::Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {

@@ -58,6 +58,7 @@ struct BatchStream::Impl {
   ~Impl();
   const Batch* next();
   StreamWork work() const;
+  CollectiveReads collective_reads() const { return workers_.front().reader->collective_reads(); }
 
  private:
   struct Slot {
@@ -333,6 +334,7 @@ BatchStream::BatchStream(std::unique_ptr<SplitReader> reader, BatchPlan plan, co
 BatchStream::~BatchStream() = default;
 const Batch* BatchStream::next() { return impl_->next(); }
 StreamWork BatchStream::work() const { return impl_->work(); }
+CollectiveReads BatchStream::collective_reads() const { return impl_->collective_reads(); }
 
 BatchPlan training_plan(std::int64_t samples, std::int64_t global_batch, Range share, std::uint64_t seed,
                         bool whole_pairs, const OrderOptions& how) {

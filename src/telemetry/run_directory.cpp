@@ -86,6 +86,14 @@ Json each(const std::vector<Place>& places, std::string Place::*member) {
   return list;
 }
 
+Json described(const std::vector<SumInfo>& sums) {
+  Json list = Json::array();
+  for (const SumInfo& sum : sums)
+    list.push_back(
+        {{"bytes", sum.bytes}, {"node_memory", sum.node_memory}, {"between", sum.between}, {"wire", sum.wire}});
+  return list;
+}
+
 Json staleness(const std::vector<std::int64_t>& gradients) {
   if (gradients.empty()) return nullptr;
   double count = 0, sum = 0;
@@ -95,6 +103,10 @@ Json staleness(const std::vector<std::int64_t>& gradients) {
   }
   return {
       {"mean", count > 0 ? Json(sum / count) : Json(nullptr)}, {"max", gradients.size() - 1}, {"gradients", gradients}};
+}
+
+Json described(const std::optional<std::pair<std::int64_t, std::int64_t>>& reads) {
+  return reads ? Json{{"calls", reads->first}, {"collective", reads->second}} : Json(nullptr);
 }
 
 std::string field(std::optional<double> value) { return value ? fmt::format("{:.9g}", *value) : ""; }
@@ -123,6 +135,7 @@ void write_run_info(const fs::path& directory, const RunInfo& info) {
                                       {"global_batch", info.global_batch},
                                       {"micro_batches", info.micro_batches},
                                       {"steps_per_epoch", info.steps_per_epoch},
+                                      {"sums", described(info.sums)},
                                       {"options", info.options},
                                       {"build", build_info()},
                                       {"environment", environment()}});
@@ -168,7 +181,8 @@ void write_summary(const fs::path& directory, const Summary& summary) {
                                           {"total_s", summary.total_s},
                                           {"images_per_second", summary.images_per_second},
                                           {"peak_rss_bytes", summary.peak_rss_bytes},
-                                          {"staleness", staleness(summary.gradients_by_staleness)}});
+                                          {"staleness", staleness(summary.gradients_by_staleness)},
+                                          {"collective_reads", described(summary.collective_reads)}});
 }
 
 Summary read_summary(const fs::path& directory) {

@@ -72,6 +72,8 @@ class Strategy {
   // What there is to say about the epoch, if anything.
   virtual std::string report() { return {}; }
   virtual std::size_t bytes_sent() const = 0;
+  // Of every sum over ranks, in their order, as they are decided now.
+  virtual std::vector<std::size_t> summed_bytes() const { return {}; }
 };
 
 // Every step, the arrays of all ranks are summed, in buckets that end at borders of layers: every rank adds the same
@@ -91,8 +93,10 @@ class Synchronous final : public Strategy {
   void reduce(std::string_view what) override;
   void settle(std::int64_t, bool, StepStatus&) override {}
   std::size_t bytes_sent() const override { return reducer_.bytes_sent(); }
+  std::vector<std::size_t> summed_bytes() const override;
 
  private:
+  std::int64_t bucket_end(std::size_t bucket) const;
   void cut(std::size_t bucket_bytes);
   void tune();
 
@@ -124,8 +128,11 @@ class LocalSgd final : public Strategy {
   void reduce(std::string_view) override {}
   void settle(std::int64_t step, bool boundary, StepStatus& status) override;
   std::size_t bytes_sent() const override { return reducer_.bytes_sent(); }
+  std::vector<std::size_t> summed_bytes() const override;
 
  private:
+  std::vector<TensorView> averaged() const;  // weights, running statistics, optimizer state
+
   communication::GradientReducer reducer_;
   network::Executor& executor_;
   Optimizer& optimizer_;

@@ -13,15 +13,26 @@ LocalSgd::LocalSgd(communication::Communicator& communicator, const communicatio
       weight_(weight),
       every_(every) {}
 
+std::vector<TensorView> LocalSgd::averaged() const {
+  std::vector<TensorView> all{executor_.weights(), executor_.statistics()};
+  for (std::size_t i = 0; i < optimizer_.state_names().size(); ++i) all.push_back(optimizer_.state(i));
+  std::erase_if(all, [](const TensorView& flat) { return flat.shape.size() == 0; });
+  return all;
+}
+
+std::vector<std::size_t> LocalSgd::summed_bytes() const {
+  std::vector<std::size_t> bytes;
+  for (const TensorView& flat : averaged()) bytes.push_back(flat.bytes());
+  bytes.push_back(sizeof(StepStatus));
+  return bytes;
+}
+
 void LocalSgd::settle(std::int64_t step, bool boundary, StepStatus& status) {
   since_ += status;
   status = {};
   if (!boundary && (step + 1) % every_ != 0) return;
 
-  std::vector<TensorView> averaged{executor_.weights(), executor_.statistics()};
-  for (std::size_t i = 0; i < optimizer_.state_names().size(); ++i) averaged.push_back(optimizer_.state(i));
-  for (const TensorView& flat : averaged) {
-    if (flat.shape.size() == 0) continue;
+  for (const TensorView& flat : averaged()) {
     backend_.update(ops::Blend{.keep = weight_, .add = 0}, {.x = flat, .y = flat});
     backend_.synchronize();
     reducer_.add({flat.f32(), static_cast<std::size_t>(flat.shape.size())});

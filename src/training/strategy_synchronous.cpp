@@ -32,11 +32,22 @@ void Synchronous::cut(std::size_t bucket_bytes) {
   if (buckets_.empty() || buckets_.back() != 0) buckets_.push_back(0);
 }
 
+std::int64_t Synchronous::bucket_end(std::size_t bucket) const {
+  return bucket == 0 ? array_.shape.size() : buckets_[bucket - 1];
+}
+
+std::vector<std::size_t> Synchronous::summed_bytes() const {
+  std::vector<std::size_t> bytes;
+  for (std::size_t i = 0; i < buckets_.size(); ++i)
+    bytes.push_back(static_cast<std::size_t>(bucket_end(i) - buckets_[i]) * sizeof(float));
+  return bytes;
+}
+
 void Synchronous::ready(std::int64_t offset) {
   if (added_ == 0 && tuning_ && offset > 0 && !timing_) timing_ = true, since_first_ = Stopwatch();
   while (added_ < buckets_.size() && buckets_[added_] >= offset) {
     const std::int64_t begin = buckets_[added_];
-    const std::int64_t end = added_ == 0 ? array_.shape.size() : buckets_[added_ - 1];
+    const std::int64_t end = bucket_end(added_);
     reducer_.add({array_.f32() + begin, static_cast<std::size_t>(end - begin)});
     ++added_;
   }

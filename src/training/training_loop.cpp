@@ -84,6 +84,7 @@ void TrainingLoop::write_run_info() {
                                                .reader = std::string(name_of(data_->training_files().mode())),
                                                .reader_why = data_->training_files().why(),
                                                .options = logged_options_,
+                                               .sums = described_sums(),
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),
                                                .pinned_processors = options_.pinned_processors,
@@ -94,6 +95,18 @@ void TrainingLoop::write_run_info() {
                                                .steps_per_epoch = plan_.steps_per_epoch,
                                                .process_start_s = process_start_s()});
   });
+}
+
+std::vector<telemetry::SumInfo> TrainingLoop::described_sums() const {
+  std::vector<telemetry::SumInfo> sums;
+  for (const std::size_t bytes : strategy_->summed_bytes()) {
+    const auto route = communication::route_of(communicator_, bytes, plan_.allreduce);
+    sums.push_back({.bytes = static_cast<std::int64_t>(bytes),
+                    .node_memory = route.node_memory,
+                    .between = std::string(route.between ? communication::name_of(*route.between) : ""),
+                    .wire = std::string(route.between ? communication::name_of(route.wire) : "")});
+  }
+  return sums;
 }
 
 // On all ranks at the same step.
@@ -140,7 +153,6 @@ TrainResult TrainingLoop::run() {
     return {ExitCode::done, telemetry::read_summary(options_.run)};
   }
   open_data();
-  write_run_info();
   if (speaks_) tensorboard_ = telemetry::TensorBoardWriter(options_.run);
   agree_on_weights();
   communication::collectively(communicator_, "opening the step log", [&] {
@@ -165,6 +177,7 @@ void TrainingLoop::train_epochs() {
                plan_.own_micro_batches.size(), plan_.leaf);
   const double origin_s = agreed_origin_s(communicator_);
   strategy_ = make_strategy(sum_->total(), origin_s);
+  write_run_info();
   TrainingStep step(executor_, backend_, communicator_, *batches, optimizer_, *sum_, *strategy_,
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
@@ -174,6 +187,10 @@ void TrainingLoop::train_epochs() {
                      .stop_requested = stop_requested});
   summary_.startup_s = wall_clock_s() - process_start_s();
   while (!stop()) train_epoch(progress_.step / plan_.steps_per_epoch + 1, step);
+  if (data_->training_files().mode() == dataset::ReaderMode::collective) {
+    const dataset::CollectiveReads reads = batches->collective_reads();
+    summary_.collective_reads = {reads.calls, reads.collective};
+  }
 }
 
 void TrainingLoop::train_epoch(std::int64_t epoch, TrainingStep& step) {

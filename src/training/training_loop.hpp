@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "batch_norm_group.hpp"
 #include "brigade/communication/communicator.hpp"
@@ -43,6 +44,7 @@ class TrainingLoop {
   void make_run_directory();
   void open_data();
   void write_run_info();
+  std::vector<telemetry::SumInfo> described_sums() const;
   void log_bucket(std::size_t bytes, const std::string& why);
   void agree_on_weights();
   std::unique_ptr<Strategy> make_strategy(TensorView array, double clock_origin_s);

@@ -36,6 +36,10 @@ class Synthetic:
     hidden_bytes: int = 910036
     staleness: tuple = (0,)  # of the gradients, in turn
     options: dict = field(default_factory=dict)
+    between: str = "ring"
+    node_memory: bool = True
+    wire: str = "fp32"
+    buckets: tuple = (2**18,) * 6 + (247208,)  # bytes of the sums of a step
     wait_data_s: float = 0.001
     forward_s: float = 0.010
     backward_s: float = 0.020
@@ -119,6 +123,7 @@ def run_info(run: Synthetic) -> dict:
             "dataset": "datasets/fashion-mnist", "backend": "host", "ranks": run.ranks, "threads_per_rank": 1,
             "hosts": [f"node{rank // run.ranks_per_host}" for rank in range(run.ranks)], "parameters": 455018,
             "global_batch": run.ranks * run.images, "micro_batches": run.ranks, "steps_per_epoch": run.steps_per_epoch,
+            "sums": [{"bytes": n, "node_memory": run.node_memory, "between": run.between, "wire": run.wire} for n in run.buckets],
             "options": {"epochs": str(run.epochs), "learning-rate": "0.05", **run.options},
             "build": {"version": "0.1.0", "compiler": "gcc 12"}, "environment": {"OMP_NUM_THREADS": "1"}}
 

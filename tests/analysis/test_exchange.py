@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from brigade_analysis.exchange import Exchange, exchange_of
-from brigade_analysis.exchange_simulation import Sums, closed_form, mean_end_after_backward, schedule, simulate
+from brigade_analysis.exchange import Exchange, Sums, exchange_of
+from brigade_analysis.load import RunError
+from brigade_analysis.exchange_simulation import SumsInFlight, closed_form, mean_end_after_backward, schedule, simulate
 from brigade_analysis.step_model import mean_of_largest
 
 RING, HALVING = Exchange("ring"), Exchange("halving-doubling")
@@ -18,16 +19,17 @@ def test_bytes_and_rounds(exchange, nodes, link, path, rounds):
     assert (exchange.link_share(nodes), exchange.path_share(nodes), exchange.rounds(nodes)) == (link, path, rounds)
 
 
-@pytest.mark.parametrize("allreduce, each, bucket_bytes, algorithm, flat", [
-    ("ring", 1, 1e3, "ring", False), ("ring", 2, 1e6, "ring", True), ("halving-doubling", 2, 1e6, "halving-doubling", False),
-    ("automatic", 1, 65536, "halving-doubling", False), ("automatic", 1, 65540, "ring", False),
-    ("hierarchical", 4, 4 * 65536, "halving-doubling", False), ("automatic", 4, 1e6, "ring", False)])
-def test_the_algorithm_a_run_took(allreduce, each, bucket_bytes, algorithm, flat):
-    assert exchange_of(allreduce, each, bucket_bytes) == Exchange(algorithm, each, flat)
+@pytest.mark.parametrize("between, node_memory, each, flat", [
+    ("ring", False, 1, False), ("ring", False, 2, True), ("ring", True, 2, False), ("halving-doubling", False, 2, False),
+    ("halving-doubling", True, 4, False)])
+def test_the_algorithm_a_run_took(between, node_memory, each, flat):
+    assert exchange_of(Sums(between, node_memory), each) == Exchange(between, each, flat)
 
 
-def test_nobody_knows_what_mpi_does():
-    assert exchange_of("mpi", 1, 1e6) is None
+@pytest.mark.parametrize("between, complaint", [("mpi", "nobody but MPI knows"), ("", "parameter servers make none")])
+def test_what_no_algorithm_is_known_of(between, complaint):
+    with pytest.raises(RunError, match=complaint):
+        exchange_of(Sums(between), 1)
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5, 6, 8, 12])
@@ -44,7 +46,7 @@ def test_schedules_halve_and_double(nodes):
 @pytest.mark.parametrize("nodes", [2, 3, 4, 6, 7, 8, 16])
 @pytest.mark.parametrize("exchange", [RING, HALVING], ids=["ring", "halving-doubling"])
 def test_one_bucket_of_one_rank_a_node_takes_what_the_formula_says(exchange, nodes):
-    sums = Sums((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange)
+    sums = SumsInFlight((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange)
     known = exchange.path_share(nodes) * 1e-3 + exchange.rounds(nodes) * 1e-5
     assert simulate(sums) == pytest.approx(known, rel=1e-9) and closed_form(sums) == pytest.approx(known, rel=1e-9)
 
@@ -55,28 +57,28 @@ def test_several_ranks_a_node(algorithm, nodes):
     """1 MB in slices over four ranks, at 0.1 ns a byte within the node: the slices share the node's link."""
     exchange = Exchange(algorithm, 4)
     wire = exchange.path_share(nodes) * 1e-3
-    assert simulate(Sums((1e6,), (0.0,) * nodes, 1e-9, 0.0, 1.0, exchange, 1e-10)) == pytest.approx(1e-4 + wire, rel=1e-9)
+    assert simulate(SumsInFlight((1e6,), (0.0,) * nodes, 1e-9, 0.0, 1.0, exchange, 1e-10)) == pytest.approx(1e-4 + wire, rel=1e-9)
     # A slice's latency passes while the others use the link: less than the formula, which waits for every round.
-    late = Sums((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange, 1e-10)
+    late = SumsInFlight((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange, 1e-10)
     assert 1e-4 + wire + 1e-5 <= simulate(late) * (1 + 1e-9) and simulate(late) <= closed_form(late) * (1 + 1e-9)
     assert closed_form(late) == pytest.approx(1e-4 + wire + exchange.rounds(nodes) * 1e-5)
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 8, 33])
 def test_a_single_bucket_takes_what_the_formula_says(ranks):
-    sums = Sums((1e6,), (0.0,) * ranks, 1e-9, 1e-5)
+    sums = SumsInFlight((1e6,), (0.0,) * ranks, 1e-9, 1e-5)
     assert simulate(sums) == pytest.approx(2 * (ranks - 1) * (1e6 / ranks * 1e-9 + 1e-5), rel=1e-9)
     assert simulate(sums) == pytest.approx(closed_form(sums), rel=1e-9)
 
 
 def test_one_rank_sends_nothing():
-    assert simulate(Sums((1e6,), (0.25,), 1e-9, 1.0)) == 0.25
+    assert simulate(SumsInFlight((1e6,), (0.25,), 1e-9, 1.0)) == 0.25
 
 
 @pytest.mark.parametrize("backward_s", [0.0, 2e-3, 20e-3])
 def test_buckets_behind_backward(backward_s):
     """Links bound by bytes: the simulation is within a few per cent of the closed form, and never below the wire."""
-    sums = Sums((250e3,) * 8, (backward_s,) * 4, 4e-9, 1e-6)
+    sums = SumsInFlight((250e3,) * 8, (backward_s,) * 4, 4e-9, 1e-6)
     wire = 2 * 3 / 4 * 2e6 * 4e-9
     assert simulate(sums) >= max(wire, backward_s + wire / 8) * (1 - 1e-9)
     assert simulate(sums) == pytest.approx(closed_form(sums), rel=0.05)
@@ -84,20 +86,20 @@ def test_buckets_behind_backward(backward_s):
 
 def test_latency_of_several_buckets_is_shared():
     """The links carry other buckets while a message is on its way, which the closed form does not know."""
-    sums = Sums((1e3,) * 8, (0.0,) * 4, 1e-9, 1e-3)
+    sums = SumsInFlight((1e3,) * 8, (0.0,) * 4, 1e-9, 1e-3)
     assert simulate(sums) == pytest.approx(6e-3, rel=0.02) and closed_form(sums) == pytest.approx(48e-3, rel=0.02)
 
 
 def test_slow_progress_during_backward():
     """At half speed, half of what could have left during backward is left over."""
-    quick, slow = (Sums((1e5,) * 10, (4e-3,) * 2, 4e-9, 0.0, overlap) for overlap in (1.0, 0.5))
+    quick, slow = (SumsInFlight((1e5,) * 10, (4e-3,) * 2, 4e-9, 0.0, overlap) for overlap in (1.0, 0.5))
     assert simulate(slow) > simulate(quick)
     assert simulate(slow) == pytest.approx(4e-3 + 1e6 * 4e-9 - 0.5 * (4e-3 - 0.4e-3), rel=0.02)
 
 
 def test_a_late_rank_is_waited_for():
-    sums = Sums((1e6,), (0.0, 0.0, 0.5, 0.0), 1e-9, 0.0)
+    sums = SumsInFlight((1e6,), (0.0, 0.0, 0.5, 0.0), 1e-9, 0.0)
     assert 0.5 < simulate(sums) <= 0.5 + 2 * 3 * 1e6 / 4 * 1e-9
-    even = Sums((1e6,), (0.1,) * 8, 1e-9, 0.0)
+    even = SumsInFlight((1e6,), (0.1,) * 8, 1e-9, 0.0)
     late = mean_end_after_backward(even, 200, 0.01) - mean_end_after_backward(even, 1, 0.0)
     assert late == pytest.approx(0.01 * mean_of_largest(8), rel=0.15)

@@ -1,12 +1,13 @@
 """The model of a step on N nodes, fitted to runs made from known terms, and the simulation that checks it."""
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from synthetic_run import Synthetic, write_run
 
 from brigade_analysis.__main__ import main
-from brigade_analysis.exchange import Exchange
+from brigade_analysis.exchange import Exchange, Sums
 from brigade_analysis.load import RunError, load_run
 from brigade_analysis.prediction import parse_nodes, predictions, simulated_step_s
 from brigade_analysis.scaling import measure
@@ -25,7 +26,8 @@ def write_step(directory, nodes, images, repetition=0, latency_s=0.0, how=Exchan
     return write_run(directory / f"{nodes}-{images}-{repetition}", Synthetic(
         ranks=nodes * each, images=images // each, epochs=1, steps_per_epoch=40, ranks_per_host=each, evaluated=False, validates=False,
         forward_s=1e-4 + 2e-4 * images, backward_s=backward, exchange_s=within_s + between, sent_bytes=round(sent if how.flat else sent / each),
-        hidden_bytes=round((sent - between / G) / (1 if how.flat else each)), options={"bucket": "256K", **options}))
+        hidden_bytes=round((sent - between / G) / (1 if how.flat else each)), between=how.algorithm, node_memory=each > 1 and not how.flat,
+        wire="bf16" if wire == 0.5 else "fp32", **options))
 
 
 def measured_step(*arguments, **options):
@@ -39,7 +41,7 @@ def few(tmp_path):
 
 def test_terms_are_found_again(few):
     model = fit(few)
-    assert model.gradient_bytes == pytest.approx(BYTES, rel=1e-6) and model.bucket_bytes == 2**18
+    assert model.gradient_bytes == pytest.approx(BYTES, rel=1e-6) and model.sums.last_share == 247208 / BYTES
     assert model.seconds_per_byte == pytest.approx(G, rel=0.01) and model.overlap == pytest.approx(OVERLAP, rel=0.05)
     assert model.latency_s == 0 and model.scatter < 0.01
     assert model.together.forward_s(32) == pytest.approx(6.5e-3, rel=0.01)
@@ -48,12 +50,11 @@ def test_terms_are_found_again(few):
 
 
 def test_buckets_are_those_the_runs_on_several_nodes_took(tmp_path):
-    """With --bucket auto run.json has what each run found; "auto" itself only if it ended before."""
-    found = {(1, 8): "65536", (1, 32): "auto", (2, 8): "458752", (2, 32): "458752", (4, 8): "1820072"}
-    runs = [measured_step(tmp_path, *key, bucket=bucket) for key, bucket in found.items()]
-    assert [run.bucket_bytes for run in runs] == [2**16, 2**18, 458752, 458752, BYTES]
+    """With --bucket auto each run has found its own: the most frequent ones count."""
+    found = {(1, 8): 65536, (1, 32): 65536, (2, 8): 458752, (2, 32): 458752, (4, 8): BYTES}
+    runs = [measured_step(tmp_path, *key, buckets=(BYTES - last, last)) for key, last in found.items()]
     model = fit(runs)
-    assert model.bucket_bytes == 458752
+    assert model.sums == Sums("ring", False, "fp32", (BYTES - 458752, 458752))
     whole = model.between_s(2)  # a quarter of the gradients cannot hide, however long backward is
     assert model.exchange_s(2, 10**4) == pytest.approx(458752 / BYTES * whole, rel=1e-6)
 
@@ -67,10 +68,8 @@ def test_four_nodes_from_one_and_two(few, tmp_path, images):
 
 
 @pytest.mark.parametrize("how, options", [
-    (Exchange("ring", 4), {"bucket": "1M", "allreduce": "hierarchical"}),
-    (Exchange("halving-doubling"), {"allreduce": "halving-doubling"}),
-    (Exchange("halving-doubling", 2), {"bucket": "128K"}),
-    (Exchange("ring", 2, flat=True), {"allreduce": "ring"})], ids=lambda value: getattr(value, "name", None))
+    (Exchange("ring", 4), {"buckets": (BYTES - 2**20, 2**20)}), (Exchange("halving-doubling"), {}),
+    (Exchange("halving-doubling", 2), {"buckets": (2**17,) * 14}), (Exchange("ring", 2, flat=True), {})], ids=lambda value: getattr(value, "name", None))
 def test_other_algorithms_and_several_ranks_a_node(tmp_path, how, options):
     within_s = 2e-3 if how.ranks_per_node > 1 else 0.0
     runs = [measured_step(tmp_path, nodes, images, how=how, within_s=within_s, **options) for nodes in (1, 2) for images in (8, 32)]
@@ -89,16 +88,15 @@ def test_another_wire_format(few, tmp_path):
     [prediction] = predict(few, [4], lambda nodes: 8 * nodes, (None, None, "bf16"))
     assert prediction.images_per_second == pytest.approx(truth, rel=0.01)
     coarse = [measured_step(tmp_path / "fit", nodes, images, wire=0.5) for nodes in (1, 2) for images in (8, 32)]
-    for run in coarse:
-        run.wire = "bf16"
     assert fit(coarse).gradient_bytes == pytest.approx(BYTES / 2, rel=1e-6)
     assert fit(coarse).on_link(None, None, "fp32").gradient_bytes == pytest.approx(BYTES, rel=1e-6)
-    assert fit(coarse).on_link(None, None, "fp16") == fit(coarse)
+    model = fit(coarse)
+    assert model.on_link(None, None, "fp16") == replace(model, sums=replace(model.sums, wire="fp16"))
 
 
 def test_mpi_keeps_its_algorithm_to_itself(few):
     for run in few:
-        run.allreduce = "mpi"
+        run.sums = Sums("mpi", False, "fp32", (BYTES,))
     with pytest.raises(RunError, match="nobody but MPI knows"):
         fit(few)
 

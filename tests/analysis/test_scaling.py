@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 from synthetic_run import Synthetic, write_run
 
-from brigade_analysis import scaling_words
+from brigade_analysis import scaling_report, scaling_words
 from brigade_analysis.__main__ import main
 from brigade_analysis.crowding import Crowding
-from brigade_analysis.load import RunError, load_run
-from brigade_analysis.scaling import bucket_bytes_of, find_series, measure, names_of, scaling_table, wire_bytes
+from brigade_analysis.exchange import Sums, sums_of
+from brigade_analysis.load import load_run
+from brigade_analysis.outlook import outlook
+from brigade_analysis.scaling import find_series, measure, names_of, scaling_table, wire_bytes
 from brigade_analysis.stragglers import straggler_table
 
 PLAIN = {"epochs": 1, "ranks_per_host": 1, "evaluated": False, "validates": False}
@@ -81,7 +83,9 @@ def test_the_cost_counts_servers(tmp_path):
     [series] = [s for s in find_series(runs) if s.kind == "weak"]
     assert series.label.startswith("fashion-cnn, parameter-server with 1 asynchronous server")
     two = series.points[1]
-    assert two.cost("node") == pytest.approx(3 * two.mean(lambda run: run.images_per_epoch) / two.images_per_second)
+    assert two.cost == pytest.approx(3 * two.mean(lambda run: run.images_per_epoch) / two.images_per_second)
+    assert (two.all_count, two.efficiency_of_all) == (3, pytest.approx(two.efficiency * 2 / 3)) and series.served
+    assert "67 % of 3" in scaling_words.text_table(series) and "with servers" in scaling_report.series_table(series)
 
 
 def test_series_are_told_apart_by_name(tmp_path):
@@ -99,25 +103,40 @@ def test_crowded_points_are_named(study):
     assert "4 threads share 2 processors of one machine: computation can be 50 % as quick" in " ".join(scaling_words.limits(weak, None))
 
 
+def test_ranks_that_meet_now_and_then_are_judged_by_whole_rounds(tmp_path):
+    """Local SGD: every fifth step has 20 ms of average, which a typical step has not."""
+    path = write_run(tmp_path / "run", Synthetic(**PLAIN, ranks=2, options={"strategy": "local-sgd", "sync-every": "5"}))
+    for log in path.glob("steps-*.csv"):
+        rows = pd.read_csv(log)
+        rows.loc[rows["step"] % 5 == 4, ["reduce_wait_s", "step_s"]] += 0.020
+        rows.to_csv(log, index=False)
+    run = measure(load_run(path))
+    assert run.step_s == pytest.approx(0.0365 + 0.020 / 5, abs=1e-6)
+    assert run.parts_s["exchange"] == pytest.approx(0.003 + 0.020 / 5, abs=1e-6)
+    met = run.analysis.steps[run.analysis.met]
+    assert len(met) == 8 and (met % 5 == 4).all()  # 40 steady steps
+
+
 def test_bytes_on_the_wire():
     sent, hosts = np.array([10.0, 20.0, 30.0, 40.0]), ["a", "a", "b", "b"]
-    assert wire_bytes(sent, hosts, "ring") == 30  # the last rank of each node
-    assert wire_bytes(sent, hosts, "hierarchical") == 50
-    assert wire_bytes(sent, ["a"] * 4, "ring") == 0
-    assert wire_bytes(np.full(4, 150.0), hosts, "halving-doubling") == 100  # of 100 summed, 1.5 a rank: half of it in the node
+    assert wire_bytes(sent, hosts, Sums("ring")) == 30  # the last rank of each node
+    assert wire_bytes(sent, hosts, Sums("ring", node_memory=True)) == 50
+    assert wire_bytes(sent, ["a"] * 4, Sums("ring")) == 0
+    halving = Sums("halving-doubling")
+    assert wire_bytes(np.full(4, 150.0), hosts, halving) == 100  # of 100 summed, 1.5 a rank: half of it in the node
 
 
-@pytest.mark.parametrize("option, gradient_bytes, bucket_bytes", [
-    ("458752", 1820072, 458752),  # run.json of --bucket auto, eighth or a size, once known
-    ("4M", 1820072, 2**22), ("256K", 0, 2**18), ("1G", 0, 2**30),  # of earlier versions
-    ("auto", 1820072, 2**18), ("auto", 8 * 10**6, 10**6), ("eighth", 102e6, 2**22)])  # before it was known
-def test_the_bucket_a_run_took(option, gradient_bytes, bucket_bytes):
-    assert bucket_bytes_of(option, gradient_bytes) == bucket_bytes
-
-
-def test_a_bucket_that_is_no_size_is_an_error():
-    with pytest.raises(RunError, match="bucket '4X'"):
-        bucket_bytes_of("4X", 0)
+def test_sums_are_those_of_run_json(tmp_path):
+    """A short sum at the end goes another way than most of the bytes."""
+    path = write_run(tmp_path / "run", Synthetic(buckets=(1500000, 250000), wire="bf16"))
+    info = json.loads((path / "run.json").read_text())
+    info["sums"].append({"bytes": 50000, "node_memory": True, "between": "halving-doubling", "wire": "fp32"})
+    (path / "run.json").write_text(json.dumps(info))
+    sums = sums_of(load_run(path))
+    assert sums == Sums("ring", True, "bf16", (1.5e6, 2.5e5, 5e4)) and sums.last_share == pytest.approx(1 / 36)
+    del info["sums"]
+    (path / "run.json").write_text(json.dumps(info))
+    assert sums_of(load_run(path)) == Sums()
 
 
 def test_what_limits_in_words(study):
@@ -165,6 +184,21 @@ def test_report_and_its_files(study, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "index.html", "scaling.csv", "stragglers.csv", "scaling-throughput.svg", "scaling-efficiency.svg",
         "scaling-split-0.svg", "scaling-split-1.svg"}
+
+
+def test_what_more_nodes_would_do(study, tmp_path):
+    """On a link of which a step of 3 ms exchange says all, 4 nodes take a half more of it: 1.5 K against K bytes."""
+    [told] = outlook(find_series(study))
+    assert "by the model fitted to 3 runs: ring; 1.82 MB" in told.text
+    weak = {row[1]: row for row in told.rows if row[0] == "weak" and row[2] == str(64 * int(row[1]))}
+    assert list(weak) == ["2", "4", "8", "16"] and float(weak["2"][3]) == pytest.approx(float(weak["2"][-1]), rel=0.03)
+    rates = [float(row[3]) for row in weak.values()]
+    assert all(1.8 * a < b < 2 * a for a, b in zip(rates, rates[1:]))
+    mpi = [measured(tmp_path, f"mpi-{n}", ranks=n, between="mpi") for n in (1, 2)]
+    [none] = outlook(find_series(mpi))
+    assert not none.rows and "no prediction, since the runs sum by mpi" in none.text
+    one_host = [measured(tmp_path, f"host-{n}", ranks=n, ranks_per_host=8) for n in (1, 2)]
+    assert "Nothing is known of more nodes" in outlook(find_series(one_host))[0].for_terminal()
 
 
 def test_one_node_count_is_no_study(tmp_path, capsys):

@@ -1,9 +1,11 @@
 """Parameter servers and stale gradients, of runs with known answers."""
 import json
 
+import numpy as np
 import pytest
 from synthetic_run import STEP_HEADER, Synthetic, write_run
 
+from brigade_analysis import words
 from brigade_analysis.__main__ import main
 from brigade_analysis.aggregate import analyse
 from brigade_analysis.load import load_run
@@ -15,7 +17,7 @@ UPDATES = 40
 def write_served(path, asynchronous=True, busy_s=0.001, servers=1):
     """Two workers and servers with an update every 10 ms, of which they wait all but `busy_s`."""
     write_run(path, Synthetic(ranks=2, epochs=1, steps_per_epoch=20, evaluated=False, staleness=(0, 1, 1, 2),
-                              options={"async": "yes" if asynchronous else "no"}))
+                              options={"async": "yes" if asynchronous else "no", "staleness": "4"}))
     info = json.loads((path / "run.json").read_text())
     info |= {"roles": ["worker"] * 2 + ["server"] * servers, "hosts": info["hosts"] + ["keeper"] * servers}
     (path / "run.json").write_text(json.dumps(info))
@@ -45,6 +47,16 @@ def test_staleness_is_counted_over_workers(tmp_path):
     assert [quantile(counts, share) for share in (0.25, 0.26, 0.75, 0.95, 1)] == [0, 1, 1, 2, 2]
     assert "1.00 updates stale on average, 1 in the middle, at most 2 for 95 %" in about_servers(analyse(run))[1]
     assert len(staleness_counts(write_served(tmp_path / "synchronous", asynchronous=False))) == 0
+
+
+def test_asynchronous_workers_are_not_said_to_wait_for_one_another(tmp_path):
+    a = analyse(write_served(tmp_path / "run"))
+    assert a.straggler is None and not a.met.any() and (a.phases["straggler"] == 0).all()
+    assert np.array_equal(a.phases["exchange"], a.phases["reduce_wait"])
+    assert words.who_is_late(a).startswith("Workers do not wait for one another's gradients, but for the servers' answers: 8.3 % of")
+    assert "more than 4 steps ahead" in words.who_is_late(a) and "35.4 ms to 35.4 ms" in words.who_is_late(a) and "waiting for the last rank" not in words.where_time_went(a)
+    together = analyse(write_served(tmp_path / "synchronous", asynchronous=False))
+    assert together.straggler and together.met.all() == together.steady.all() and "No single rank" in words.who_is_late(together)
 
 
 def test_a_busy_server_is_named(tmp_path):

@@ -40,6 +40,9 @@ def test_every_reader_trains_on_the_same_samples(brigade, dataset, tmp_path, exp
     assert losses(tmp_path / "run") == expected
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["reader"] == ("mmap" if reader == "auto" else reader)
+    reads = json.loads((tmp_path / "run" / "summary.json").read_text())["collective_reads"]
+    assert reads["calls"] > 0 if reader == "collective" else reads is None
+    assert reads is None or 0 < reads["collective"] <= reads["calls"]
     if reader in ("auto", "preload", "stage"):
         assert info["reader_why"] and info["reader_why"] in result.all_err
     assert not [name for name in set(os.listdir("/dev/shm")) - shared if name.endswith("-block")]

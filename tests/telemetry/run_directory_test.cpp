@@ -74,12 +74,13 @@ TEST_F(RunDirectory, SummaryHoldsEveryField) {
                             .total_s = 33,
                             .images_per_second = 6000,
                             .peak_rss_bytes = 1 << 30,
-                            .gradients_by_staleness = {5, 0, 2, 1}});
+                            .gradients_by_staleness = {5, 0, 2, 1},
+                            .collective_reads = {{40, 38}}});
   const auto expected = nlohmann::json::parse(R"({"schema_version": 1, "exit_reason": "done", "epochs": 3,
     "steps": 1407, "train_loss": 0.5, "train_accuracy": 0.75, "val_loss": null, "val_accuracy": 0.875,
     "val_top5_accuracy": null, "startup_s": 0.25, "train_s": 30.0, "val_s": 2.0, "total_s": 33.0,
     "images_per_second": 6000.0, "peak_rss_bytes": 1073741824,
-    "staleness": {"mean": 0.875, "max": 3, "gradients": [5, 0, 2, 1]}})");
+    "staleness": {"mean": 0.875, "max": 3, "gradients": [5, 0, 2, 1]}, "collective_reads": {"calls": 40, "collective": 38}})");
   EXPECT_EQ(nlohmann::json::parse(read_file(directory / "summary.json")), expected);
   EXPECT_EQ(read_summary(directory).gradients_by_staleness, (std::vector<std::int64_t>{5, 0, 2, 1}));
 }
@@ -111,6 +112,7 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
                   .reader = "mmap",
                   .reader_why = "why",
                   .options = {{"epochs", "3"}, {"batch", "64"}},
+                  .sums = {{.bytes = 1820072, .node_memory = true, .between = "ring", .wire = "bf16"}, {.bytes = 44}},
                   .ranks = 2,
                   .threads_per_rank = 4,
                   .pinned_processors = {0, 2, 4, 6},
@@ -133,7 +135,9 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
     "dataset": "d\ufffd", "backend": "host", "reader": "mmap", "reader_why": "why", "ranks": 2, "threads_per_rank": 4, "pinned_processors": [0, 2, 4, 6], "roles": ["worker", "worker", "server"],
     "hosts": ["a", "b", "b"], "machines": ["m", "n", "n"], "processors": ["0-3", "0-3", "4"],
     "parameters": 1199882, "global_batch": 128, "micro_batches": 2, "steps_per_epoch": 468,
-    "options": {"batch": "64", "epochs": "3"}})"));
+    "options": {"batch": "64", "epochs": "3"},
+    "sums": [{"bytes": 1820072, "node_memory": true, "between": "ring", "wire": "bf16"},
+             {"bytes": 44, "node_memory": false, "between": "", "wire": ""}]})"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -46,6 +47,17 @@ struct AllreduceOptions {
   /// and MPI's algorithm cannot: OptionError.
   bool one_tree = false;
 };
+
+/// How a sum is done once `automatic` and `hierarchical` have been decided.
+struct SumRoute {
+  bool node_memory = false;  ///< ranks of a node add in shared memory, so that each has a slice to sum between nodes
+  std::optional<Algorithm> between;  ///< ring, halving_doubling or mpi: by messages between nodes (without node_memory:
+                                     ///< ranks); none: there is nobody else
+  Wire wire = Wire::fp32;            ///< of these messages
+};
+/// Of a sum of `bytes` over these ranks; the same on all of them. Does not communicate. Throws OptionError where the
+/// options contradict one another.
+SumRoute route_of(const Communicator& communicator, std::size_t bytes, const AllreduceOptions& options);
 
 /// A sum in flight: a small state machine that moves on whenever somebody calls progress(). `data`
 /// is summed in place and must stay alive and untouched until done. Several may be in flight; all

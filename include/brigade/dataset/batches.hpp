@@ -66,6 +66,8 @@ class BatchStream {
   const Batch* next();
 
   StreamWork work() const;
+  /// Of the batches so far; zeros unless readers are collective. For the thread that calls next().
+  CollectiveReads collective_reads() const;
 
  private:
   struct Impl;

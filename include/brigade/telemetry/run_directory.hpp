@@ -6,17 +6,27 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "brigade/telemetry/place.hpp"
 
 namespace brigade::telemetry {
 
+/// A sum over ranks, as it was decided to be done.
+struct SumInfo {
+  std::int64_t bytes = 0;    ///< of floats, however they travel
+  bool node_memory = false;  ///< ranks of a node add in shared memory
+  std::string between{};     ///< algorithm of messages between nodes (without node_memory: ranks); empty: none are sent
+  std::string wire{};        ///< format in which these send floats
+};
+
 /// How a run was started, for run.json.
 struct RunInfo {
   std::string command_line{}, network{}, dataset{}, backend{};
   std::string reader{}, reader_why{};            ///< how the shards are read, and why if that was chosen
   std::map<std::string, std::string> options{};  ///< resolved, long names
+  std::vector<SumInfo> sums{};                   ///< of gradients (local-sgd: of what is averaged), in their order
   int ranks = 1, threads_per_rank = 1;           ///< ranks that train
   std::vector<int> pinned_processors{};          ///< of the threads of rank 0; empty: they are not pinned
   std::vector<Place> places{};                   ///< of each rank, those that train before those that serve
@@ -45,6 +55,8 @@ struct Summary {
   /// Element s: how many gradients were s updates old when they changed the weights. Empty unless workers were
   /// asynchronous.
   std::vector<std::int64_t> gradients_by_staleness{};
+  /// Calls of H5Dread for training images, and those that HDF5 really did collectively; for --reader collective only.
+  std::optional<std::pair<std::int64_t, std::int64_t>> collective_reads{};
 };
 
 void write_run_info(const std::filesystem::path& directory, const RunInfo& info);
