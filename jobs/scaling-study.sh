@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
-# A scaling study: the same training on 1, 2, 4 ... nodes, several times each, and a report of what limits it.
+# A scaling study: the same training on 1, 2, 4 ... nodes by one or several strategies, several times each, and a report of
+# what limits each of them and of what more such nodes would do.
 #
 #   bash jobs/scaling-study.sh --dataset DIR [--nodes "1 2 4"] [--mode strong|weak|both] [--batch-size N]
-#                              [--repetitions R] [--steps S] [--out DIR] [--local] [-- TRAIN OPTIONS...]
+#                              [--strategies LIST] [--servers K] [--repetitions R] [--steps S] [--out DIR] [--local]
+#                              [-- TRAIN OPTIONS...]
 #
-#   --nodes LIST       node counts; with --local rank counts on this machine                          ("1 2 4")
+#   --nodes LIST       nodes that train; with --local ranks on this machine                           ("1 2 4")
 #   --mode MODE        strong: the global batch stays the same; weak: that of a node does              (both)
 #   --batch-size N     global images a step: strong at every node count, weak at the first one         (256)
+#   --strategies LIST  of multi-worker, local-sgd, parameter-server, parameter-server-async, or of how multi-worker sums:
+#                      ring, halving-doubling, hierarchical, mpi; each is a series of its own        (multi-worker)
+#   --servers K        nodes (--local: ranks) for parameter servers, beside those that train              (1)
 #   --repetitions R    of each, for the error bars; they are interleaved                                (3)
 #   --steps S          optimizer steps of each run; the first tenth is left out as warm-up              (100)
-#   --out DIR          runs go to DIR/strong-2-1 (mode, nodes, repetition), the report to DIR/report   (runs/scaling)
+#   --out DIR          runs go to DIR/ring-strong-2-1 (strategy, mode, nodes, repetition), the report to
+#                      DIR/report                                                             (runs/scaling)
 #   --local            by mpirun on this machine, one after another, instead of sbatch
 #   --sbatch OPTIONS   handed to sbatch, e.g. "--partition=gpu --ntasks-per-node=4 --time=00:20:00"
 #
@@ -17,27 +23,30 @@
 # with --dependency=afterany makes the report when all have ended. After `--` come options of `brigade train`, the same
 # for all runs: bash jobs/scaling-study.sh --dataset datasets/fashion-mnist -- --network fashion-cnn --allreduce ring
 # The runs neither validate nor write checkpoints but the last, so that nothing but training steps is measured. A run
-# that is finished already is left as it is.
+# that is finished already is left as it is. Costs and efficiencies count the nodes of servers, too.
 set -euo pipefail
 cd "${BRIGADE_ROOT:-${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}}"
 [ -e jobs/common.sh ] || { echo "start from the repository's root, or set BRIGADE_ROOT" >&2; exit 2; }
 . jobs/common.sh
 
-nodes="1 2 4" mode=both batch=256 repetitions=3 steps=100 out=runs/scaling dataset= local_only= sbatch_options=
-analyse_only=
+nodes="1 2 4" mode=both batch=256 strategies=multi-worker servers=1 repetitions=3 steps=100 out=runs/scaling dataset=""
+local_only="" sbatch_options="" analyse_only=""
 fail() { echo "scaling-study: $1" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
     --local) local_only=1; shift; continue ;;
     --analyse) analyse_only=1; shift; continue ;;  # what the dependent job does
     --) shift; break ;;
-    --nodes | --mode | --batch-size | --repetitions | --steps | --out | --dataset | --sbatch) [ $# -ge 2 ] || fail "$1 wants a value" ;;
+    --nodes | --mode | --batch-size | --strategies | --servers | --repetitions | --steps | --out | --dataset | --sbatch)
+      [ $# -ge 2 ] || fail "$1 wants a value" ;;
     *) fail "unknown option $1 (options of brigade train come after --)" ;;
   esac
   case $1 in
     --nodes) nodes=$2 ;;
     --mode) mode=$2 ;;
     --batch-size) batch=$2 ;;
+    --strategies) strategies=$2 ;;
+    --servers) servers=$2 ;;
     --repetitions) repetitions=$2 ;;
     --steps) steps=$2 ;;
     --out) out=$2 ;;
@@ -50,12 +59,12 @@ done
 analyse() {
   local python
   python=$(find_python)
-  PYTHONPATH=analysis "$python" -m brigade_analysis scaling --output "$out/report" "$out"/strong-* "$out"/weak-*
+  PYTHONPATH=analysis "$python" -m brigade_analysis scaling --output "$out/report" "$out"/*-{strong,weak}-*/
 }
 
 [ -z "$analyse_only" ] || { shopt -s nullglob; analyse; exit; }
 [ -n "$dataset" ] || fail "--dataset is missing"
-for number in $nodes $batch $repetitions $steps; do
+for number in $nodes $batch $servers $repetitions $steps; do
   [[ $number =~ ^[1-9][0-9]*$ ]] || fail "'$number' is no positive number"
 done
 case $mode in
@@ -65,24 +74,47 @@ case $mode in
 esac
 read -r first _ <<<"$nodes"
 
-# run MODE NODES REPETITION TRAIN OPTIONS...: starts one run, or submits it and adds its number to `jobs`.
+# options_of STRATEGY: leaves in `chosen` the options of brigade train, and in `extra` the nodes (or ranks) that do not train.
+options_of() {
+  local served=(--strategy parameter-server --servers "$((servers * ranks_per_node))")
+  extra=0
+  case $1 in
+    multi-worker | local-sgd) chosen=(--strategy "$1") ;;
+    ring | halving-doubling | hierarchical | mpi) chosen=(--strategy multi-worker --allreduce "$1") ;;
+    parameter-server) extra=$servers chosen=("${served[@]}") ;;
+    parameter-server-async) extra=$servers chosen=("${served[@]}" --async) ;;
+    *) fail "'$1' is none of multi-worker, local-sgd, parameter-server, parameter-server-async, ring, halving-doubling, hierarchical, mpi" ;;
+  esac
+}
+
+# All of a node's ranks serve or none: how many these are, from --sbatch or the directives of jobs/train.sbatch.
+ranks_per_node=1
+if [ -z "$local_only" ] && [[ "$sbatch_options $(grep '^#SBATCH' jobs/train.sbatch)" =~ --ntasks-per-node[=\ ]([0-9]+) ]]; then
+  ranks_per_node=${BASH_REMATCH[1]}
+fi
+chosen=() extra=0
+for strategy in $strategies; do options_of "$strategy"; done  # wrong ones are said before anything runs
+
+# run STRATEGY MODE NODES REPETITION TRAIN OPTIONS...: starts one run, or submits it and adds its number to `jobs`.
 jobs=()
 run() {
-  local name=$1-$2-$3 count=$2 images=$batch
-  [ "$1" = strong ] || images=$((batch * count / first))
-  shift 3
+  local name=$1-$2-$3-$4 count=$3 images=$batch
+  [ "$2" = strong ] || images=$((batch * count / first))
+  options_of "$1"
+  shift 4
   if grep -q '"exit_reason": *"done"' "$out/$name/summary.json" 2>/dev/null; then
     echo "$name is finished (remove $out/$name to repeat it)"
     return
   fi
   local options=(--dataset "$dataset" --run "$out/$name" --batch-size "$images" --max-steps "$steps" --epochs 1000000
-                 --validation-split none --checkpoint-every 0 "$@")
+                 --validation-split none --checkpoint-every 0 "${chosen[@]}" "$@")
   if [ -n "$local_only" ]; then
-    RANKS=$count step "$name" train_job "${options[@]}"
+    RANKS=$((count + extra)) step "$name" train_job "${options[@]}"
   else
     local more
     read -ra more <<<"$sbatch_options"
-    jobs+=("$(PREFLIGHT=no sbatch --parsable --job-name="scaling-$name" --nodes="$count" --output="$out/$name.out" "${more[@]}" \
+    jobs+=("$(PREFLIGHT=no sbatch --parsable --job-name="scaling-$name" --nodes="$((count + extra))" --output="$out/$name.out" \
+                     "${more[@]}" \
                      jobs/train.sbatch "${options[@]}")")
   fi
 }
@@ -90,7 +122,9 @@ run() {
 mkdir -p "$out"
 for repetition in $(seq "$repetitions"); do  # interleaved: a machine that drifts is no scaling
   for kind in $modes; do
-    for count in $nodes; do run "$kind" "$count" "$repetition" "$@"; done
+    for count in $nodes; do
+      for strategy in $strategies; do run "$strategy" "$kind" "$count" "$repetition" "$@"; done
+    done
   done
 done
 if [ -n "$local_only" ]; then

@@ -139,26 +139,36 @@ STUDY = ["bash", "jobs/scaling-study.sh", "--repetitions", 1, "--steps", 20, "--
 
 
 def test_scaling_study(slurm, dataset, tmp_path):
-    """A job for each node count and mode, and one that waits for them and makes the report."""
-    result = slurm.run(*STUDY, "--dataset", dataset, "--nodes", "1 2", "--out", tmp_path, "--", "--network", "lenet5")
+    """A job for each strategy, node count and mode, and one that waits for them and makes the report."""
+    result = slurm.run(*STUDY, "--dataset", dataset, "--nodes", "1 2", "--strategies", "ring parameter-server", "--out", tmp_path, "--",
+                       "--network", "lenet5")
     assert result.returncode == 0, result.stderr
-    submitted, report = re.match(r"4 jobs submitted \(([\d:]+)\); job (\d+) makes", result.stdout).groups()
+    submitted, report = re.match(r"8 jobs submitted \(([\d:]+)\); job (\d+) makes", result.stdout).groups()
     assert slurm.wait_for_state(report, *ENDED)["JobState"] == "COMPLETED", (tmp_path / "report.out").read_text()
     for job in submitted.split(":"):
         assert slurm.job(job)["JobState"] == "COMPLETED"
-    assert [read_json(tmp_path / f"{name}-1/run.json")["global_batch"] for name in ("strong-2", "weak-2")] == [40, 80]
+    assert [read_json(tmp_path / f"ring-{name}-1/run.json")["global_batch"] for name in ("strong-2", "weak-2")] == [40, 80]
+    roles = read_json(tmp_path / "parameter-server-weak-2-1/run.json")["roles"]
+    assert roles == ["worker", "worker", "server"]
     with open(tmp_path / "report/scaling.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["kind"], row["nodes"]) for row in rows] == [("strong", "1"), ("strong", "2"), ("weak", "1"), ("weak", "2")]
+    four = [("strong", "1"), ("strong", "2"), ("weak", "1"), ("weak", "2")]
+    assert [(row["kind"], row["nodes"]) for row in rows] == 2 * four
+    assert [float(row["nodes_with_servers"]) for row in rows] == [2, 3, 2, 3, 1, 2, 1, 2]
     assert all(float(row["images_per_second"]) > 0 for row in rows)
-    assert "What limits scaling" in (tmp_path / "report/index.html").read_text()
+    page = (tmp_path / "report/index.html").read_text()
+    assert "What limits scaling" in page and "What more such nodes would do" in page
+    assert "by the model fitted to 4 runs: ring" in page and "parameter servers make none" in page
 
 
 def test_scaling_study_on_this_machine(slurm, dataset, tmp_path):
     local = [*STUDY, "--dataset", dataset, "--local", "--mode", "strong", "--out", tmp_path, "--nodes"]
     result = slurm.run(*local, "1 2", "--", "--network", "lenet5", "--threads", 1)
     assert result.returncode == 0 and "strong scaling, 40 images a step" in result.stdout, result.stderr
+    assert "ranks of one machine say nothing of a network" in result.stdout
     again = slurm.run(*local, "1 2")
     assert again.returncode == 0 and again.stdout.count("is finished (remove") == 2
     bad = slurm.run(*local, "1 two")
     assert bad.returncode == 2 and "'two' is no positive number" in bad.stderr
+    unknown = slurm.run(*local, "1", "--strategies", "ring horovod")
+    assert unknown.returncode == 2 and "'horovod' is none of multi-worker," in unknown.stderr
