@@ -61,7 +61,7 @@ void declare_optimizer(Options& options, training::TrainOptions& t) {
               "update rule")
       .add("learning-rate", t.optimizer.learning_rate, "at its highest")
       .add("momentum", t.optimizer.momentum, "of SGD")
-      .flag("nesterov", t.optimizer.nesterov, "SGD looks ahead")
+      .flag("nesterov", t.optimizer.nesterov, "SGD looks ahead (with --async by the momentum of all workers)")
       .add("weight-decay", t.optimizer.weight_decay, "of kernels, not of biases and batch norms")
       .choice("schedule", t.optimizer.schedule,
               {{"constant", ScheduleKind::constant}, {"cosine", ScheduleKind::cosine}},

@@ -13,11 +13,12 @@ dataset=${1:-datasets/fashion-mnist} out=${2:-runs/strategies} epochs=${3:-2} se
 brigade=$(brigade_binary)
 python=$(find_python)
 
-strategies="one-device mirrored multi-worker local-sgd parameter-server parameter-server-async"
+strategies="one-device mirrored multi-worker local-sgd parameter-server parameter-server-async multi-worker-nesterov parameter-server-async-nesterov"
 ranks_of() { case $1 in one-device) echo 1 ;; parameter-server*) echo 3 ;; *) echo 2 ;; esac; }
 options_of() {
   case $1 in
     local-sgd) echo --strategy local-sgd --sync-every 8 ;;
+    *-nesterov) echo "$(options_of "${1%-nesterov}")" --nesterov ;;
     parameter-server-async) echo --strategy parameter-server --servers 1 --async --staleness 4 ;;
     parameter-server) echo --strategy parameter-server --servers 1 ;;
     *) echo --strategy "$1" ;;
@@ -39,14 +40,14 @@ done
 "$python" - "$out" $strategies <<'PYTHON'
 import json, pathlib, statistics, sys
 out, strategies = pathlib.Path(sys.argv[1]), sys.argv[2:]
-print(f"| {'strategy':22} | ranks | {'accuracy, %':13} | {'of each seed':24} | validation loss |\n|---|---|---|---|---|")
+print(f"| {'strategy':31} | ranks | {'accuracy, %':13} | {'of each seed':24} | validation loss |\n|---|---|---|---|---|")
 for strategy in strategies:
     runs = sorted(out.glob(f"{strategy}-[0-9]*"))
     summaries = [json.loads((run / "summary.json").read_text()) for run in runs]
     ranks = json.loads((runs[0] / "run.json").read_text())["ranks"]
     accuracy = [100 * summary["val_accuracy"] for summary in summaries]
     scatter = f" ± {statistics.stdev(accuracy):.2f}" if len(accuracy) > 1 else ""
-    print(f"| {strategy:22} | {ranks:5} | {f'{statistics.mean(accuracy):.2f}{scatter}':13} | "
+    print(f"| {strategy:31} | {ranks:5} | {f'{statistics.mean(accuracy):.2f}{scatter}':13} | "
           f"{', '.join(f'{value:.2f}' for value in accuracy):24} | "
           f"{statistics.mean(summary['val_loss'] for summary in summaries):.4f} |")
 PYTHON

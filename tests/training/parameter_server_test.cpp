@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
+#include <vector>
 
 #include "ranks.hpp"
 
@@ -144,6 +146,33 @@ TEST(Training, AsynchronousWorkersLearn) {
       EXPECT_GT(*result.summary.val_accuracy, 0.8);
       expect_staleness(options, result.summary, world->size() - options.servers);
     }
+  }
+}
+
+// What asynchronous parameter servers do with --nesterov. Hakimi et al. 2019 give worker i the weights
+// theta - rate * momentum * (v_1 + ... + v_W), which look ahead by the velocities of all workers, and move theta by
+// rate * v_i; Nesterov's form keeps just these weights instead of theta, whichever worker's velocity it is applied
+// with.
+TEST(Optimizer, NesterovWithAVelocityForEachWorkerLooksAheadByAll) {
+  constexpr float kRate = 0.03F, kMomentum = 0.9F, kCurvature = 2;
+  const network::FlatTensor parameter{.name = "w", .shape = {1}};
+  std::vector<Optimizer> optimizers;
+  for (int worker = 0; worker < 3; ++worker)
+    optimizers.emplace_back(OptimizerOptions{.momentum = kMomentum, .nesterov = true}, std::vector{parameter},
+                            *backend);
+  float weight = 1;
+  double theta = 1;
+  std::array<double, 3> velocity{};
+  const auto ahead = [&] { return theta - kRate * kMomentum * (velocity[0] + velocity[1] + velocity[2]); };
+  std::array<float, 3> knows{1, 1, 1};  // the weights that each worker computes with
+  for (const std::size_t worker : {0U, 1U, 1U, 2U, 0U, 2U, 1U, 0U, 0U, 2U}) {
+    float gradient = kCurvature * knows[worker];
+    optimizers[worker].apply(ConstTensorView{&gradient, Shape{1}}, TensorView{&weight, Shape{1}}, 0, kRate);
+    velocity[worker] = kMomentum * velocity[worker] + gradient;
+    theta -= kRate * velocity[worker];
+    EXPECT_NEAR(weight, ahead(), 1e-6);
+    EXPECT_GT(std::abs(weight - theta), 1e-3);
+    knows[worker] = weight;
   }
 }
 
