@@ -4,12 +4,14 @@
 #
 #   HOSTS=4                     host1..hostN at 10.231.77.<10+i> on eth0
 #   MTU=1500                    of the cables
+#   CPU=0.4                     of a processor, each host may use no more (cgroup v1): as many as fit into the machine's compute
+#                               as quickly as one does; not set: all there is
 #   /run/hosts/enter HOST CMD   runs a command on that host (same files; same directory if it exists there)
 #   /run/hosts/rsh HOST CMD     the same as ssh would do it, for mpirun --mca plm_rsh_agent
 #
 # Cables are acted on by cable.sh; across-hosts.sh starts ranks.
 set -euo pipefail
-hosts=${HOSTS:-4} mtu=${MTU:-1500} subnet=10.231.77 run=/run/hosts
+hosts=${HOSTS:-4} mtu=${MTU:-1500} cpu=${CPU:-} subnet=10.231.77 run=/run/hosts
 mkdir -p "$run"
 mount -t tmpfs -o mode=755,size=50% tmpfs "$run"  # holds the hosts' /dev/shm and /tmp
 mount --make-private "$run"
@@ -23,6 +25,7 @@ mount --make-private "$run"
 cat >"$run/enter" <<'SCRIPT'
 #!/bin/sh
 host=$1; shift
+[ ! -e /run/hosts/$host/cpu/cgroup.procs ] || echo $$ >/run/hosts/$host/cpu/cgroup.procs
 exec nsenter --net=/run/netns/$host --uts=/run/hosts/$host/uts -- unshare --mount --propagation private -- /bin/sh -c '
   mount --bind /run/hosts/table /etc/hosts && mount --bind /run/hosts/$1/shm /dev/shm && mount -t sysfs sysfs /sys || exit 125
   export TMPDIR=/run/hosts/$1/tmp
@@ -35,6 +38,19 @@ host=$1; shift
 exec /run/hosts/enter "$host" /bin/sh -c "$*"
 SCRIPT
 chmod +x "$run/enter" "$run/rsh"
+
+# A host's processes in short turns, for a step is to see the mean: PERIOD_US is one of them. The groups outlive the sandbox, empty;
+# the next call removes them.
+limit_cpu() {
+  local group=/sys/fs/cgroup/cpu/brigade-$1
+  [ -e /sys/fs/cgroup/cpu/cpu.cfs_quota_us ] || { echo "hosts-up: CPU=$cpu needs the cpu controller of cgroup v1 at /sys/fs/cgroup/cpu" >&2; exit 2; }
+  rmdir "$group" 2>/dev/null || true
+  mkdir -p "$group" "$run/$1/cpu"
+  local period=${PERIOD_US:-5000}
+  echo "$period" >"$group/cpu.cfs_period_us"
+  awk "BEGIN { printf \"%d\", $cpu * $period }" >"$group/cpu.cfs_quota_us"
+  mount --bind "$group" "$run/$1/cpu"  # where the hosts see it, whose /sys is their own
+}
 
 ip netns add switch
 ip -n switch link set lo up
@@ -50,6 +66,7 @@ for i in $(seq "$hosts"); do
   ip -n "$host" link set eth0 up
   mkdir -p "$run/$host"
   mkdir -m 1777 "$run/$host/shm" "$run/$host/tmp"
+  [ -z "$cpu" ] || limit_cpu "$host"
   touch "$run/$host/uts"
   unshare --uts="$run/$host/uts" hostname "$host"  # the file keeps the name alive: no process has to stay
 done
