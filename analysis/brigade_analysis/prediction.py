@@ -111,7 +111,7 @@ def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
     backward = model.compute(p.nodes).backward_s(images)
     sums = SumsInFlight(tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_), (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
                 max(model.overlap, 1e-3), model.exchange)
-    waits = model.node_s + mean_end_after_backward(sums, 8, model.scatter_s(images))
+    waits = model.node_s + mean_end_after_backward(sums, 8, model.compute(p.nodes).scatter_s(images))
     return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
 
 
@@ -119,7 +119,7 @@ def describe(model: StepModel) -> str:
     within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
     return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry {8e-9 / model.seconds_per_byte:.3g} Gbit/s, a "
             f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs; arrivals "
-            f"scatter by {seconds(model.lateness[0])} and {percent(model.lateness[1])} of computation.")
+            f"scatter by {seconds(model.together.lateness[0])} and {percent(model.together.lateness[1])} of computation.")
 
 
 def text_table(rows: list[dict]) -> str:

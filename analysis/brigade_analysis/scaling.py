@@ -110,7 +110,8 @@ def label_of(measured: Measurement, unit: str) -> str:
     shape = times(threads, "thread") + " a rank"
     if unit == "node":
         shape = f"{times(each, 'rank')} × {times(threads, 'thread')} a node"
-    words = [str(run.info.get("network", "")), strategy_of(measured), *(str(options.get(key, "")) for key in ("allreduce", "precision")),
+    words = [str(run.info.get("network", "")), strategy_of(measured), "" if run.servers else str(options.get("allreduce", "")),
+             str(options.get("precision", "")),
              "" if (wire := str(options.get("wire", "fp32"))) == "fp32" else f"{wire} on the wire",
              str(run.info.get("backend", "")).partition(" ")[0], shape]
     return ", ".join(word for word in words if word)
@@ -177,10 +178,10 @@ class Series:
 
 
 def names_of(series: list[Series]) -> list[str]:
-    """Titles, with what of the labels not all share."""
-    words = [s.label.split(", ") for s in series]
-    own = [[word for word in label if any(word not in other for other in words)] for label in words]
-    return [", ".join([s.title, *more]) for s, more in zip(series, own)]
+    """What of titles and labels not all of them share; of one alone, its title."""
+    words = [[s.title, *s.label.split(", ")] for s in series]
+    own = [[word for word in name if any(word not in other for other in words)] for name in words]
+    return [", ".join(name) or s.title for s, name in zip(series, own)]
 
 
 def find_series(runs: list[Measurement]) -> list[Series]:

@@ -11,12 +11,12 @@ from .outlook import outlook
 from .html import PAGE, STYLE, card, grid, table
 from .plots import AXIS, BLUE, GREEN, GREY, ORANGE, PHASE_COLOURS, PHASE_NAMES, PURPLE, RED, SKY, canvas, picture
 from .plots import STYLE as PLOT_STYLE
-from .scaling import PARTS, Measurement, Series, find_series, names_of, scaling_table
+from .scaling import PARTS, Measurement, Series, find_series, group, names_of, scaling_table
 from .stragglers import straggler_table
 from .tables import write_text
 from .words import count, digits, percent, seconds
 
-COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY)
+COLOURS, MARKERS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY), "os^vD"
 
 
 def write_study(runs: list[Measurement], directory: Path, link_gbps: float | None) -> list[str]:
@@ -25,7 +25,8 @@ def write_study(runs: list[Measurement], directory: Path, link_gbps: float | Non
     largest = max(runs, key=lambda run: run.ranks)
     late = straggler_table(largest)
     with matplotlib.rc_context(PLOT_STYLE):
-        pictures = [draw_throughput(series), draw_efficiency(series), *(draw_split(s, i) for i, s in enumerate(series))]
+        pictures = [draw(own) for own in group(series, lambda s: s.kind).values() for draw in (draw_throughput, draw_efficiency)]
+        pictures += [draw_split(s, i) for i, s in enumerate(series)]
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "scaling.csv", scaling_table(series).to_csv(index=False))
     write_text(directory / "stragglers.csv", late.to_csv(index=False))
@@ -70,34 +71,42 @@ def late_table(late) -> str:
                  left_columns=3)
 
 
+def looks(count: int) -> list[tuple[str, str]]:
+    """Colour and marker of each of so many lines: no two are alike."""
+    return [(COLOURS[i % len(COLOURS)], MARKERS[i // len(COLOURS) % len(MARKERS)]) for i in range(count)]
+
+
 def draw_throughput(series: list[Series]):
+    """Of one kind."""
     figure, axes = canvas()
-    for s, name, colour in zip(series, names_of(series), COLOURS * len(series)):
+    for s, name, (colour, marker) in zip(series, names_of(series), looks(len(series))):
         x = [p.count for p in s.points]
         axes.plot(x, [s.points[0].images_per_second * n / x[0] for n in x], color=colour, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.errorbar(x, [p.images_per_second for p in s.points], [np.nan_to_num(p.error) for p in s.points], color=colour,
-                      marker="o", markersize=4, capsize=3, label=name)
+                      marker=marker, markersize=4, capsize=3, label=name)
     counts(axes, series)
     axes.set_yscale("log")
     for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis_format(FuncFormatter(lambda value, _: count(value) if f"{value:e}"[0] in "125" else ""))
     axes.set(ylabel="images/s")
     key_above(axes)
-    return picture(figure, "scaling-throughput", "Throughput", "Bars: standard error over repetitions. Dashed: perfect scaling.")
+    return picture(figure, f"scaling-throughput-{series[0].kind}", f"Throughput, {series[0].kind} scaling", "Bars: standard error over repetitions. Dashed: perfect scaling.")
 
 
 def draw_efficiency(series: list[Series]):
+    """Of one kind."""
     figure, axes = canvas()
     axes.axhline(100, color=AXIS, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    for s, name, colour in zip(series, names_of(series), COLOURS * len(series)):
+    for s, name, (colour, marker) in zip(series, names_of(series), looks(len(series))):
         axes.errorbar([p.count for p in s.points], [100 * p.efficiency for p in s.points],
-                      [100 * np.nan_to_num(p.efficiency_error) for p in s.points], color=colour, marker="o", markersize=4,
+                      [100 * np.nan_to_num(p.efficiency_error) for p in s.points], color=colour, marker=marker, markersize=4,
                       capsize=3, label=name)
     counts(axes, series)
     axes.set_ylim(0, 110)
     axes.set(ylabel="efficiency (%)")
     key_above(axes)
-    return picture(figure, "scaling-efficiency", "Efficiency", "Images/s over those of the smallest count times the nodes.")
+    return picture(figure, f"scaling-efficiency-{series[0].kind}", f"Efficiency, {series[0].kind} scaling",
+                   f"Images/s over those of the smallest count times the {series[0].unit}s. Bars: standard error over repetitions.")
 
 
 def counts(axes, series: list[Series]) -> None:

@@ -19,20 +19,25 @@ def limits(series: Series, link_gbps: float | None) -> list[str]:
         first = f"{series.title} ({series.label}): nothing limits it {at}, efficiency is {percent(point.efficiency)}."
     else:
         lost = sorted(((share, part) for part, share in point.lost.items() if share >= WORTH_SAYING), reverse=True)
-        causes = "; ".join(f"{NAMES[part]} {percent(share)}" for share, part in lost)
+        causes = "; ".join(f"{name_of(part, series)} {percent(share)}" for share, part in lost)
         error = f" ± {percent(point.efficiency_error)}" if np.isfinite(point.efficiency_error) else ""
         first = (f"{series.title} ({series.label}): efficiency {at} is {percent(point.efficiency)}{error} of that at "
                  f"{times(base.count, series.unit)}. Of a step of {seconds(point.step_s)}, perfect scaling would not need "
                  f"{percent(1 - point.efficiency)}: {causes}.")
-    return [first, *exchange(point, series.unit, link_gbps), *crowding(point, base, at), *gains(point, link_gbps)]
+    return [first, *exchange(point, series, link_gbps), *crowding(point, base, at), *gains(point, link_gbps)]
 
 
-def exchange(point: Point, unit: str, link_gbps: float | None) -> list[str]:
+def name_of(part: str, series: Series) -> str:
+    return "exposed pushing and pulling" if part == "exchange" and series.served else NAMES[part]
+
+
+def exchange(point: Point, series: Series, link_gbps: float | None) -> list[str]:
     share = point.part_s("exchange") / point.step_s
     sent, wire = point.mean(lambda run: run.sent_bytes), point.mean(lambda run: run.wire_bytes)
     if sent <= 0:
         return []
-    text = (f"Exposed allreduce is {percent(share)} of the step at {times(point.count, unit)}; each rank sends {bytes_(sent)} "
+    name = name_of("exchange", series).capitalize()
+    text = (f"{name} is {percent(share)} of the step at {times(point.count, series.unit)}; each rank sends {bytes_(sent)} "
             f"a step, and hands {percent(point.mean(lambda run: run.hidden_share))} of it over before backward ends.")
     if wire > 0:
         text += f" A node sends {digits(8e-9 * wire / point.step_s)} Gbit/s on average"
@@ -81,7 +86,7 @@ def late_ranks(table) -> str:
 def text_table(series: Series) -> str:
     """For the terminal."""
     served = ["with servers"] if series.served else []
-    titles = [series.unit + "s", "runs", "images/s", "speed-up", "efficiency", *served, "step", *(NAMES[part] for part in PARTS),
+    titles = [series.unit + "s", "runs", "images/s", "speed-up", "efficiency", *served, "step", *(name_of(part, series) for part in PARTS),
               "wire/step", f"{series.unit}-s/epoch"]
     rows = []
     for p in series.points:

@@ -1,9 +1,9 @@
 """How long a step takes on N nodes: a model with few terms, fitted to the logs of a few runs.
 
-    step(N, b) = data + forward(b) + backward(b)    of b images a node: measured ones joined by straight lines, beyond them
-                                                    a serial and a parallel part (Ernest)
-               + exchange(N, b)                     what backward does not hide of the sum of gradients
-               + (s0 + s1 c(b)) m(N k)              the mean rank's wait for the last of N nodes of k ranks
+    step(N, b) = data(b) + forward(b) + backward(b)  of b images a node: measured ones joined by straight lines, beyond them
+                                                     a serial and a parallel part (Ernest)
+               + exchange(N, b)                      what backward does not hide of the sum of gradients
+               + (s0 + s1 c(b)) m(N k)               the mean rank's wait for the last of N nodes of k ranks
                + optimizer and other
 
 Of K bytes of gradients, S(N) go one after another over a node's link, in R(N) rounds of one latency each (exchange.py has
@@ -15,11 +15,11 @@ et al., NSDI 2016:
 
 G is seconds a byte, L latency, I what the ranks of one node wait for the sum among themselves, as measured on one node (0
 for one rank a node), m(n) the mean of the largest of n standard normal numbers. The overlap w is below 1, for Brigade moves
-messages on between layers only. `last` is the last bucket's share of K: it is complete when backward is, and cannot hide. A wire format of 2 bytes
-halves K on its way through a ring.
+messages on between layers only. `last` is the last bucket's share of K: it is complete when backward is, and cannot hide. A
+wire format of 2 bytes halves K on its way through a ring.
 
 The parts of a step are in the logs, and so each is fitted by itself, not the step's duration alone; runs on one and two
-nodes suffice. Computation in company is fitted apart from that on one node: messages move on the thread that computes,
+nodes suffice. Computation in company, and how ranks scatter, are fitted apart from that on one node: messages move on the thread that computes,
 which so becomes slower once, and not again with more nodes. What is not in here: switches that many nodes overload, file
 systems, and nodes that are not alike.
 """
@@ -59,13 +59,19 @@ class Curve:
 @dataclass(frozen=True)
 class Compute:
     """Seconds of the parts that need no other node, of a step of some images on a node."""
-    data_s: float
+    data_s: Curve
     forward_s: Curve
     backward_s: Curve
     rest_s: float  # optimizer and other
+    lateness: tuple[float, float]  # s0 seconds, and s1 of forward and backward
 
     def slowed(self, factor: float) -> "Compute":
-        return Compute(factor * self.data_s, self.forward_s.slowed(factor), self.backward_s.slowed(factor), factor * self.rest_s)
+        return Compute(self.data_s.slowed(factor), self.forward_s.slowed(factor), self.backward_s.slowed(factor), factor * self.rest_s,
+                       (factor * self.lateness[0], self.lateness[1]))
+
+    def scatter_s(self, images: float) -> float:
+        """Standard deviation of a rank's arrival at the sum."""
+        return self.lateness[0] + self.lateness[1] * (self.forward_s(images) + self.backward_s(images))
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,6 @@ class StepModel:
     latency_s: float  # L
     node_s: float  # I
     overlap: float  # w
-    lateness: tuple[float, float]  # s0 seconds, and s1 of forward and backward
     scatter: float  # relative standard deviation of a run's step about the model
 
     def compute(self, nodes: int) -> Compute:
@@ -94,15 +99,11 @@ class StepModel:
         whole = self.between_s(nodes)
         return self.node_s + max(whole - self.overlap * self.compute(nodes).backward_s(images), self.sums.last_share * whole)
 
-    def scatter_s(self, images: float) -> float:
-        """Standard deviation of a rank's arrival at the sum."""
-        return self.lateness[0] + self.lateness[1] * (self.together.forward_s(images) + self.together.backward_s(images))
-
     def parts_s(self, nodes: int, images: float) -> dict[str, float]:
         """By part of the step, for this many images a node."""
         own = self.compute(nodes)
-        return {"wait_data": own.data_s, "forward": own.forward_s(images), "backward": own.backward_s(images),
-                "exchange": self.exchange_s(nodes, images), "straggler": self.scatter_s(images) * mean_of_largest(nodes * self.exchange.ranks_per_node),
+        return {"wait_data": own.data_s(images), "forward": own.forward_s(images), "backward": own.backward_s(images),
+                "exchange": self.exchange_s(nodes, images), "straggler": own.scatter_s(images) * mean_of_largest(nodes * self.exchange.ranks_per_node),
                 "rest": own.rest_s}
 
     def step_s(self, nodes: int, images: float) -> float:
@@ -143,7 +144,7 @@ def fit(runs: list[Measurement]) -> StepModel:
     node_s = part_median(single, "exchange") if single and exchange.ranks_per_node > 1 else 0.0
     model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, sums=usual_sums(several),
                       alone=fit_compute(single or several), together=fit_compute(several), node_s=node_s,
-                      **fit_network(several, exchange, gradient_bytes, node_s), lateness=fit_lateness(several), scatter=0.0)
+                      **fit_network(several, exchange, gradient_bytes, node_s), scatter=0.0)
     residuals = [np.log(run.step_s / model.step_s(run.nodes, run.batch / run.nodes)) for run in several]
     return replace(model, scatter=float(np.sqrt(np.mean(np.square(residuals)))))
 
@@ -162,8 +163,8 @@ def usual_sums(runs: list[Measurement]) -> Sums:
 
 
 def fit_compute(runs: list[Measurement]) -> Compute:
-    return Compute(data_s=part_median(runs, "wait_data"), forward_s=curve(runs, "forward"),
-                   backward_s=curve(runs, "backward"), rest_s=part_median(runs, "optimizer") + part_median(runs, "other"))
+    return Compute(data_s=curve(runs, "wait_data"), forward_s=curve(runs, "forward"),
+                   backward_s=curve(runs, "backward"), rest_s=part_median(runs, "optimizer") + part_median(runs, "other"), lateness=fit_lateness(runs))
 
 
 def curve(runs: list[Measurement], part: str) -> Curve:
@@ -209,6 +210,8 @@ def fit_network(runs: list[Measurement], how: Exchange, gradient_bytes: float, n
 
 
 def fit_lateness(runs: list[Measurement]) -> tuple[float, float]:
+    if (runs := [run for run in runs if run.ranks > 1]) == []:
+        return 0.0, 0.0
     compute = [run.parts_s["forward"] + run.parts_s["backward"] for run in runs]
     return line(compute, [run.parts_s["straggler"] / mean_of_largest(run.ranks) for run in runs])
 
