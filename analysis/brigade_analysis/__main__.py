@@ -11,7 +11,7 @@ NEEDED_BY = {command: {"scipy": "python3-scipy"} for command in ("io", "predict"
 BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
 
 
-def main(arguments: list[str] | None = None) -> int:
+def parser_of_commands() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brigade_analysis",
                                      description="Tables, plots and a page from the logs of a run.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -38,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     predict.add_argument("--own-processors", action="store_true",
                          help="hosts of one machine have a share of its processors each (a limit of their control groups): none is crowded")
     predict.add_argument("--json", metavar="FILE", help="all numbers, for programs")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser_of_commands().parse_args(arguments)
     needed = NEEDED | NEEDED_BY.get(options.command, {})
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         print(f"brigade_analysis: {explain_missing(missing, needed)}", file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .load import RunError, enumerate_words, plural
+from .load import RunError, enumerate_words, plural, whole_lines
 
 POINT = ["format", "reader", "order", "cache", "batch_size", "batches", "dataset_images", "ranks", "pipeline", "prefetch",
          "data_threads", "emulated_step_s"]
@@ -87,16 +87,9 @@ def load_directory(path: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def load_rank(path: Path, notes: list[str]) -> pd.DataFrame:
-    """A last line without its end is dropped; any other damage is an error."""
+    """Damage, but for a last line that is cut off, is an error."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror}).") from None
-    whole = data[:data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        notes.append(f"The last line of {path.name} is cut off and left out (the program was killed, or still runs).")
-    try:
-        table = pd.read_csv(io.BytesIO(whole), dtype={word: str for word in WORDS}, keep_default_na=False)
+        table = pd.read_csv(io.BytesIO(whole_lines(path, notes)), dtype={word: str for word in WORDS}, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
         raise RunError(f"{path} is damaged ({error}). Was it edited?") from None
     if missing := [column for column in NEEDED if column not in table]:

@@ -158,8 +158,8 @@ def as_number(value) -> float:
     return float("nan") if value is None else float(value)  # JSON has no NaN: null
 
 
-def read_log(path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
-    """A CSV of numbers. A last line without its end is dropped; any other damage is an error that names the line."""
+def whole_lines(path: Path, notes: list[str]) -> bytes:
+    """A last line without its end is dropped."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -167,6 +167,12 @@ def read_log(path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
     whole = data[:data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         notes.append(f"The last line of {path.name} is cut off and left out (the program was killed, or still runs).")
+    return whole
+
+
+def read_log(path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
+    """A CSV of numbers. Damage, but for a last line that is cut off, is an error that names the line."""
+    whole = whole_lines(path, notes)
     if not whole.strip():
         return pd.DataFrame(columns=columns, dtype=float)
     header = whole[:whole.index(b"\n")].decode("utf-8", "replace").strip().split(",")

@@ -43,21 +43,27 @@ def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] 
     link = (link_gbps * 1e9 / 8 if link_gbps else None, latency_us * 1e-6 if latency_us is not None else None, wire)
     model = fit(used).on_link(*link)
     crowding = max(run.crowding.factor for run in used)
+    comparable = runs if link == (None, None, None) else []  # those on another network are not
     rows = []
     for mode, batch, batch_of in batches(used):
         one = batch_of(1) / model.step_s(1, batch_of(1))
         for p in predict(used, nodes, batch_of, link):
-            if batch_of(p.nodes) < p.nodes:
+            if (images := batch_of(p.nodes)) < p.nodes:
                 continue  # a node needs an image
-            crowded = crowded_more(runs, p.nodes, batch_of(p.nodes), crowding) if link == (None, None, None) else None
-            slowed = model.slowed(crowded.factor / crowding if crowded else np.nan)
-            rows.append({"mode": mode, "batch": batch, **as_row(p), "efficiency": p.images_per_second / (p.nodes * one), "global_batch": batch_of(p.nodes),
-                         "simulated_step_s": simulated_step_s(model, p, batch_of(p.nodes) / p.nodes),
-                         "measured": measured(runs, p.nodes, batch_of(p.nodes)) if link == (None, None, None) else np.nan,
-                         "measured_threads": crowded.threads if crowded else None,
-                         "measured_processors": crowded.processors if crowded else None,
-                         "crowded_images_per_second": batch_of(p.nodes) / slowed.step_s(p.nodes, batch_of(p.nodes) / p.nodes)})
+            rows.append({"mode": mode, "batch": batch, "global_batch": images, **as_row(p),
+                         "efficiency": p.images_per_second / (p.nodes * one),
+                         "simulated_step_s": simulated_step_s(model, p, images / p.nodes),
+                         "measured": measured(comparable, p.nodes, images),
+                         **crowded_row(model, crowded_more(comparable, p.nodes, images, crowding), crowding, p.nodes, images)})
     return rows
+
+
+def crowded_row(model: StepModel, crowded: Crowding | None, than: float, nodes: int, images: float) -> dict:
+    """What the model says with computation slowed as much as that of the runs measured there; None and NaN if it was not."""
+    slowed = model.slowed(crowded.factor / than if crowded else np.nan)
+    return {"measured_threads": crowded.threads if crowded else None,
+            "measured_processors": crowded.processors if crowded else None,
+            "crowded_images_per_second": images / slowed.step_s(nodes, images / nodes)}
 
 
 def crowded_more(runs: list[Measurement], nodes: int, batch: float, than: float) -> Crowding | None:
@@ -109,15 +115,17 @@ def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
     if not 1 < p.nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
         return np.nan
     backward = model.compute(p.nodes).backward_s(images)
-    sums = SumsInFlight(tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_), (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
-                max(model.overlap, 1e-3), model.exchange)
+    buckets = tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_)
+    sums = SumsInFlight(buckets, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s, max(model.overlap, 1e-3),
+                        model.exchange)
     waits = model.node_s + mean_end_after_backward(sums, 8, model.compute(p.nodes).scatter_s(images))
     return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
 
 
 def describe(model: StepModel) -> str:
     within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
-    return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry {8e-9 / model.seconds_per_byte:.3g} Gbit/s, a "
+    gbps = 8e-9 / model.seconds_per_byte
+    return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry {gbps:.3g} Gbit/s, a "
             f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs; arrivals "
             f"scatter by {seconds(model.together.lateness[0])} and {percent(model.together.lateness[1])} of computation.")
 

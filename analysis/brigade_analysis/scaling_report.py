@@ -81,7 +81,8 @@ def draw_throughput(series: list[Series]):
     figure, axes = canvas()
     for s, name, (colour, marker) in zip(series, names_of(series), looks(len(series))):
         x = [p.count for p in s.points]
-        axes.plot(x, [s.points[0].images_per_second * n / x[0] for n in x], color=colour, linewidth=0.9, linestyle=(0, (4, 3)))
+        perfect = [s.points[0].images_per_second * n / x[0] for n in x]
+        axes.plot(x, perfect, color=colour, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.errorbar(x, [p.images_per_second for p in s.points], [np.nan_to_num(p.error) for p in s.points], color=colour,
                       marker=marker, markersize=4, capsize=3, label=name)
     counts(axes, series)
