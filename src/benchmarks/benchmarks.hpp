@@ -95,7 +95,7 @@ struct StepReport {
   int threads = 1;
   std::int64_t classes = 0, parameters = 0;
   double flops = 0;  // of convolutions and dense layers in one step
-  double peak_flops_per_s = 0;
+  Ceilings ceilings = {};  // of arithmetic, measured after the steps
   std::int64_t arena_bytes = 0;
   std::int64_t peak_rss_bytes = 0;   // of the process while it ran the steps
   std::int64_t added_rss_bytes = 0;  // by how much that exceeds what was resident before the network was built
@@ -106,6 +106,8 @@ struct StepReport {
 
   double images_per_second(double seconds) const { return static_cast<double>(images[0]) / seconds; }
   double flops_per_s() const { return flops / step_seconds.median; }
+  double peak_flops_per_s() const { return ceilings.peak_flops_per_s(options.precision); }
+  double share_of_peak() const { return flops_per_s() / peak_flops_per_s(); }
 };
 
 // Multiplications and additions of convolutions and dense layers in a step on `batch` images: the forward

@@ -162,10 +162,15 @@ Bandwidth measure_bandwidth(int threads, Probe probe) {
   return {.copy_bytes_per_s = 2 * moved / copy_s, .triad_bytes_per_s = 3 * moved / triad_s};
 }
 
-Ceilings measure_ceilings(int threads, Probe probe, network::Precision precision) {
+Ceilings measure_arithmetic(int threads, Probe probe, network::Precision precision) {
   return {.flops_per_s = measure_fma_flops_per_s(threads, probe),
-          .bf16_flops_per_s = precision == network::Precision::bf16 ? measure_bf16_flops_per_s(threads, probe) : 0,
-          .bandwidth = measure_bandwidth(threads, probe)};
+          .bf16_flops_per_s = precision == network::Precision::bf16 ? measure_bf16_flops_per_s(threads, probe) : 0};
+}
+
+Ceilings measure_ceilings(int threads, Probe probe, network::Precision precision) {
+  Ceilings ceilings = measure_arithmetic(threads, probe, precision);
+  ceilings.bandwidth = measure_bandwidth(threads, probe);
+  return ceilings;
 }
 
 Ceilings better_of(const Ceilings& before, const Ceilings& after) {

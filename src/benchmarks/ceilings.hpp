@@ -38,10 +38,15 @@ struct Ceilings {
 
   // The best that kernels of this precision can do.
   double peak_flops_per_s(network::Precision precision) const {
-    return precision == network::Precision::bf16 && bf16_flops_per_s > 0 ? bf16_flops_per_s : flops_per_s;
+    return peak_is_bf16(precision) ? bf16_flops_per_s : flops_per_s;
+  }
+  // Whether that peak is VDPBF16PS's.
+  bool peak_is_bf16(network::Precision precision) const {
+    return precision == network::Precision::bf16 && bf16_flops_per_s > 0;
   }
 };
-// That of bf16 only for Precision::bf16.
+// That of bf16 only for Precision::bf16. Without the bandwidth: of arithmetic alone.
+Ceilings measure_arithmetic(int threads, Probe probe, network::Precision precision);
 Ceilings measure_ceilings(int threads, Probe probe, network::Precision precision = network::Precision::fp32);
 // What was possible between two moments: whatever disturbs a probe only makes it slower, so the better one counts.
 Ceilings better_of(const Ceilings& before, const Ceilings& after);

@@ -110,11 +110,9 @@ class ConvBenchmark {
   }
   Shape output_shape() const { return case_.conv.output_shape(case_.x); }
 
-  // A backend tells of float32. In bf16, which has no digits to lose to Winograd's sums, all is direct.
   std::string algorithm(ConvPass pass) const {
     if (case_.kind != ConvKind::convolution) return "";
-    const std::string in_float = backend_.algorithm(case_.conv, case_.x, pass);
-    return precision_ == network::Precision::bf16 && !in_float.empty() ? "direct" : in_float;
+    return backend_.algorithm(case_.conv, case_.x, activation_type(precision_), pass);
   }
 
   TensorView result(ConvPass pass) const {

@@ -47,9 +47,11 @@ Json common_fields(const char* benchmark, const std::string& network, const std:
 }
 
 bool has_bf16_peak(const KernelReport& report) {
-  return report.options.precision == network::Precision::bf16 && !report.ceilings.empty() &&
-         report.ceilings.front().bf16_flops_per_s > 0;
+  return !report.ceilings.empty() && report.ceilings.front().peak_is_bf16(report.options.precision);
 }
+
+// In JSON.
+std::string_view peak_instruction(bool bf16) { return bf16 ? "vdpbf16ps" : "fma"; }
 
 // "187.2 ... 190.1 GFLOP/s (fused multiply-adds)", and which of them is the peak.
 std::string arithmetic_text(const KernelReport& report) {
@@ -119,10 +121,11 @@ void print(const StepReport& report) {
       report.images_per_second(s.median), o.repetitions.measured, report.images_per_second(s.p90),
       report.images_per_second(s.p10), 1e3 * s.median, report.loss);
   fmt::print(
-      "{:.1f} GFLOP/s = {:.1f} % of {:.1f} (fused multiply-adds on {} threads, measured now); {:.3f} GFLOP a step "
-      "in convolutions and dense layers\n",
-      report.flops_per_s() / kGiga, 100 * report.flops_per_s() / report.peak_flops_per_s,
-      report.peak_flops_per_s / kGiga, report.threads, report.flops / kGiga);
+      "{:.1f} GFLOP/s = {:.1f} % of {:.1f} ({} on {} threads, measured now); {:.3f} GFLOP a step in convolutions and "
+      "dense layers\n",
+      report.flops_per_s() / kGiga, 100 * report.share_of_peak(), report.peak_flops_per_s() / kGiga,
+      report.ceilings.peak_is_bf16(o.precision) ? "VDPBF16PS" : "fused multiply-adds", report.threads,
+      report.flops / kGiga);
   if (o.inference)
     fmt::print("latency {:.3f} ms (p50), {:.3f} (p90), {:.3f} (p99)\n", 1e3 * s.median, 1e3 * s.p90, 1e3 * s.p99);
   fmt::print("arena {:.1f} MB; peak resident {:.1f} MB, {:.1f} more than before the network was built\n\n",
@@ -144,7 +147,7 @@ void print_table(std::span<const StepReport> reports) {
     const auto& s = report.step_seconds;
     fmt::print("{:<22}{:>8}{:>12.2f}{:>12.3f}{:>12.3f}{:>12.3f}{:>8.1f}{:>12.1f}\n", report.options.network,
                report.images[0], report.images_per_second(s.median), 1e3 * s.median, 1e3 * s.p90, 1e3 * s.p99,
-               100 * report.flops_per_s() / report.peak_flops_per_s, megabytes(report.added_rss_bytes));
+               100 * report.share_of_peak(), megabytes(report.added_rss_bytes));
   }
 }
 
@@ -153,7 +156,7 @@ std::string to_json(const KernelReport& report) {
   const network::Precision precision = report.options.precision;
   json["batch_size"] = report.options.batch;
   json["precision"] = network::name_of(precision);
-  json["peak_instruction"] = has_bf16_peak(report) ? "vdpbf16ps" : "fma";
+  json["peak_instruction"] = peak_instruction(has_bf16_peak(report));
   json["ceilings"] = Json::array();
   for (const Ceilings& c : report.ceilings)
     json["ceilings"].push_back({{"peak_flops_per_s", c.peak_flops_per_s(precision)},
@@ -212,8 +215,9 @@ Json step_fields(const StepReport& report) {
   json["loss"] = report.loss;
   json["flops"] = report.flops;
   json["flops_per_s"] = report.flops_per_s();
-  json["peak_flops_per_s"] = report.peak_flops_per_s;
-  json["share_of_peak"] = report.flops_per_s() / report.peak_flops_per_s;
+  json["peak_instruction"] = peak_instruction(report.ceilings.peak_is_bf16(o.precision));
+  json["peak_flops_per_s"] = report.peak_flops_per_s();
+  json["share_of_peak"] = report.share_of_peak();
   json["arena_bytes"] = report.arena_bytes;
   json["peak_rss_bytes"] = report.peak_rss_bytes;
   json["added_rss_bytes"] = report.added_rss_bytes;

@@ -171,7 +171,7 @@ StepReport measure_step(ops::Backend& backend, const StepOptions& options) {
   report.times = timing.times();
   for (auto& [kind, phases] : report.times)
     for (double& phase : phases) phase /= static_cast<double>(seconds.size());
-  report.peak_flops_per_s = measure_fma_flops_per_s(report.threads);
+  report.ceilings = measure_arithmetic(report.threads, Probe::thorough, options.precision);
   return report;
 }
 

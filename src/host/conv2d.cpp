@@ -189,15 +189,15 @@ bool winograd_takes(const ops::Conv2d& conv) {
   return conv.kernel_h == 3 && conv.kernel_w == 3 && conv.stride_h == 1 && conv.stride_w == 1 && conv.groups == 1;
 }
 
-// The tile of winograd.hpp for the convolution in float32 that writes `out` from so many channels, forward or the
-// gradient by the input; 0: it is computed directly.
-int tile_of(const ops::Conv2d& conv, const Shape& out, std::int64_t channels) {
-  return winograd_takes(conv) ? winograd_tile(out[1], out[2], channels, out[3]) : 0;
+// The tile of winograd.hpp for the convolution that writes `out` from so many channels, forward or the gradient by the
+// input; 0: it is computed directly. bf16 has no digits to lose to Winograd's sums.
+int tile_of(const ops::Conv2d& conv, const Shape& out, DType type, std::int64_t channels) {
+  return winograd_takes(conv) && type == DType::f32 ? winograd_tile(out[1], out[2], channels, out[3]) : 0;
 }
 
-// Whether the gradient by the weights in float32 is made by winograd_gradient.hpp.
-bool gradient_by_winograd(const ops::Conv2d& conv, const Shape& dy) {
-  return winograd_takes(conv) && winograd_gradient_pays(dy[0], dy[1], dy[2], conv.in_channels, conv.out_channels);
+// Whether the gradient by the weights is made by winograd_gradient.hpp.
+bool gradient_by_winograd(const ops::Conv2d& conv, const Shape& dy, DType type) {
+  return winograd_takes(conv) && type == DType::f32 && winograd_gradient_pays(dy[0], dy[1], dy[2], conv.in_channels, conv.out_channels);
 }
 
 template <class T>
@@ -216,7 +216,7 @@ void weight_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::C
                                    .of_x = reading.normaliser,
                                    .dw = a.dw.f32()};
   if constexpr (std::is_same_v<T, float>)
-    if (gradient_by_winograd(conv, a.dy.shape)) return add_up_by_winograd(backend, gradient);
+    if (gradient_by_winograd(conv, a.dy.shape, a.dy.dtype)) return add_up_by_winograd(backend, gradient);
   add_up(backend, gradient);
 }
 
@@ -256,13 +256,13 @@ void input_gradient_by_winograd(HostBackend& backend, const ops::Conv2d& conv, c
 
 }  // namespace
 
-std::string HostBackend::algorithm(const ops::Conv2d& conv, const Shape& x, ops::Conv2d::Pass pass) const {
+std::string HostBackend::algorithm(const ops::Conv2d& conv, const Shape& x, DType type, ops::Conv2d::Pass pass) const {
   const bool forward = pass == ops::Conv2d::Pass::forward;
-  if (forward && takes_strassen(conv, conv.output_shape(x))) return "strassen";
+  if (forward && type == DType::f32 && takes_strassen(conv, conv.output_shape(x))) return "strassen";
   int tile = 0;
-  if (forward) tile = tile_of(conv, conv.output_shape(x), conv.in_channels);
-  if (pass == ops::Conv2d::Pass::backward_data) tile = tile_of(conv, x, conv.out_channels);
-  if (pass == ops::Conv2d::Pass::backward_weights) tile = gradient_by_winograd(conv, conv.output_shape(x)) ? 4 : 0;
+  if (forward) tile = tile_of(conv, conv.output_shape(x), type, conv.in_channels);
+  if (pass == ops::Conv2d::Pass::backward_data) tile = tile_of(conv, x, type, conv.out_channels);
+  if (pass == ops::Conv2d::Pass::backward_weights) tile = gradient_by_winograd(conv, conv.output_shape(x), type) ? 4 : 0;
   return tile == 0 ? "direct" : fmt::format("winograd {0}x{0}", tile);
 }
 
@@ -271,9 +271,9 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.mean || (a.variance && conv.activation == ops::Activation::none && a.y.shape.size() > 0));
   if (conv.groups > 1) return forward_by_groups(*this, conv, a);
-  const bool bf16 = a.x.dtype == DType::bf16;
-  if (const int tile = bf16 ? 0 : tile_of(conv, a.y.shape, conv.in_channels); tile > 0)
+  if (const int tile = tile_of(conv, a.y.shape, a.x.dtype, conv.in_channels); tile > 0)
     return forward_by_winograd(*this, conv, a, tile);
+  const bool bf16 = a.x.dtype == DType::bf16;
   if (!bf16 && !a.of_x && !a.mean && takes_strassen(conv, a.y.shape)) return forward_by_strassen(*this, conv, a);
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
@@ -314,7 +314,7 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.through || (conv.takes_gradient_through() && a.dx && a.through.x.shape == a.dx.shape));
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
-  const int tile = a.dx && a.dx.dtype == DType::f32 ? tile_of(conv, a.dx.shape, conv.out_channels) : 0;
+  const int tile = a.dx ? tile_of(conv, a.dx.shape, a.dx.dtype, conv.out_channels) : 0;
   with_element(a.dy.dtype, [&](auto element) {
     using T = typename decltype(element)::Type;
     if (a.dw) weight_gradient<T>(*this, conv, a);

@@ -27,7 +27,7 @@ class HostBackend final : public ops::Backend {
  public:
   std::string description() const override;
   int threads() const override;
-  std::string algorithm(const ops::Conv2d& conv, const Shape& x, ops::Conv2d::Pass pass) const override;
+  std::string algorithm(const ops::Conv2d& conv, const Shape& x, DType type, ops::Conv2d::Pass pass) const override;
   MemoryResource& memory() override { return host_memory(); }
   void upload(const void* host, void* backend, std::size_t bytes) override;
   void download(const void* backend, void* host, std::size_t bytes) override;

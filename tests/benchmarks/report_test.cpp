@@ -82,7 +82,7 @@ TEST(Report, Step) {
   StepReport report;
   report.images = {10, 28, 28, 1};
   report.flops = 50;
-  report.peak_flops_per_s = 400;
+  report.ceilings = {.flops_per_s = 400};
   report.step_seconds = {.p10 = 0.2, .median = 0.25, .p90 = 0.5};
   report.mean_seconds = 0.3;
   report.times = {{"conv2d", {0.05, 0.1, 0}}, {"sgd", {0, 0, 0.03}}};
@@ -95,6 +95,7 @@ TEST(Report, Step) {
   EXPECT_DOUBLE_EQ(json["images_per_second"]["median"], 40);
   EXPECT_DOUBLE_EQ(json["images_per_second"]["p90"], 50);
   EXPECT_DOUBLE_EQ(json["share_of_peak"], 0.5);
+  EXPECT_EQ(json["peak_instruction"], "fma");
   EXPECT_DOUBLE_EQ(json["operations"]["conv2d"]["backward_s"], 0.1);
   EXPECT_DOUBLE_EQ(json["operations"]["sgd"]["update_s"], 0.03);
   EXPECT_NEAR(json["other_s"].get<double>(), 0.12, 1e-12);
@@ -103,6 +104,13 @@ TEST(Report, Step) {
   const auto list = nlohmann::json::parse(to_json(std::span(two)));
   ASSERT_EQ(list.size(), 2U);
   EXPECT_EQ(list[1], json);
+
+  StepReport pairs = report;
+  pairs.options.precision = network::Precision::bf16;
+  pairs.ceilings.bf16_flops_per_s = 800;
+  const auto bf16 = nlohmann::json::parse(to_json(pairs));
+  EXPECT_DOUBLE_EQ(bf16["share_of_peak"], 0.25);
+  EXPECT_EQ(bf16["peak_instruction"], "vdpbf16ps");
 
   report.options.inference = true;
   const auto inference = nlohmann::json::parse(to_json(report));

@@ -43,6 +43,8 @@ def test_step_in_bf16(brigade, tmp_path):
         assert result.code == 0 and f"of fashion-cnn in {precision}" in result.out, result.all_err
         report = json.loads(file.read_text())
         assert report["precision"] == precision
+        peak = {"vdpbf16ps": "(VDPBF16PS on", "fma": "(fused multiply-adds on"}[report["peak_instruction"]]
+        assert peak in result.out and (precision == "bf16" or report["peak_instruction"] == "fma")
         arena[precision] = report["arena_bytes"]
     assert 0.45 < arena["bf16"] / arena["fp32"] < 0.6
     assert "--precision 'fp16' is not one of fp32|bf16" in only_error(brigade("bench", "step", "--precision", "fp16"), 2)

@@ -33,9 +33,9 @@ class Backend {
   virtual std::string description() const = 0;
   virtual int threads() const = 0;
 
-  /// For people: by which algorithm a pass of a convolution over x of this shape, in float32, is computed ("direct",
+  /// For people: by which algorithm a pass of a convolution over x of this shape and type is computed ("direct",
   /// "winograd 4x4"); empty: not known here.
-  virtual std::string algorithm(const Conv2d&, const Shape& /*x*/, Conv2d::Pass) const { return {}; }
+  virtual std::string algorithm(const Conv2d&, const Shape& /*x*/, DType /*x*/, Conv2d::Pass) const { return {}; }
 
   /// Where tensors live.
   virtual MemoryResource& memory() = 0;
