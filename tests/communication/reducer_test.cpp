@@ -60,7 +60,8 @@ TEST(SumRoute, IsDecidedByBytesRanksAndOptions) {
       EXPECT_EQ(automatic.wire, tree ? Wire::fp32 : Wire::bf16);
     }
   }
-  if (ranks > 1) EXPECT_THROW(route_of(world(), kLong, {.algorithm = Algorithm::mpi, .wire = Wire::fp16}), OptionError);
+  if (ranks == 1) return;
+  EXPECT_THROW(route_of(world(), kLong, {.algorithm = Algorithm::mpi, .wire = Wire::fp16}), OptionError);
 }
 
 TEST(GradientReducer, HasNothingToFinishWithoutBuckets) {
