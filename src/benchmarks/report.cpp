@@ -97,13 +97,12 @@ void print(const KernelReport& report) {
                pass.flops_per_s / kGiga, 100 * pass.share_of_peak, 100 * pass.share_of_bandwidth, 1e3 * pass.seconds);
   if (bf16)
     fmt::print(
-        "\nx, y and their gradients are bf16, sums, w and its gradient float; convolutions are all direct, and "
-        "depthwise "
-        "ones multiply floats in any precision.\n");
-  else
-    fmt::print(
-        "\nGFLOP/s count the multiplications and additions of the direct sums whatever the algorithm, as cuDNN and "
-        "oneDNN do: Winograd's multiply 2.25 (2x2) to 4 times (4x4) less often, and so may pass 100 % of the peak.\n");
+        "\nx, y and their gradients are bf16, sums, w and its gradient float; Winograd's and depthwise convolutions "
+        "multiply floats in any precision.\n");
+  fmt::print(
+      "{}GFLOP/s count the multiplications and additions of the direct sums whatever the algorithm, as cuDNN and "
+      "oneDNN do: Winograd's multiply 2.25 (2x2) to 4 times (4x4) less often, and so may pass 100 % of the peak.\n",
+      bf16 ? "" : "\n");
   fmt::print(
       "error: the largest of 64 elements, in double precision, relative to the sum of the absolute values of its "
       "terms{}\n",

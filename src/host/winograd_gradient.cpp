@@ -40,7 +40,8 @@ std::int64_t slices_of(std::int64_t tiles, std::int64_t blocks, std::int64_t flo
 
 // How a gradient is cut into pieces and a piece lies in memory: functions of the shape. Distances in floats.
 struct Plan {
-  explicit Plan(const WeightGradient<float>& g)
+  template <class T>
+  explicit Plan(const WeightGradient<T>& g)
       : grid(g.images, g.dy.height, g.dy.width, kTile),
         panels(g.columns),
         groups(ceil_div(g.channels, kGroup)),
@@ -72,25 +73,27 @@ struct Plan {
 };
 
 // One block of dw, summed over one slice of the tiles.
+template <class T>
 class Piece {
  public:
-  Piece(const WeightGradient<float>& g, const Plan& plan, std::int64_t block);
-  void add_slice(std::int64_t slice, const float* zeros);
+  Piece(const WeightGradient<T>& g, const Plan& plan, std::int64_t block);
+  void add_slice(std::int64_t slice, const T* zeros);
   // Writes G' S G into dw, which is [taps][channels][columns].
   void finish(float* dw) const;
 
  private:
-  void transform(std::int64_t first_tile, std::int64_t tiles, const float* zeros);
+  void transform(std::int64_t first_tile, std::int64_t tiles, const T* zeros);
   void multiply(std::int64_t tiles, bool accumulate);
   int vectors(std::int64_t panel) const { return plan_.panels.vectors(first_panel_ + panel); }
 
-  const WeightGradient<float>& g_;
+  const WeightGradient<T>& g_;
   const Plan& plan_;
   std::int64_t first_channel_, channels_, first_panel_, panels_;
   float *v_, *z_, *s_;
 };
 
-Piece::Piece(const WeightGradient<float>& g, const Plan& plan, std::int64_t block)
+template <class T>
+Piece<T>::Piece(const WeightGradient<T>& g, const Plan& plan, std::int64_t block)
     : g_(g),
       plan_(plan),
       first_channel_(block % plan.channel_blocks * plan.block_groups * kGroup),
@@ -101,8 +104,9 @@ Piece::Piece(const WeightGradient<float>& g, const Plan& plan, std::int64_t bloc
       z_(v_ + kPlaces * plan.v_place),
       s_(z_ + kPlaces * plan.z_place) {}
 
-void Piece::transform(std::int64_t first_tile, std::int64_t tiles, const float* zeros) {
-  thread_local std::vector<const float*> x, dy;
+template <class T>
+void Piece<T>::transform(std::int64_t first_tile, std::int64_t tiles, const T* zeros) {
+  thread_local std::vector<const T*> x, dy;
   x.clear(), dy.clear();
   const Tap corner = g_.taps.front();
   for (std::int64_t tile = first_tile; tile < first_tile + tiles; ++tile) {
@@ -127,7 +131,8 @@ void Piece::transform(std::int64_t first_tile, std::int64_t tiles, const float* 
         plan_.z_place);
 }
 
-void Piece::multiply(std::int64_t tiles, bool accumulate) {
+template <class T>
+void Piece<T>::multiply(std::int64_t tiles, bool accumulate) {
   thread_local std::vector<std::int32_t> offsets;
   offsets.resize(static_cast<std::size_t>(tiles));
   for (std::size_t t = 0; t < offsets.size(); ++t) offsets[t] = static_cast<std::int32_t>(t * plan_.z_step);
@@ -150,7 +155,8 @@ void Piece::multiply(std::int64_t tiles, bool accumulate) {
     }
 }
 
-void Piece::add_slice(std::int64_t slice, const float* zeros) {
+template <class T>
+void Piece<T>::add_slice(std::int64_t slice, const T* zeros) {
   const std::int64_t begin = slice * plan_.slice_tiles, end = std::min(plan_.grid.count, begin + plan_.slice_tiles);
   for (std::int64_t tile = begin; tile < end; tile += plan_.chunk_tiles) {
     const std::int64_t tiles = std::min(plan_.chunk_tiles, end - tile);
@@ -159,7 +165,8 @@ void Piece::add_slice(std::int64_t slice, const float* zeros) {
   }
 }
 
-void Piece::finish(float* dw) const {
+template <class T>
+void Piece<T>::finish(float* dw) const {
   const std::int64_t tap_step = g_.channels * g_.columns;
   for (std::int64_t channel = 0; channel < channels_; ++channel)
     for (std::int64_t panel = 0; panel < panels_; ++panel) {
@@ -173,30 +180,36 @@ void Piece::finish(float* dw) const {
     }
 }
 
-}  // namespace
-
-bool winograd_gradient_pays(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t channels,
-                            std::int64_t columns) {
-  if (std::min(channels, columns) < 16) return false;
-  // Multiplications for one channel and column. Direct sums skip taps that fall into a padding of one pixel. To make V
-  // and Z takes two fifths as long as the products, and to make dw of S as long as 250.
-  const std::int64_t direct = images * (3 * height - 2) * (3 * width - 2);
-  const std::int64_t products = TileGrid(images, height, width, kTile).count * kPlaces;
-  return direct > products + 2 * products / 5 + 250;
-}
-
-void add_up_by_winograd(HostBackend& backend, const WeightGradient<float>& g) {
+template <class T>
+void add_up_as(HostBackend& backend, const WeightGradient<T>& g) {
   const Plan plan(g);
   const std::int64_t size = kTaps * g.channels * g.columns;
   float* partial = plan.slices == 1 ? nullptr : backend.scratch(Scratch::partial_sums, (plan.slices - 1) * size);
-  const float* zeros = backend.scratch(Scratch::zeros, std::max(g.channels, g.columns));
+  const T* zeros = backend.scratch<T>(Scratch::zeros, std::max(g.channels, g.columns));
   for_each_part(plan.slices * plan.blocks, [&](std::int64_t part) {
     const std::int64_t slice = part / plan.blocks;
-    Piece piece(g, plan, part % plan.blocks);
+    Piece<T> piece(g, plan, part % plan.blocks);
     piece.add_slice(slice, zeros);
     piece.finish(slice == 0 ? g.dw : partial + (slice - 1) * size);
   });
   add_slices(g.dw, partial, plan.slices - 1, size);
 }
+
+}  // namespace
+
+bool winograd_gradient_pays(DType type, std::int64_t images, std::int64_t height, std::int64_t width,
+                            std::int64_t channels, std::int64_t columns) {
+  if (std::min(channels, columns) < 16) return false;
+  // Multiplications for one channel and column. Direct sums skip taps that fall into a padding of one pixel. To make V
+  // and Z takes two fifths as long as the products, and to make dw of S as long as 250.
+  const std::int64_t direct = images * (3 * height - 2) * (3 * width - 2);
+  const std::int64_t products = TileGrid(images, height, width, kTile).count * kPlaces;
+  // Direct sums of pairs in bf16 take three fifths as long.
+  const bool in_pairs = type == DType::bf16 && kPairHalves == 1;
+  return (in_pairs ? 3 * direct / 5 : direct) > products + 2 * products / 5 + 250;
+}
+
+void add_up_by_winograd(HostBackend& backend, const WeightGradient<float>& g) { add_up_as(backend, g); }
+void add_up_by_winograd(HostBackend& backend, const WeightGradient<Bf16>& g) { add_up_as(backend, g); }
 
 }  // namespace brigade::host

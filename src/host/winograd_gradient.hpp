@@ -15,6 +15,8 @@
 //   places, panels of columns, groups of channels, tiles of S in registers (gradient_kernel.hpp)
 // A channel's V is made once for each block of columns, a column's Z once for each of channels.
 //
+// x and dy in bf16 are widened as V and Z are made of them; all else is float.
+//
 // Pieces follow from the shape alone: the same bits for any number of threads. Sums of noise are wrong by 2e-7 of the
 // sum of their terms' absolute values, where direct sums are by 1e-7.
 #pragma once
@@ -24,12 +26,13 @@
 
 namespace brigade::host {
 
-// Whether a gradient that sums over so many images and pixels of dy is made so. It is a sum over all images: with other
-// images it has other bits anyway.
-bool winograd_gradient_pays(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t channels,
-                            std::int64_t columns);
+// Whether a gradient from such activations that sums over so many images and pixels of dy is made so. It is a sum over
+// all images: with other images it has other bits anyway.
+bool winograd_gradient_pays(DType type, std::int64_t images, std::int64_t height, std::int64_t width,
+                            std::int64_t channels, std::int64_t columns);
 
 // The taps are 3 x 3 one after the other, [y][x], with stride 1; x needs no normalising.
 void add_up_by_winograd(HostBackend& backend, const WeightGradient<float>& gradient);
+void add_up_by_winograd(HostBackend& backend, const WeightGradient<Bf16>& gradient);
 
 }  // namespace brigade::host

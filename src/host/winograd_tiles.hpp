@@ -30,8 +30,9 @@ struct TileGrid {
 };
 
 // Appends the pixels of the square from `first` on, row by row; zeros stand for those outside of the image.
-inline void list_square(const Images<const float>& in, const TileGrid::Corner& first, int size, const float* zeros,
-                        std::vector<const float*>& to) {
+template <class T>
+void list_square(const Images<const T>& in, const TileGrid::Corner& first, int size, const T* zeros,
+                 std::vector<const T*>& to) {
   for (std::int64_t y = first.y; y < first.y + size; ++y)
     for (std::int64_t x = first.x; x < first.x + size; ++x) {
       const bool inside = y >= 0 && y < in.height && x >= 0 && x < in.width;
@@ -43,13 +44,13 @@ inline void list_square(const Images<const float>& in, const TileGrid::Corner& f
 // values, whole registers place_step floats apart; to(tile, channel) is where a register's first goes, channels counted
 // from `first`. transform(load, store) is one of Winograd2d's. The next tile's pixels are fetched meanwhile, without
 // those that it shares with this one.
-template <int kFrom, int kTo, class Transform, class To>
-void transform_squares(const float* const* pixels, std::int64_t tiles, std::int64_t first, std::int64_t channels,
+template <int kFrom, int kTo, class T, class Transform, class To>
+void transform_squares(const T* const* pixels, std::int64_t tiles, std::int64_t first, std::int64_t channels,
                        const Transform& transform, const To& to, std::int64_t place_step) {
   constexpr int kShared = kFrom - (kTo - 2);
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    const float* const* in = pixels + tile * kFrom * kFrom;
-    const float* const* soon = pixels + std::min(tile + 1, tiles - 1) * kFrom * kFrom;
+    const T* const* in = pixels + tile * kFrom * kFrom;
+    const T* const* soon = pixels + std::min(tile + 1, tiles - 1) * kFrom * kFrom;
     over_lanes(channels, [&](std::int64_t channel, auto lanes) {
 #pragma GCC unroll 36
       for (int y = 0; y < kFrom; ++y)

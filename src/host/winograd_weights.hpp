@@ -7,9 +7,9 @@
 namespace brigade::host {
 
 // Floats of U for the panels [first, end).
-std::int64_t winograd_weights_size(const WinogradConvolution& c, std::int64_t first, std::int64_t end);
+std::int64_t winograd_weights_size(const WinogradFilter& f, std::int64_t first, std::int64_t end);
 
 // Writes it.
-void transform_weights(const WinogradConvolution& c, std::int64_t first, std::int64_t end, float* to);
+void transform_weights(const WinogradFilter& f, std::int64_t first, std::int64_t end, float* to);
 
 }  // namespace brigade::host
