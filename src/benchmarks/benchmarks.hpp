@@ -94,7 +94,7 @@ struct StepReport {
   Shape images;  // [N, H, W, C]
   int threads = 1;
   std::int64_t classes = 0, parameters = 0;
-  double flops = 0;  // of convolutions and dense layers in one step
+  double flops = 0;        // of convolutions and dense layers in one step
   Ceilings ceilings = {};  // of arithmetic, measured after the steps
   std::int64_t arena_bytes = 0;
   std::int64_t peak_rss_bytes = 0;   // of the process while it ran the steps

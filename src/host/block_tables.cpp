@@ -57,8 +57,7 @@ ProductPlan::ProductPlan(const Product& p, const float* zero_row) : product(p), 
   tile_rows = host::tile_rows(p.weights.panels().max_vectors(), p.pixels());
   images_innermost = !p.padded && p.images > 1 && p.height() * p.width() <= kSmallMap;
   even = p.padded && p.taps.size() == 1 && p.stride_y == 1 && p.stride_x == 1 && p.in.height == p.out.height &&
-         p.in.width == p.out.width && gapless(p.in) && gapless(p.out) && p.narrow_out.data == nullptr &&
-         p.through == nullptr;
+         p.in.width == p.out.width && gapless(p.in) && gapless(p.out) && p.narrow_out.data == nullptr && !p.finishes();
   low_y = low_x = 0;
   high_y = p.in.height;
   high_x = p.in.width;
@@ -93,10 +92,10 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
   const std::int64_t in_step = plan.images_innermost ? p.in.image : p.stride_x * p.in.pixel;
   const std::int64_t out_step = plan.images_innermost ? p.out.image : p.out.pixel;
   const std::int64_t narrow_step = plan.images_innermost ? p.narrow_out.image : p.narrow_out.pixel;
-  const bool through = p.through != nullptr, narrow = p.narrow_out.data != nullptr && !through;
+  const bool finishes = p.finishes(), narrow = p.narrow_out.data != nullptr && !finishes;
   sums_pitch_ = spread_pitch(p.columns);
-  if (narrow || through) reserve(sums_, tiles_ * tile_rows_ * sums_pitch_);
-  if (through) reserve(pixel_, static_cast<std::int64_t>(tiles_) * tile_rows_);
+  if (narrow || finishes) reserve(sums_, tiles_ * tile_rows_ * sums_pitch_);
+  if (finishes) reserve(pixel_, static_cast<std::int64_t>(tiles_) * tile_rows_);
   if (narrow) {
     reserve(narrow_out_, static_cast<std::int64_t>(tiles_) * tile_rows_);
     reserve(narrow_dummy_, sums_pitch_);
@@ -122,9 +121,9 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
       for (int r = 0; r < run; ++r) origins[i + r] = from + r * in_step;
       if (narrow)
         for (int r = 0; r < run; ++r) narrow_out[i + r] = narrow_to + r * narrow_step;
-      if (through)
+      if (finishes)
         for (int r = 0; r < run; ++r) pixel_[static_cast<std::size_t>(row + r)] = pixel + r * pixel_step;
-      if (narrow || through)
+      if (narrow || finishes)
         for (int r = 0; r < run; ++r) out[i + r] = sums_.data() + (row + r) * sums_pitch_;
       else
         for (int r = 0; r < run; ++r) out[i + r] = to + r * out_step;

@@ -72,7 +72,7 @@ class BlockTables {
   }
   // Where a product that stores bf16 does so; the rows of select() are then sums of the block's own.
   Bf16* const* narrow_out(int tile) const { return narrow_out_.data() + static_cast<std::int64_t>(tile) * tile_rows_; }
-  // Of a product that goes through a batch norm: the sums of a row, and which pixel (n * height + y) * width + x it is.
+  // Of a product whose sums are finished later: the sums of a row, and which pixel (n * height + y) * width + x it is.
   const float* sums(std::int64_t row) const { return sums_.data() + row * sums_pitch_; }
   std::int64_t pixel(std::int64_t row) const { return pixel_[static_cast<std::size_t>(row)]; }
   // The rows of a tile that are pixels; those beyond the last pixel write into a dummy row.

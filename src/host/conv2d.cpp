@@ -180,6 +180,10 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
         product.through = &a.through;
         product.of_through = input_normaliser(backend, conv, a.through.by);
       }
+      if (a.shared) {
+        product.shared = &a.shared;
+        product.shared_x = a.x;
+      }
       multiply(backend, product);
     }
 }
@@ -318,6 +322,7 @@ void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward&
   mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.through || (conv.takes_gradient_through() && a.dx && a.through.x.shape == a.dx.shape));
+  EXPECT(!a.shared || (conv.finishes_gradient() && a.dx && !a.of_x && !a.through && a.x.dtype == a.dx.dtype));
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
   const int tile = a.dx ? tile_of(conv, a.dx.shape, a.dx.dtype, conv.out_channels) : 0;
   with_element(a.dy.dtype, [&](auto element) {

@@ -1,12 +1,15 @@
 #include "conv_product.hpp"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "block_tables.hpp"
 #include "ceil_div.hpp"
 #include "gradient_through.hpp"
 #include "moments.hpp"
 #include "parallel.hpp"
+#include "shared_gradient.hpp"
 #include "tile_kernel.hpp"
 
 namespace brigade::host {
@@ -81,7 +84,7 @@ struct KBlocks {
 
 bool can_stream(const Product& p, const KBlocks& k) {
   const bool one_block = k.taps == static_cast<int>(p.taps.size()) && k.channels == p.channels;
-  const bool aligned = p.narrow_out.data == nullptr && p.through == nullptr && p.columns % kLanes == 0 &&
+  const bool aligned = p.narrow_out.data == nullptr && !p.finishes() && p.columns % kLanes == 0 &&
                        p.out.pixel % kLanes == 0 && reinterpret_cast<std::uintptr_t>(p.out.data) % 64 == 0;
   return one_block && aligned && p.pixels() * p.columns * 4 > kStreamingBytes;
 }
@@ -105,10 +108,10 @@ std::span<const float> weights_of(const Product& p, const PanelPass& pass, std::
           static_cast<std::size_t>(taps * pass.n_channels * step)};
 }
 
-// What is summed over the pixels of one block: at most one of both.
+// What is summed over the pixels of one block: at most moments or gradients.
 struct BlockSums {
   MomentsTable moments;
-  GradientSumsTable gradients;
+  std::array<GradientSumsTable, 2> gradients;  // of two batch norms only for a shared gradient
   std::int64_t first_part = 0, part_tiles = 1;
 };
 
@@ -171,7 +174,7 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
   const bool measure = sums.moments && pass.last;
   for (int tile = 0; tile < tables.tiles(); ++tile) {
     const bool any = tables.select(tile, pass.first_tap, pass.last_tap, args);
-    const bool rounds = p.narrow_out.data != nullptr && p.through == nullptr && pass.last;
+    const bool rounds = p.narrow_out.data != nullptr && !p.finishes() && pass.last;
     if (!any && args.accumulate && args.activation == ops::Activation::none && !measure && !rounds) continue;
     args.narrow_out = rounds ? tables.narrow_out(tile) : nullptr;
     if (measure) {
@@ -185,6 +188,16 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
   }
 }
 
+// Rows of a tensor shaped as a product's output, by the rows of a block.
+template <class T>
+struct PixelRows {
+  T* data;
+  std::int64_t pitch;
+  const BlockTables& tables;
+  std::int64_t first_row;
+  T* operator()(std::int64_t r) const { return data + tables.pixel(first_row + r) * pitch; }
+};
+
 // The columns [first, end) of a block, from its own memory through the batch norm.
 template <class T>
 void take_block_through(const Product& p, const Images<T>& dx, const BlockTables& tables, const BlockSums& sums,
@@ -194,12 +207,59 @@ void take_block_through(const Product& p, const Images<T>& dx, const BlockTables
     const std::int64_t row = static_cast<std::int64_t>(tile) * tile_rows;
     with_activation(p.of_through.activation, [&](auto activation) {
       take_through<activation()>([&](std::int64_t r) { return tables.sums(row + r) + first; },
-                                 [&](std::int64_t r) { return x + tables.pixel(row + r) * p.through->x.pitch + first; },
-                                 [&](std::int64_t r) { return dx.data + tables.pixel(row + r) * dx.pixel + first; },
-                                 tables.rows(tile, sums.part_tiles), end - first, p.of_through.from(first),
-                                 p.through->add, FirstRows::yes,
-                                 sums.gradients.part(sums.first_part + tile / sums.part_tiles, first));
+                                 PixelRows{x + first, p.through->x.pitch, tables, row},
+                                 PixelRows{dx.data + first, dx.pixel, tables, row}, tables.rows(tile, sums.part_tiles),
+                                 end - first, p.of_through.from(first), p.through->add, FirstRows::yes,
+                                 sums.gradients[0].part(sums.first_part + tile / sums.part_tiles, first));
     });
+  }
+}
+
+// The same for a shared gradient with kNorms batch norms.
+template <std::size_t kNorms, class T>
+void finish_block_shared(const Product& p, const Images<T>& dx, const BlockTables& tables, const BlockSums& sums,
+                         int tile_rows, std::int64_t first, std::int64_t end) {
+  const ops::SharedGradient& shared = *p.shared;
+  for (int tile = 0; tile < tables.tiles(); tile += static_cast<int>(sums.part_tiles)) {
+    const std::int64_t row = static_cast<std::int64_t>(tile) * tile_rows;
+    const auto rows_of = [&](const ConstTensorView& x) {
+      return PixelRows<const T>{x.as<T>() + first, x.pitch, tables, row};
+    };
+    const auto norm = [&](std::size_t i) {
+      return SharedNorm<PixelRows<const T>>{rows_of(shared.norms[i].z), shared.norms[i].mean.f32() + first,
+                                            sums.gradients[i].part(sums.first_part + tile / sums.part_tiles, first)};
+    };
+    const auto norms = [&]<std::size_t... kI>(std::index_sequence<kI...>) {
+      return std::array<SharedNorm<PixelRows<const T>>, kNorms>{norm(kI)...};
+    }
+    (std::make_index_sequence<kNorms>());
+    with_activation(shared.activation, [&](auto activation) {
+      finish_shared<activation()>([&](std::int64_t r) { return tables.sums(row + r) + first; }, rows_of(p.shared_x),
+                                  PixelRows<T>{dx.data + first, dx.pixel, tables, row},
+                                  tables.rows(tile, sums.part_tiles), end - first, shared.add, norms);
+    });
+  }
+}
+
+template <class T>
+void finish_block(const Product& p, const Images<T>& dx, const BlockTables& tables, const BlockSums& sums,
+                  int tile_rows, std::int64_t first, std::int64_t end) {
+  if (p.through != nullptr) return take_block_through(p, dx, tables, sums, tile_rows, first, end);
+  switch (p.gradient_sums()) {
+    case 0: return finish_block_shared<0>(p, dx, tables, sums, tile_rows, first, end);
+    case 1: return finish_block_shared<1>(p, dx, tables, sums, tile_rows, first, end);
+    default: return finish_block_shared<2>(p, dx, tables, sums, tile_rows, first, end);
+  }
+}
+
+// What the sums of all parts give.
+void finish_gradients(const Product& p, const BlockSums& sums, std::int64_t parts) {
+  const auto width_of = [&](std::int64_t) { return p.columns; };
+  if (p.through != nullptr) return finish_through(*p.through, sums.gradients[0], parts, width_of);
+  for (std::size_t i = 0; i < p.gradient_sums(); ++i) {
+    const ops::SharedGradient::Norm& norm = p.shared->norms[i];
+    combine_gradients(sums.gradients[i], parts, width_of, p.columns, norm.variance.f32(), norm.epsilon,
+                      norm.dgamma.f32(), norm.dbeta.f32());
   }
 }
 
@@ -215,8 +275,13 @@ void multiply(HostBackend& backend, const Product& p) {
   const auto table = [&](std::int64_t floats) { return backend.scratch(Scratch::partial_sums, floats); };
   BlockSums sums;
   if (p.mean != nullptr) sums.moments = {table(MomentsTable::size(measured.count(), width)), width};
-  if (p.through != nullptr) sums.gradients = {table(GradientSumsTable::size(measured.count(), width)), width};
-  if (sums.moments || sums.gradients) sums.part_tiles = measured.tiles();
+  const std::int64_t gradients = GradientSumsTable::size(measured.count(), width);
+  if (const std::size_t count = p.gradient_sums(); count > 0) {
+    float* memory = table(static_cast<std::int64_t>(count) * gradients);
+    for (std::size_t i = 0; i < count; ++i)
+      sums.gradients[i] = {memory + static_cast<std::int64_t>(i) * gradients, width};
+  }
+  if (sums.moments || p.finishes()) sums.part_tiles = measured.tiles();
   const Split parts = split(tiles, plan.tile_rows, panels.count(), sums.part_tiles);
   const KBlocks k(p);
   const bool streaming = can_stream(p, k);
@@ -254,16 +319,15 @@ void multiply(HostBackend& backend, const Product& p) {
       tap += k.taps;
     } while (tap < n_taps);
     if (streaming) finish_streaming();
-    if (p.through == nullptr) return;
+    if (!p.finishes()) return;
     const std::int64_t first = panels.first_column(first_panel);
     const std::int64_t end = end_panel == panels.count() ? p.columns : panels.first_column(end_panel);
     if (p.narrow_out.data != nullptr)
-      take_block_through(p, p.narrow_out, tables, block_sums, plan.tile_rows, first, end);
+      finish_block(p, p.narrow_out, tables, block_sums, plan.tile_rows, first, end);
     else
-      take_block_through(p, p.out, tables, block_sums, plan.tile_rows, first, end);
+      finish_block(p, p.out, tables, block_sums, plan.tile_rows, first, end);
   });
-  if (p.through != nullptr)
-    finish_through(*p.through, sums.gradients, measured.count(), [&](std::int64_t) { return p.columns; });
+  if (p.finishes()) finish_gradients(p, sums, measured.count());
   if (p.mean != nullptr)
     combine_moments(
         sums.moments, measured.count(),

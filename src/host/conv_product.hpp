@@ -16,7 +16,7 @@
 // Batch norms before and after a convolution cost no pass over memory of their own: a block's rows of `in` are
 // normalised into the cache that they would be read into anyway, and the moments of `out` are taken from the registers
 // that are stored, for groups of tiles that follow from the shape. A gradient is taken through the batch norm before it
-// from a block's own memory, which stays in the second-level cache.
+// from a block's own memory, which stays in the second-level cache; so is one that has other shares finished.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,17 @@ struct Product {
   // activation nor moments. Null: as it is.
   const ops::GradientThrough* through = nullptr;
   Normaliser of_through = {};
+  // Or out is the gradient of `shared_x`, which it finishes; the same holds. Null: it is no such.
+  const ops::SharedGradient* shared = nullptr;
+  ConstTensorView shared_x = {};
 
+  // Whether the sums of a block are its own, to be finished from there.
+  bool finishes() const { return through != nullptr || shared != nullptr; }
+  // Batch norms whose sums are taken meanwhile.
+  std::size_t gradient_sums() const {
+    if (shared == nullptr) return through == nullptr ? 0 : 1;
+    return (shared->norms[0] ? 1U : 0U) + (shared->norms[1] ? 1U : 0U);
+  }
   void set_out(const Images<float>& images_out) { out = images_out; }
   void set_out(const Images<Bf16>& images_out) { narrow_out = images_out; }
   // Extents of the output, in pixels.

@@ -141,7 +141,7 @@ void Executor::Impl::run_backward(NodeId id) {
 
 // Gradients of tensors with several readers, after the backward pass of one.
 void Executor::Impl::add_gradients(NodeId id, const Layer& layer) {
-  if (memory.schedule().taken_through(id) >= 0) return;  // added already
+  if (memory.schedule().taken_through(id) >= 0 || memory.schedule().finished(id) >= 0) return;  // added already
   const std::vector<InputGradient>& slots = memory.blocks(id).input_gradients;
   for (std::size_t i = 0; i < slots.size(); ++i)
     if (slots[i].add && slots[i].place)

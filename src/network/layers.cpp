@@ -74,6 +74,7 @@ void backward(Backend& backend, const Op& op, const Layer& l) {
                                 .dbias = l.gradients[1],
                                 .of_x = l.of_inputs[0]};
   if constexpr (requires { tensors.through; }) tensors.through = l.through;
+  if constexpr (requires { tensors.shared; }) tensors.shared = l.shared;
   backend.backward(op, tensors);
 }
 
@@ -108,7 +109,8 @@ void forward(Backend& backend, const ops::Add& op, const Layer& l, Pass) {
 }
 void recompute(Backend& backend, const ops::Add& op, const Layer& l) { forward(backend, op, l, Pass::training); }
 void backward(Backend& backend, const ops::Add& op, const Layer& l) {
-  backend.backward(op, {.y = l.y, .dy = l.dy, .da = l.input_gradients[0], .db = l.input_gradients[1]});
+  const ops::Add left{.scale = op.scale, .activation = l.finished ? ops::Activation::none : op.activation};
+  backend.backward(left, {.y = l.y, .dy = l.dy, .da = l.input_gradients[0], .db = l.input_gradients[1]});
 }
 
 void forward(Backend& backend, const ops::Concat& op, const Layer& l, Pass) {
@@ -164,7 +166,8 @@ void backward(Backend& backend, const ops::BatchNorm& op, const Layer& l) {
                              .dy = l.dy,
                              .dx = l.dx,
                              .dgamma = l.gradients[0],
-                             .dbeta = l.gradients[1]};
+                             .dbeta = l.gradients[1],
+                             .sums = l.finished ? ops::BatchNorm::Sums::given : ops::BatchNorm::Sums::computed};
   if (l.group == nullptr) return backend.backward(op, t);
   t.dx = {};
   backend.backward(op, t);

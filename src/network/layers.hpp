@@ -31,6 +31,8 @@ struct Layer {
 
   // Convolution only: the batch norm that dx is taken through
   ops::GradientThrough through{};
+  ops::SharedGradient shared{};  // ... or the gradient that it finishes
+  bool finished = false;         // sum: dy is masked already; batch norm: the sums over dy are there
 
   // Batch norm only, each [C], first mean, then variance:
   std::array<TensorView, 2> running{};  // for evaluation

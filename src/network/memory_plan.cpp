@@ -135,6 +135,7 @@ class Planner {
   void plan_last_gradient();
   void plan_input_gradients(NodeId id);
   void plan_gradient_through(NodeId conv, NodeId norm);
+  void plan_finished_gradient(NodeId conv, NodeId x);
   void plan_part_gradients(NodeId concat);
   bool may_hold_both(NodeId first, NodeId second, NodeId sum) const;
 
@@ -300,6 +301,9 @@ void Planner::keep_for_backward(NodeId id, bool input_gradient) {
   if (treatment(id).centred) read_normalised(id);
   if (treatment(id).gradient_through) return;  // its reader does its work
   if (const NodeId norm = schedule_.taken_through(id); norm >= 0) read_normalised(node(norm).inputs.front());
+  if (const NodeId x = schedule_.finished(id); x >= 0)
+    for (const NodeId norm : node(x).inputs)
+      if (treatment(norm).sums_given) read_normalised(node(norm).inputs.front());
   if (backward_reads_input(node(id))) read_backward(node(id).inputs.front(), id);
   if (backward_reads_output(node(id))) read_backward(id, id);
   if (is<ops::BatchNorm>(node(id))) keep_until(blocks(node(id).inputs.front()).statistics, now);
@@ -329,6 +333,7 @@ void Planner::plan_last_gradient() {
 // overwrite it depends on who else still needs the same block.
 void Planner::plan_input_gradients(NodeId id) {
   if (const NodeId norm = schedule_.taken_through(id); norm >= 0) return plan_gradient_through(id, norm);
+  if (const NodeId x = schedule_.finished(id); x >= 0) return plan_finished_gradient(id, x);
   const int now = time_.backward(id);
   const Place own = blocks(id).gradient;
   const bool shares = is<Flatten>(node(id)) || (schedule_.passes.in_place && shares_gradient(node(id)));
@@ -359,6 +364,14 @@ void Planner::plan_gradient_through(NodeId conv, NodeId norm) {
   slot.place = slot.add ? blocks(x).gradient : add_gradient(x, now);
   if (!slot.add) hold(x, slot.place);
   include(rest_of(x), now);
+}
+
+// The convolution writes the gradient of x, or adds to what others wrote there.
+void Planner::plan_finished_gradient(NodeId conv, NodeId x) {
+  InputGradient& slot = blocks(conv).input_gradients.emplace_back();
+  slot.add = static_cast<bool>(blocks(x).gradient);
+  slot.place = slot.add ? blocks(x).gradient : add_gradient(x, time_.backward(conv));
+  if (!slot.add) hold(x, slot.place);
 }
 
 // The gradients of parts are ranges of the whole's gradient, unless somebody else still needs that. (Those of matrices

@@ -44,6 +44,7 @@ Schedule make_schedule(const Graph& given, bool training, const Passes& passes, 
   if (passes.concat_in_place) concat_in_place(schedule);
   if (training) producer_statistics(schedule);
   if (training && passes.gradient_through) gradient_through(schedule);
+  if (training && passes.gradient_through) shared_gradient(schedule);
   if (precision == Precision::bf16) store_bf16(schedule);
   if (training && passes.recompute) recompute(schedule);
   return schedule;

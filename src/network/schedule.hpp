@@ -3,8 +3,8 @@
 //
 // The order of the passes: activations are fused and (in evaluation) batch norms folded, which changes the graph; then
 // it is decided which batch norms are never stored, whose statistics come from where, which values are parts of a
-// concatenation, which batch norms' gradients are never stored, what is kept in bf16, and, by the memory that all this
-// needs, which values are computed twice.
+// concatenation, which batch norms' gradients are never stored, who finishes the gradients of tensors with several
+// readers, what is kept in bf16, and, by the memory that all this needs, which values are computed twice.
 #pragma once
 
 #include <vector>
@@ -24,6 +24,8 @@ struct Treatment {
   bool gradient_through = false;    // batch norm: its only reader takes the gradient through it
   bool adds_rest = false;           // ... and is not the first in backward to leave something to subtract
   bool centred = false;             // what such readers left is subtracted before its backward pass
+  NodeId finished_by = -1;          // this reader adds up, masks and sums its gradient (ops::SharedGradient)
+  bool sums_given = false;          // batch norm: by the reader that finishes the gradient of the sum it is part of
   bool stores_statistics = false;   // convolution: forward measures its output
   std::vector<NodeId> measures{};   // batch norm in training: nodes whose values it measures
   int fold = -1;                    // product: index of the batch norm that became part of it
@@ -57,6 +59,11 @@ struct Schedule {
     const std::vector<NodeId>& inputs = node(id).inputs;
     return !inputs.empty() && at(inputs.front()).gradient_through ? inputs.front() : -1;
   }
+  // The tensor whose gradient a convolution finishes; -1: none.
+  NodeId finished(NodeId id) const {
+    const std::vector<NodeId>& inputs = node(id).inputs;
+    return !inputs.empty() && at(inputs.front()).finished_by == id ? inputs.front() : -1;
+  }
 };
 
 Schedule make_schedule(const Graph& given, bool training, const Passes& passes, Precision precision = Precision::fp32);
@@ -68,6 +75,7 @@ void normalise_on_read(Schedule& schedule);
 void concat_in_place(Schedule& schedule);
 void producer_statistics(Schedule& schedule);
 void gradient_through(Schedule& schedule);
+void shared_gradient(Schedule& schedule);
 void store_bf16(Schedule& schedule);
 void recompute(Schedule& schedule);
 

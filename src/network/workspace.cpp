@@ -192,6 +192,26 @@ ops::GradientThrough Workspace::gradient_through(NodeId norm, bool add) const {
           .add_rest = schedule().at(norm).adds_rest};
 }
 
+// What the convolution that finishes the gradient of x does.
+ops::SharedGradient Workspace::shared_gradient(NodeId x, bool add) const {
+  ops::SharedGradient shared{.finishes = true, .add = add};
+  if (!is<ops::Add>(node(x))) return shared;
+  shared.activation = activation_of(node(x));
+  std::size_t count = 0;
+  for (const NodeId norm : node(x).inputs) {
+    if (!schedule().at(norm).sums_given) continue;
+    const NodeId z = node(norm).inputs.front();
+    const std::array<TensorView, 2> own = gradients(norm), moments = batch_statistics(z);
+    shared.norms[count++] = {.z = value(z, true),
+                             .mean = moments[0],
+                             .variance = moments[1],
+                             .epsilon = std::get<ops::BatchNorm>(node(norm).operation).epsilon,
+                             .dgamma = own[0],
+                             .dbeta = own[1]};
+  }
+  return shared;
+}
+
 Layer Workspace::layer(NodeId id, bool again) {
   const Node& own = node(id);
   const Shape shape = own.output.with_batch(n_);
@@ -231,6 +251,9 @@ void Workspace::add_training(Layer& l, NodeId id, bool again) {
   l.group = options_.batch_norm_group;
   if (const NodeId norm = schedule().taken_through(id); again && norm >= 0)
     l.through = gradient_through(norm, blocks(id).input_gradients.front().add);
+  if (const NodeId x = schedule().finished(id); again && x >= 0)
+    l.shared = shared_gradient(x, blocks(id).input_gradients.front().add);
+  l.finished = is<ops::BatchNorm>(node(id)) ? schedule().at(id).sums_given : schedule().at(id).finished_by >= 0;
   if (schedule().at(id).stores_statistics) l.batch = batch_statistics(id);
   if (is<ops::BatchNorm>(node(id))) add_statistics(l, id);
   measurements_.clear();

@@ -84,6 +84,7 @@ class Workspace {
   std::array<TensorView, 2> slots(NodeId id, const Buffer& gamma, const ViewOf& view) const;
   ops::Normalisation normalisation(NodeId norm) const;
   ops::GradientThrough gradient_through(NodeId norm, bool add) const;
+  ops::SharedGradient shared_gradient(NodeId x, bool add) const;
   void add_training(Layer& layer, NodeId id, bool again);
   void add_statistics(Layer& layer, NodeId norm) const;
 

@@ -74,6 +74,34 @@ void take_through(const ops::GradientThrough& t, const std::vector<float>& gradi
   }
 }
 
+// The convolution's own share, dense, becomes the gradient of x.
+void finish(const ops::SharedGradient& shared, const ConstTensorView& dense_x, const std::vector<float>& own,
+            const TensorView& dx) {
+  const std::int64_t channels = dx.shape.back();
+  std::vector<float> finished(own.size());
+  for (std::int64_t i = 0; i < dx.shape.size(); ++i) {
+    float& to = dx.f32()[place(i, channels, dx.pitch)];
+    to = (shared.add ? to : 0) + own[static_cast<std::size_t>(i)];
+    if (!passes(shared.activation, dense_x.f32()[i])) to = 0;
+    finished[static_cast<std::size_t>(i)] = to;
+  }
+  for (const ops::SharedGradient::Norm& norm : shared.norms) {
+    if (!norm) break;
+    Dense dense;
+    const ConstTensorView z = dense.in(norm.z);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      double dgamma = 0, dbeta = 0;
+      for (std::int64_t i = c; i < z.shape.size(); i += channels) {
+        const float g = finished[static_cast<std::size_t>(i)];
+        dbeta += g;
+        dgamma += g * normalised(z.f32()[i], norm.mean.f32()[c], norm.variance.f32()[c], norm.epsilon);
+      }
+      norm.dgamma.f32()[c] = static_cast<float>(dgamma);
+      norm.dbeta.f32()[c] = static_cast<float>(dbeta);
+    }
+  }
+}
+
 }  // namespace
 
 void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward& given) {
@@ -96,8 +124,9 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
   a.x = dense.in(a.x, a.of_x);
   a.y = dense.in(a.y);
   a.dy = dense.out(a.dy);
-  std::vector<float> through(static_cast<std::size_t>(a.through ? a.dx.shape.size() : 0));
-  a.dx = a.through ? TensorView(through.data(), a.dx.shape) : dense.out(a.dx);
+  const bool apart = a.through || a.shared;
+  std::vector<float> own(static_cast<std::size_t>(apart ? a.dx.shape.size() : 0));
+  a.dx = apart ? TensorView(own.data(), a.dx.shape) : dense.out(a.dx);
   const std::int64_t in = op.in_channels, out = op.out_channels, weights = in / op.groups * out;
   begin_backward(op.activation, a.y, a.dy, a.dbias);
   clear(a.dx);
@@ -107,7 +136,8 @@ void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backwa
                           a.dx ? a.dx.f32() + t.in * in : nullptr, a.dw ? a.dw.f32() + t.place * weights : nullptr,
                           op.groups);
   });
-  if (a.through) take_through(a.through, through, given.dx);
+  if (a.through) take_through(a.through, own, given.dx);
+  if (a.shared) finish(a.shared, a.x, own, given.dx);
 }
 
 void ReferenceBackend::forward(const ops::DepthwiseConv2d& op, const ops::DepthwiseConv2d::Forward& given) {

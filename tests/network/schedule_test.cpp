@@ -130,6 +130,32 @@ TEST(GradientThrough, ConvolutionsThatAloneReadANorm) {
   EXPECT_EQ(schedule.taken_through(5), -1);
 }
 
+// resnet50: sums are read by a convolution and by the next sum, and the norms before them are spared a pass; those at
+// the end of a stage are read by convolutions with stride 2.
+TEST(SharedGradient, OfSumsBetweenResidualBlocks) {
+  Passes passes = only("gradient-through");
+  passes.fuse_activation = true;
+  const Schedule resnet = make_schedule(make_network("resnet50"), true, passes);
+  Names finished{"pool1"}, given;
+  for (const auto& [stage, blocks] : {std::pair{2, 3}, {3, 4}, {4, 6}, {5, 3}}) {
+    given.push_back(fmt::format("conv{}_block1_0_bn", stage));
+    for (int block = 1; block < blocks; ++block) {
+      finished.push_back(fmt::format("conv{}_block{}_add", stage, block));
+      given.push_back(fmt::format("conv{}_block{}_3_bn", stage, block));
+    }
+  }
+  EXPECT_EQ(names(resnet, [](const Treatment& t) { return t.finished_by >= 0; }), finished);
+  EXPECT_EQ(names(resnet, [](const Treatment& t) { return t.sums_given; }), given);
+  for (NodeId id = 0; id < resnet.end(); ++id)
+    if (const NodeId by = resnet.at(id).finished_by; by >= 0) {
+      EXPECT_EQ(resnet.finished(by), id);
+      EXPECT_EQ(resnet.node(by).inputs, std::vector<NodeId>{id});
+    }
+  EXPECT_EQ(names(make_schedule(residual(), true, passes), [](const Treatment& t) { return t.finished_by >= 0; }),
+            Names{})
+      << "no convolution 1x1 reads what others read";
+}
+
 // A dense block of three layers: its norms leave one rest, that of the widest first, and its parts are centred.
 TEST(GradientThrough, NormsOverPartsOfAConcatenationShareTheRest) {
   Passes passes = only("gradient-through");

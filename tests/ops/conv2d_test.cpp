@@ -340,6 +340,64 @@ TEST_P(Conv2dAndBatchNorm, GradientsThroughNormsOverOneX) {
   if (c.x.size() / c.x.back() > 2) expect_near(dx, expected, 3e-5, "dx");  // dx of fewer pixels is nothing but rounding
 }
 
+// The last reader of x adds its share of the gradient to the others', masks it and sums it up for none to two batch
+// norms.
+TEST_P(Conv2dAndBatchNorm, FinishesASharedGradient) {
+  const Case& c = GetParam();
+  if (!c.conv.finishes_gradient()) return;
+  const Shape y_shape = c.conv.output_shape(c.x), of_channels{c.conv.in_channels};
+  const std::int64_t channels = c.conv.in_channels;
+  const auto x = random_tensor(c.x, 1, -4, 9, c.x.back() + c.gap), w = random_tensor(c.conv.weight_shape(), 2);
+  const auto dy = random_tensor(y_shape, 4, -1, 1, y_shape.back() + c.gap);
+  const auto held = random_tensor(c.x, 9, -1, 1, x.pitch);
+  const Tensor z[] = {random_tensor(c.x, 10, 4, 6, x.pitch), random_tensor(c.x, 11, -1, 1, x.pitch + c.gap)};
+  const Tensor mean[] = {random_tensor(of_channels, 12, 4, 6), random_tensor(of_channels, 13)};
+  const auto variance = random_tensor(of_channels, 14, 0.1F, 2);
+  const auto own = oracle::backward(c.conv, to_array(x), to_array(w), to_array(dy), to_array(dy)).dx;
+  for (const std::size_t norms : {0, 1, 2})
+    for (const auto activation : {ops::Activation::none, kRelu, kRelu6})
+      for (const bool add : {false, true}) {
+        SCOPED_TRACE(fmt::format("{} norms, activation {}, add {}", norms, static_cast<int>(activation), add));
+        Tensor dx = held, dgamma[] = {Tensor(of_channels), Tensor(of_channels)}, dbeta[] = {dgamma[0], dgamma[1]};
+        ops::SharedGradient shared{.finishes = true, .add = add, .activation = activation};
+        for (std::size_t i = 0; i < norms; ++i)
+          shared.norms[i] = {.z = z[i].view(),
+                             .mean = mean[i].view(),
+                             .variance = variance.view(),
+                             .epsilon = 1e-2F,
+                             .dgamma = dgamma[i].view(),
+                             .dbeta = dbeta[i].view()};
+        auto lost = dy;
+        backend().backward(c.conv, {.x = x.view(),
+                                    .w = w.view(),
+                                    .y = {},
+                                    .dy = lost.view(),
+                                    .dx = dx.view(),
+                                    .dw = {},
+                                    .dbias = {},
+                                    .shared = shared});
+        const oracle::Array at = to_array(x), others = to_array(held);
+        oracle::Array expected(c.x);
+        for (std::int64_t i = 0; i < c.x.size(); ++i) {
+          const bool let_through =
+              activation == ops::Activation::none || (at[i] > 0 && (activation == kRelu || at[i] < 6));
+          if (let_through) expected[i] = own[i] + (add ? others[i] : 0);
+        }
+        expect_near(dx, expected, 1e-5, "dx");
+        for (std::size_t i = 0; i < norms; ++i) {
+          oracle::Array sums(of_channels), weighted(of_channels);
+          const oracle::Array of_z = to_array(z[i]), means = to_array(mean[i]), variances = to_array(variance);
+          for (std::int64_t j = 0; j < c.x.size(); ++j) {
+            const std::int64_t k = j % channels;
+            sums[k] += expected[j];
+            weighted[k] += expected[j] * (of_z[j] - means[k]) / std::sqrt(variances[k] + 1e-2);
+          }
+          expect_near(dbeta[i], sums, 1e-5, "dbeta");
+          expect_near(dgamma[i], weighted, 1e-5, "dgamma");
+        }
+      }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Conv2dAndBatchNorm, ::testing::ValuesIn(kNormCases), name_of);
 
 TEST(OracleConv2d, GroupsMeetOnlyTheirOwnChannels) {

@@ -1,5 +1,6 @@
 /// What is done to a graph before it is computed. Every pass can be switched off, and the results agree: to rounding
-/// where a sum is taken in another order (producer_statistics, fold_batch_norm, gradient_through), to the bit elsewhere.
+/// where a sum is taken in another order (producer_statistics, fold_batch_norm, gradient_through), to the bit
+/// elsewhere.
 #pragma once
 
 #include <span>
@@ -19,7 +20,9 @@ struct Passes {
   /// A batch norm whose readers can all normalise what they read is never stored.
   bool normalise_on_read = true;
   /// Training: a convolution takes the gradient of a batch norm that it alone reads through it (ops::GradientThrough);
-  /// what is left to subtract, all batch norms over one tensor subtract together.
+  /// what is left to subtract, all batch norms over one tensor subtract together. And of several readers of a tensor
+  /// the last one in backward, if it is a convolution that can, adds its gradient to that of the others, masks it for a
+  /// sum, and sums it up for the batch norms in that sum (ops::SharedGradient).
   bool gradient_through = true;
   /// Parts of a concatenation are computed in their place, and so are their gradients: nothing is copied.
   bool concat_in_place = true;

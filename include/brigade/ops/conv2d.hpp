@@ -33,6 +33,8 @@ struct Conv2d {
   }
   /// Every pixel of x has its gradient from one sum, which can be taken through the batch norm that x came from.
   bool takes_gradient_through() const { return stride_h == 1 && stride_w == 1 && groups == 1; }
+  /// ... and beside its sum x is read anyway.
+  bool finishes_gradient() const { return takes_gradient_through() && normalises_input(); }
   /// [kernel_h, kernel_w, in_channels / groups, out_channels]; a group's filters lie side by side.
   Shape weight_shape() const { return {kernel_h, kernel_w, in_channels / groups, out_channels}; }
   /// Multiplications and additions of one forward pass.
@@ -60,6 +62,7 @@ struct Conv2d {
     Normalisation of_x = {};  ///< as in Forward
     /// Unless empty, dx is the gradient of the batch norm's x in its stead; only if takes_gradient_through().
     GradientThrough through = {};
+    SharedGradient shared = {};  ///< of x; only if finishes_gradient(), without of_x and `through`
   };
 };
 

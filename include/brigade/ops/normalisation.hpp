@@ -8,6 +8,8 @@
 /// x', which BatchNorm::Backward takes as its dy.
 #pragma once
 
+#include <array>
+
 #include "brigade/core/tensor.hpp"
 #include "brigade/ops/activation.hpp"
 
@@ -40,6 +42,28 @@ struct GradientThrough {
   bool add_rest = false;     ///< the same for offset and slope
 
   explicit operator bool() const { return static_cast<bool>(x); }
+};
+
+/// The gradient of an x that several operations read, finished by the last of them in backward while it has its own
+/// share in a cache. x may be a sum (Add) of normalised tensors: then each of these has the same gradient.
+///
+///     dx = own share + (add ? what dx holds : 0),   0 where the activation did not let x through
+///     dbeta = sum of dx,   dgamma = sum of dx * (z - mean) / sqrt(variance + epsilon)   for each batch norm of a z
+///
+/// in x. So Add::Backward has no mask left to apply, and BatchNorm::Backward has its sums given.
+struct SharedGradient {
+  bool finishes = false;                     ///< false: dx is overwritten by the operation's own share
+  bool add = false;                          ///< to what dx holds, which others gave
+  Activation activation = Activation::none;  ///< that x came from; read off x
+  struct Norm {
+    ConstTensorView z, mean, variance;  ///< z shaped as x; [C]
+    float epsilon = 1e-3F;
+    TensorView dgamma, dbeta;  ///< [C], overwritten
+    explicit operator bool() const { return static_cast<bool>(z); }
+  };
+  std::array<Norm, 2> norms = {};  ///< the first ones; empty: no more
+
+  explicit operator bool() const { return finishes; }
 };
 
 }  // namespace brigade::ops
