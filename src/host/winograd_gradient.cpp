@@ -77,11 +77,9 @@ template <class T>
 class Piece {
  public:
   Piece(const WeightGradient<T>& g, const Plan& plan, std::int64_t block);
-  // Neither is inlined, and so each is compiled once: for_each_part() calls its work in two places, where the compiler
-  // may fuse another product of two with their sum, which gives other bits.
-  [[gnu::noinline]] void add_slice(std::int64_t slice, const T* zeros);
+  void add_slice(std::int64_t slice, const T* zeros);
   // Writes G' S G into dw, which is [taps][channels][columns].
-  [[gnu::noinline]] void finish(float* dw) const;
+  void finish(float* dw) const;
 
  private:
   void transform(std::int64_t first_tile, std::int64_t tiles, const T* zeros);
