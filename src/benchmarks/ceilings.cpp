@@ -22,6 +22,7 @@
 #include "brigade/core/clock.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
+#include "brigade/core/processors.hpp"
 
 namespace brigade::benchmarks {
 namespace {
@@ -60,7 +61,11 @@ double fastest_piece_s(int threads, int pieces, const MakePiece& make_piece) {
     }
   };
   std::vector<std::jthread> others;
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  for (int thread = 1; thread < threads; ++thread)
+    others.emplace_back([&work, thread] {
+      unpin_this_thread();
+      work(thread);
+    });
   work(0);
   others.clear();  // joins
   return fastest;

@@ -1,27 +1,15 @@
 #include "backend_options.hpp"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <string_view>
 
 #include "brigade/core/host_name.hpp"
+#include "brigade/core/processors.hpp"
 #include "brigade/device/backend.hpp"
 
 namespace brigade::cli {
 namespace {
-
-// The processors this process may run on.
-std::vector<int> allowed_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> processors;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return processors;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &set)) processors.push_back(cpu);
-  return processors;
-}
 
 // Whether the user asked OpenMP itself to bind threads ("false" is also what Runtime::prepare_process sets).
 bool bound_by_openmp() {
@@ -33,7 +21,7 @@ bool bound_by_openmp() {
 }  // namespace
 
 ThreadPlacement place_this_rank(int threads, bool pin, communication::Communicator& communicator) {
-  const std::vector<int> allowed = allowed_processors();
+  const std::vector<int>& allowed = allowed_processors();
   const std::string mine = fmt::format("{}:{}", host_name(), fmt::join(allowed, ","));
   const auto all = communicator.all_gather(mine, "comparing processor bindings");
   const auto sharing = static_cast<std::size_t>(std::count(all.begin(), all.end(), mine));

@@ -2,7 +2,6 @@
 #include "brigade/communication/communicator.hpp"
 
 #include <mpi.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +14,7 @@
 #include <numeric>
 
 #include "brigade/core/host_name.hpp"
+#include "brigade/core/processors.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
 #include "foreign_calls.hpp"
@@ -27,11 +27,6 @@ constexpr std::size_t kPieceElements = 1U << 30;  // MPI counts with int: longer
 
 void require_positive(double hang_timeout_s) {
   require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
-}
-
-int usable_cores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : INT_MAX;
 }
 
 // The same `bytes` of every rank, in rank order.
@@ -80,8 +75,9 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_), "MPI_Comm_split_type");
   check_mpi(MPI_Comm_rank(node_, &node_rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(node_, &node_size), "MPI_Comm_size");
+  const auto processors = static_cast<int>(allowed_processors().size());
   // A bound rank owns its cores; unbound ranks all see the node's.
-  oversubscribed = node_size > 1 && usable_cores() < node_size && usable_cores() > 1;
+  oversubscribed = node_size > 1 && processors < node_size && processors > 1;
   if (max_node_size > 0) {
     MPI_Comm whole = node_;
     check_mpi(MPI_Comm_split(whole, node_rank / max_node_size, rank, &node_), "MPI_Comm_split");

@@ -8,6 +8,7 @@
 
 #include "brigade/core/clock.hpp"
 #include "brigade/core/host_name.hpp"
+#include "brigade/core/processors.hpp"
 #include "check_mpi.hpp"
 
 namespace brigade::communication {
@@ -62,6 +63,7 @@ void ForeignCalls::leave() {
 
 // Nobody wakes the thread, so that enter() and leave() cost next to nothing.
 void ForeignCalls::run() {
+  unpin_this_thread();
   std::unique_lock lock(mutex_);
   while (!ending_) {
     if (impl_.presence) impl_.presence->live(now_s());

@@ -22,6 +22,7 @@
 #include "augment_picture.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
+#include "brigade/core/processors.hpp"
 #include "stage_clock.hpp"
 #include "unpack.hpp"
 
@@ -215,6 +216,7 @@ void BatchStream::Impl::end_at(std::int64_t batch, std::exception_ptr error) {
 }
 
 void BatchStream::Impl::run(Worker& worker) {
+  unpin_this_thread();
   const auto slots = static_cast<std::int64_t>(slots_.size());
   for (;;) {
     std::unique_lock lock(mutex_);

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "brigade/core/processors.hpp"
+
 namespace brigade::dataset {
 
 void for_each_in_parallel(std::int64_t count, int threads, const std::function<void(std::int64_t)>& work) {
@@ -25,7 +27,11 @@ void for_each_in_parallel(std::int64_t count, int threads, const std::function<v
   };
   {
     std::vector<std::jthread> helpers;
-    for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i) helpers.emplace_back(run);
+    for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i)
+      helpers.emplace_back([&run] {
+        unpin_this_thread();
+        run();
+      });
     run();
   }
   if (failure) std::rethrow_exception(failure);

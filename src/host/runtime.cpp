@@ -1,12 +1,11 @@
-#include <sched.h>
 #include <unistd.h>
 
 #include <Kokkos_Core.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 
+#include "brigade/core/processors.hpp"
 #include "brigade/host/backend.hpp"
 #include "host_backend.hpp"
 #include "parallel.hpp"
@@ -15,23 +14,11 @@
 namespace brigade::host {
 namespace {
 
-int cores_of_this_process() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
-// Each thread of the kernels, but the calling one, to its processor. Failure (a processor taken away meanwhile) costs
-// speed at most.
+// Each thread of the kernels to its processor, the calling one, too: left free, it lands on the processor of another
+// whenever that one wakes it, and kernels of microseconds wait for each other until the system moves one away.
 void pin_threads(std::span<const int> processors) {
-  const auto caller = std::this_thread::get_id();
-  for_each_part(static_cast<std::int64_t>(processors.size()), [&](std::int64_t thread) {
-    if (std::this_thread::get_id() == caller) return;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processors[static_cast<std::size_t>(thread)], &set);
-    sched_setaffinity(0, sizeof set, &set);
-  });
+  for_each_part(static_cast<std::int64_t>(processors.size()),
+                [&](std::int64_t thread) { pin_this_thread(processors[static_cast<std::size_t>(thread)]); });
 }
 
 }  // namespace
@@ -49,7 +36,7 @@ void Runtime::prepare_process(char** argv) {
 }
 
 Runtime::Runtime(int threads, std::span<const int> processors) {
-  if (threads == 0) threads = cores_of_this_process();
+  if (threads == 0) threads = static_cast<int>(allowed_processors().size());
   // Kokkos reads its settings from the environment in every version from 3.4 to 5; its argument
   // struct was renamed in between.
   setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);

@@ -1,7 +1,6 @@
 #include "brigade/telemetry/place.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -9,19 +8,10 @@
 #include <string_view>
 
 #include "brigade/core/host_name.hpp"
+#include "brigade/core/processors.hpp"
 
 namespace brigade::telemetry {
 namespace {
-
-std::vector<int> allowed_processors() {
-  std::vector<int> processors;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return processors;
-  for (int i = 0; i < CPU_SETSIZE; ++i)
-    if (CPU_ISSET(i, &set)) processors.push_back(i);
-  return processors;
-}
 
 // The first 8 digits tell machines apart; drawn anew at every boot.
 std::string machine_id() {

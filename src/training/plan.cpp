@@ -1,6 +1,5 @@
 #include "plan.hpp"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/checksum.hpp"
 #include "brigade/core/error.hpp"
+#include "brigade/core/processors.hpp"
 #include "brigade/network/executor.hpp"
 #include "brigade/network/zoo.hpp"
 #include "micro_batch_sum.hpp"
@@ -89,9 +89,7 @@ std::int64_t odd_part(std::int64_t count) { return count >> std::countr_zero(sta
 
 // Processors of this rank: those its launcher has bound it to, or an equal part of a node that nobody has divided.
 int own_processors(int node_ranks) {
-  cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  const int allowed = CPU_COUNT(&set);
+  const int allowed = static_cast<int>(allowed_processors().size());
   return allowed < ::sysconf(_SC_NPROCESSORS_ONLN) ? allowed : allowed / node_ranks;
 }
 

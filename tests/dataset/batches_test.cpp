@@ -1,5 +1,7 @@
 #include "brigade/dataset/batches.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -7,6 +9,7 @@
 #include <numeric>
 #include <thread>
 
+#include "brigade/core/processors.hpp"
 #include "dataset/support.hpp"
 
 namespace brigade::dataset::testing {
@@ -301,6 +304,27 @@ TEST(StreamLimits, ReadsAheadNoFurtherThanAsked) {
   EXPECT_EQ(batch->indices[0], 0);
   stream.next();
   EXPECT_EQ(wait_for(5), 5);
+}
+
+// Kernels' threads are pinned, and a thread inherits the processors of the one that starts it.
+TEST(StreamThreads, RunOnAllProcessorsThoughTheReaderOfBatchesIsPinned) {
+  const auto all = static_cast<int>(allowed_processors().size());
+  const TemporaryDirectory directory;
+  const auto manifest = ingest(synthetic(7, 0), directory.path(), 16);
+  std::atomic<int> processors = 0;
+  const auto plan = [&](std::int64_t, Selection&) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    EXPECT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+    processors = CPU_COUNT(&set);
+    return false;
+  };
+  std::thread([&] {
+    pin_this_thread(allowed_processors().back());
+    BatchStream stream(open_split(directory.path(), manifest, "train"), plan, StreamOptions{});
+    EXPECT_EQ(stream.next(), nullptr);
+  }).join();
+  EXPECT_EQ(processors, all);
 }
 
 TEST(StreamLimits, RejectsANegativePrefetch) {
