@@ -5,7 +5,6 @@
 //                    the same taps, which step through dy one pixel at a time
 //   gradient by w    weight_gradient.hpp
 //   3 x 3, stride 1  mostly by winograd.hpp and winograd_gradient.hpp instead, which multiply less
-//   1 x 1, stride 1  forward, of many channels, by strassen.hpp, where it neither normalises nor measures
 //   several groups   grouped_conv2d.hpp: each by itself
 //
 // In bf16 the sums run over pairs of channels (pairs.hpp; the gradient by w: of pixels). x and dy are read where they
@@ -27,7 +26,6 @@
 #include "host_backend.hpp"
 #include "lanes.hpp"
 #include "parallel.hpp"
-#include "strassen.hpp"
 #include "weight_gradient.hpp"
 #include "winograd.hpp"
 #include "winograd_gradient.hpp"
@@ -262,10 +260,8 @@ void input_gradient_by_winograd(HostBackend& backend, const ops::Conv2d& conv, c
 }  // namespace
 
 std::string HostBackend::algorithm(const ops::Conv2d& conv, const Shape& x, DType type, ops::Conv2d::Pass pass) const {
-  const bool forward = pass == ops::Conv2d::Pass::forward;
-  if (forward && type == DType::f32 && takes_strassen(conv, conv.output_shape(x))) return "strassen";
   int tile = 0;
-  if (forward) tile = tile_of(conv, conv.output_shape(x), type, conv.in_channels);
+  if (pass == ops::Conv2d::Pass::forward) tile = tile_of(conv, conv.output_shape(x), type, conv.in_channels);
   if (pass == ops::Conv2d::Pass::backward_data) tile = tile_of(conv, x, type, conv.out_channels);
   if (pass == ops::Conv2d::Pass::backward_weights)
     tile = gradient_by_winograd(conv, conv.output_shape(x), type) ? 4 : 0;
@@ -283,7 +279,6 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
       forward_by_winograd<typename decltype(element)::Type>(*this, conv, a, tile);
     });
   const bool bf16 = a.x.dtype == DType::bf16;
-  if (!bf16 && !a.of_x && !a.mean && takes_strassen(conv, a.y.shape)) return forward_by_strassen(*this, conv, a);
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
       bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);

@@ -47,9 +47,6 @@ constexpr double kCutError = 2e-5;
 // largest of 256 channels' sums, 1.5 and 5 times the direct sums' error, which 2e-6 leaves as much room.
 constexpr double kWinograd2 = 3e-6, kWinograd4 = 1e-5;
 
-// So do Strassen's sums of factors.
-constexpr double kStrassen = 4e-6;
-
 // Extents that divide by nothing a kernel could block by, and enough of them to pass each block's limit.
 const Case kCases[] = {
     {"OnePixel", {1, 1, 1, 1}, conv(1, 1, 1, 1)},
@@ -88,9 +85,6 @@ const Case kCases[] = {
     {"Winograd2x2InGroups", {1, 5, 4, 385}, conv(385, 400, 3, 3, 1, 1, 1, 1, 1), false, 0, kWinograd2},
     {"WinogradGradientSlices", {7, 22, 23, 20}, conv(20, 33, 3, 3, 1, 1, 1, 1, 1), true, 2, kWinograd4},
     {"WinogradGradientBlocks", {2, 21, 18, 130}, conv(130, 70, 3, 3, 1, 1, 1, 1, 1), false, 0, kWinograd4},
-    {"Strassen", {2, 5, 6, 512}, conv(512, 544, 1, 1, 1, 0, 0, 0, 0, kRelu), true, 0, kStrassen},
-    {"StrassenSlices", {3, 7, 2, 544}, conv(544, 512, 1, 1), false, 5, kStrassen},
-    {"StrassenBlocks", {1, 15, 14, 512}, conv(512, 512, 1, 1, 1, 0, 0, 0, 0, kRelu6), true, 0, 2 * kCutError},
     {"TwoGroups5x5", {3, 13, 11, 18}, grouped(2, conv(18, 34, 5, 5, 1, 2, 2, 2, 2, kRelu))},
     {"ThreeGroupsSlices", {2, 8, 7, 15}, grouped(3, conv(15, 6, 3, 3, 2, 1, 0, 0, 1, kRelu)), true, 5},
     {"GroupsOfFewChannels", {2, 9, 8, 4}, grouped(2, conv(4, 64, 3, 3)), false},
