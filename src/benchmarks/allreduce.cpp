@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 #include <nlohmann/json.hpp>
 
 #include "brigade/core/clock.hpp"
@@ -86,7 +87,8 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
     std::vector<double> seconds(all.size() * samples * ranks);
     for (std::size_t r = 0; r < samples; ++r)
       for (std::size_t c = 0; c < all.size(); ++c) {
-        std::ranges::fill(data(all[c]), 0.0F);  // each rank has just written its array, as backward has
+        // Each rank has just written its array, from the end to the beginning, as backward has.
+        std::ranges::fill(std::views::reverse(data(all[c])), 0.0F);
         communicator.barrier("the start of a sum");
         const double start_s = now_s();
         all[c].sum(communicator, data(all[c]), wanted.segment_bytes);
