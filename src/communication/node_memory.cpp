@@ -9,7 +9,7 @@ namespace brigade::communication {
 void* NodeMemory::allocate(std::size_t bytes) {
   int rank = 0;
   check_mpi(MPI_Comm_rank(node_, &rank), "MPI_Comm_rank");
-  Block& block = blocks_.emplace_back(SharedMemory(node_, std::max<std::size_t>(bytes, 1)), nullptr, bytes);
+  Block& block = blocks_.emplace_back(Block{SharedMemory(node_, std::max<std::size_t>(bytes, 1)), nullptr, bytes});
   if (!block.memory) {
     blocks_.pop_back();
     return host_memory().allocate(bytes);

@@ -207,9 +207,10 @@ void take_block_through(const Product& p, const Images<T>& dx, const BlockTables
     const std::int64_t row = static_cast<std::int64_t>(tile) * tile_rows;
     with_activation(p.of_through.activation, [&](auto activation) {
       take_through<activation()>([&](std::int64_t r) { return tables.sums(row + r) + first; },
-                                 PixelRows{x + first, p.through->x.pitch, tables, row},
-                                 PixelRows{dx.data + first, dx.pixel, tables, row}, tables.rows(tile, sums.part_tiles),
-                                 end - first, p.of_through.from(first), p.through->add, FirstRows::yes,
+                                 PixelRows<const T>{x + first, p.through->x.pitch, tables, row},
+                                 PixelRows<T>{dx.data + first, dx.pixel, tables, row},
+                                 tables.rows(tile, sums.part_tiles), end - first, p.of_through.from(first),
+                                 p.through->add, FirstRows::yes,
                                  sums.gradients[0].part(sums.first_part + tile / sums.part_tiles, first));
     });
   }

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <thread>
 #include <vector>
@@ -324,7 +323,7 @@ void sums_in_array_memory_one_after_the_other(Communicator& communicator) {
     }
     for (bool done = false; !done && &communicator == &pairs();) {  // over nodes a sum needs the older ones to move on
       done = true;
-      for (Allreduce& sum : sums | std::views::reverse) done = sum.progress() && done;
+      for (std::size_t s = kSums; s-- > 0;) done = sums[s].progress() && done;
     }
     for (std::size_t s = kSums; s-- > 0;) sums[s].wait("a test");
     for (std::size_t s = 0; s < kSums; ++s)
