@@ -10,6 +10,7 @@
 
 #include "brigade/core/bf16.hpp"
 #include "ops/support.hpp"
+#include "ops/weighted_layer.hpp"
 #include "oracle/add.hpp"
 #include "oracle/batch_norm.hpp"
 #include "oracle/concat.hpp"
@@ -368,21 +369,13 @@ TEST(Bf16, ConvolutionTakesItsGradientThroughABatchNorm) {
     const auto of_conv = oracle::backward(c.conv, stored.array(), w.array(), dy.array(), dy.array());
     const auto expected = oracle::batch_norm_backward(norm, x.array(), to_array(gamma), to_array(beta), of_conv.dx);
     Tensor dgamma(channels), dbeta(channels), offset(channels), slope(channels);
-    backend().backward(
-        c.conv,
-        {.x = stored.view(),
-         .w = weights.view(),
-         .y = {},
-         .dy = dy.view(),
-         .dx = dx.view(),
-         .dw = {},
-         .dbias = {},
-         .through = {.x = x.view(),
-                     .by = {gamma.view(), beta.view(), mean.view(), variance.view(), norm.epsilon, norm.activation},
-                     .dgamma = dgamma.view(),
-                     .dbeta = dbeta.view(),
-                     .offset = offset.view(),
-                     .slope = slope.view()}});
+    backward_through(c.conv, stored.view(), weights.view(), dy.view(), dx.view(),
+                     {.x = x.view(),
+                      .by = {gamma.view(), beta.view(), mean.view(), variance.view(), norm.epsilon, norm.activation},
+                      .dgamma = dgamma.view(),
+                      .dbeta = dbeta.view(),
+                      .offset = offset.view(),
+                      .slope = slope.view()});
     backend().centre(
         {.x = x.view(), .mean = mean.view(), .offset = offset.view(), .slope = slope.view(), .dx = dx.view()});
     expect_near(dgamma, expected.dgamma, kByWinograd, "dgamma");

@@ -11,6 +11,7 @@
 #include "brigade/core/memory.hpp"
 #include "brigade/ops/batch_norm.hpp"
 #include "ops/support.hpp"
+#include "ops/weighted_layer.hpp"
 #include "oracle/batch_norm.hpp"
 
 namespace brigade::tests {
@@ -162,23 +163,7 @@ TEST_P(Conv2d, KeptWeightsAreTheWeights) {
 
 TEST_P(Conv2d, BackwardIsTheOracle) {
   const Case& c = GetParam();
-  const Shape y_shape = c.conv.output_shape(c.x);
-  const std::int64_t x_pitch = c.x.back() + c.gap, y_pitch = y_shape.back() + c.gap;
-  const auto x = random_tensor(c.x, 1, -1, 1, x_pitch), w = random_tensor(c.conv.weight_shape(), 2);
-  const auto y = random_tensor(y_shape, 5, -7, 8, y_pitch);  // where it lies between 0 and 6 alone matters
-  auto dy = random_tensor(y_shape, 4, -1, 1, y_pitch);
-  const auto expected = oracle::backward(c.conv, to_array(x), to_array(w), to_array(y), to_array(dy));
-  Tensor dx(c.x, x_pitch), dw(c.conv.weight_shape()), dbias({c.conv.out_channels});
-  backend().backward(c.conv, {.x = x.view(),
-                              .w = w.view(),
-                              .y = y.view(),
-                              .dy = dy.view(),
-                              .dx = dx.view(),
-                              .dw = dw.view(),
-                              .dbias = c.bias ? dbias.view() : TensorView()});
-  expect_near(dx, expected.dx, c.error, "dx");
-  expect_near(dw, expected.dw, c.error, "dw");
-  if (c.bias) expect_near(dbias, expected.dbias, c.error, "dbias");
+  expect_backward_is_the_oracle(c.conv, c.x, c.gap, c.bias, c.error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conv2d, ::testing::ValuesIn(kCases), name_of);
@@ -310,22 +295,15 @@ TEST_P(Conv2dAndBatchNorm, GradientsThroughNormsOverOneX) {
 
     Tensor dgamma(of_channels), dbeta(of_channels);
     const Tensor stored(normalised, x.pitch);
-    const ops::Normalisation by{gamma.view(), beta.view(), mean.view(), variance.view(), norm.epsilon, activation};
-    backend().backward(c.conv, {.x = stored.view(),
-                                .w = w.view(),
-                                .y = {},
-                                .dy = dy.view(),
-                                .dx = dx.view(),
-                                .dw = {},
-                                .dbias = {},
-                                .through = {.x = x.view(),
-                                            .by = by,
-                                            .dgamma = dgamma.view(),
-                                            .dbeta = dbeta.view(),
-                                            .offset = offset.view(),
-                                            .slope = slope.view(),
-                                            .add = second,
-                                            .add_rest = second}});
+    backward_through(c.conv, stored.view(), w.view(), dy.view(), dx.view(),
+                     {.x = x.view(),
+                      .by = {gamma.view(), beta.view(), mean.view(), variance.view(), norm.epsilon, activation},
+                      .dgamma = dgamma.view(),
+                      .dbeta = dbeta.view(),
+                      .offset = offset.view(),
+                      .slope = slope.view(),
+                      .add = second,
+                      .add_rest = second});
     expect_near(dgamma, of_norm.dgamma, 1e-5, "dgamma");
     expect_near(dbeta, of_norm.dbeta, 1e-5, "dbeta");
   }

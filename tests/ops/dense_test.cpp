@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ops/support.hpp"
+#include "ops/weighted_layer.hpp"
 
 namespace brigade::tests {
 namespace {
@@ -82,22 +83,7 @@ TEST_P(Dense, KeptWeightsAreTheWeights) {
 
 TEST_P(Dense, BackwardIsTheOracle) {
   const Case& c = GetParam();
-  const std::int64_t in = c.dense.in_features, out = c.dense.out_features;
-  const auto x = random_tensor({c.rows, in}, 1, -1, 1, in + c.gap), w = random_tensor({in, out}, 2);
-  const auto y = random_tensor({c.rows, out}, 5, -7, 8, out + c.gap);  // where it lies between 0 and 6 alone matters
-  auto dy = random_tensor({c.rows, out}, 4, -1, 1, out + c.gap);
-  const auto expected = oracle::backward(c.dense, to_array(x), to_array(w), to_array(y), to_array(dy));
-  Tensor dx(x.shape, in + c.gap), dw(w.shape), dbias({out});
-  backend().backward(c.dense, {.x = x.view(),
-                               .w = w.view(),
-                               .y = y.view(),
-                               .dy = dy.view(),
-                               .dx = dx.view(),
-                               .dw = dw.view(),
-                               .dbias = c.bias ? dbias.view() : TensorView()});
-  expect_near(dx, expected.dx, c.error, "dx");
-  expect_near(dw, expected.dw, c.error, "dw");
-  if (c.bias) expect_near(dbias, expected.dbias, c.error, "dbias");
+  expect_backward_is_the_oracle(c.dense, {c.rows, c.dense.in_features}, c.gap, c.bias, c.error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Dense, ::testing::ValuesIn(kCases), name_of);

@@ -9,6 +9,7 @@
 
 #include "brigade/core/memory.hpp"
 #include "ops/support.hpp"
+#include "ops/weighted_layer.hpp"
 #include "oracle/batch_norm.hpp"
 
 namespace brigade::tests {
@@ -115,23 +116,7 @@ TEST_P(DepthwiseConv2d, ForwardIsTheOracle) {
 
 TEST_P(DepthwiseConv2d, BackwardIsTheOracle) {
   const Case& c = GetParam();
-  const Shape y_shape = c.conv.output_shape(c.x);
-  const std::int64_t pitch = c.x.back() + c.gap;
-  const auto x = random_tensor(c.x, 1, -1, 1, pitch), w = random_tensor(c.conv.weight_shape(), 2);
-  const auto y = random_tensor(y_shape, 5, -7, 8, pitch);  // where it lies between 0 and 6 alone matters
-  auto dy = random_tensor(y_shape, 4, -1, 1, pitch);
-  const auto expected = oracle::backward(c.conv, to_array(x), to_array(w), to_array(y), to_array(dy));
-  Tensor dx(c.x, pitch), dw(c.conv.weight_shape()), dbias({c.conv.channels});
-  backend().backward(c.conv, {.x = x.view(),
-                              .w = w.view(),
-                              .y = y.view(),
-                              .dy = dy.view(),
-                              .dx = dx.view(),
-                              .dw = dw.view(),
-                              .dbias = c.bias ? dbias.view() : TensorView()});
-  expect_near(dx, expected.dx, c.error, "dx");
-  expect_near(dw, expected.dw, c.error, "dw");
-  if (c.bias) expect_near(dbias, expected.dbias, c.error, "dbias");
+  expect_backward_is_the_oracle(c.conv, c.x, c.gap, c.bias, c.error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DepthwiseConv2d, ::testing::ValuesIn(kCases), name_of);
