@@ -1,20 +1,19 @@
-# brigade_room(NAME SOURCES ... [USES room ...] [LIBRARIES ...])
+# brigade_room(NAME SOURCES ... [USES room ...] [LIBRARIES ...] [CPUS ...])
 #
 # One room, one target. USES names the rooms it may include; LIBRARIES are the foreign libraries,
 # private to the room. Its doors are include/brigade/NAME/*.hpp; each is compiled alone when tests are on.
+# CPUS: when tests are on, the room is compiled once more for each of these processors (-march=), as brigade_NAME_CPU.
 function(brigade_room name)
-  cmake_parse_arguments(ROOM "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
-  add_library(brigade_${name} STATIC ${ROOM_SOURCES})
-  target_compile_features(brigade_${name} PUBLIC cxx_std_20)
-  target_include_directories(brigade_${name}
-    PUBLIC ${PROJECT_SOURCE_DIR}/include
-    PRIVATE ${PROJECT_SOURCE_DIR}/src/${name})
+  cmake_parse_arguments(ROOM "" "" "SOURCES;USES;LIBRARIES;CPUS" ${ARGN})
   list(TRANSFORM ROOM_USES PREPEND brigade_)
-  target_link_libraries(brigade_${name}
-    PUBLIC ${ROOM_USES}
-    PRIVATE ${ROOM_LIBRARIES} brigade_warnings brigade_sanitizers)
-
+  brigade_room_library(brigade_${name} ${ROOM_LIBRARIES})
   if(BRIGADE_TESTS)
+    list(REMOVE_ITEM ROOM_LIBRARIES brigade_cpu)
+    foreach(cpu IN LISTS ROOM_CPUS)
+      brigade_room_library(brigade_${name}_${cpu} ${ROOM_LIBRARIES})
+      target_compile_options(brigade_${name}_${cpu} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-march=${cpu}>)
+    endforeach()
+
     file(GLOB doors CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/brigade/${name}/*.hpp)
     set(stubs)
     foreach(door IN LISTS doors)
@@ -31,6 +30,18 @@ function(brigade_room name)
     endif()
   endif()
 endfunction()
+
+# The library TARGET of the room that brigade_room() describes, with these foreign libraries.
+macro(brigade_room_library target)
+  add_library(${target} STATIC ${ROOM_SOURCES})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_include_directories(${target}
+    PUBLIC ${PROJECT_SOURCE_DIR}/include
+    PRIVATE ${PROJECT_SOURCE_DIR}/src/${name})
+  target_link_libraries(${target}
+    PUBLIC ${ROOM_USES}
+    PRIVATE ${ARGN} brigade_warnings brigade_sanitizers)
+endmacro()
 
 # brigade_test(NAME SOURCES ... [USES room ...] [LIBRARIES ...] [RANKS 1 2 3 4] [LABELS ...])
 #
