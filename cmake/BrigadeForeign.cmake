@@ -59,3 +59,8 @@ endif()
 # How tests start ranks: more ranks than cores are allowed, and so is root (containers).
 set(BRIGADE_MPIRUN mpirun --oversubscribe --bind-to none)
 set(BRIGADE_TEST_ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1;OMP_PROC_BIND=false;GOMP_SPINCOUNT=1000")
+
+set(BRIGADE_TEST_TIMEOUT_S 600)
+if(BRIGADE_SANITIZE OR CMAKE_CROSSCOMPILING)  # many times slower; a preset's timeout would not count beside a test's own
+  set(BRIGADE_TEST_TIMEOUT_S 7200)
+endif()

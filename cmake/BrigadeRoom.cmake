@@ -63,7 +63,7 @@ function(brigade_test name)
   else()
     target_link_libraries(${name} PRIVATE ${TEST_USES} ${TEST_LIBRARIES} GTest::gtest_main brigade_warnings brigade_sanitizers)
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES LABELS "unit;${TEST_LABELS}" TIMEOUT 600
+    set_tests_properties(${name} PROPERTIES LABELS "unit;${TEST_LABELS}" TIMEOUT ${BRIGADE_TEST_TIMEOUT_S}
       ENVIRONMENT "${BRIGADE_TEST_ENVIRONMENT}")
   endif()
 endfunction()
