@@ -64,3 +64,17 @@ set(BRIGADE_TEST_TIMEOUT_S 600)
 if(BRIGADE_SANITIZE OR CMAKE_CROSSCOMPILING)  # many times slower; a preset's timeout would not count beside a test's own
   set(BRIGADE_TEST_TIMEOUT_S 7200)
 endif()
+
+# The thread sanitizer cannot see what GNU's OpenMP waits for, and takes every kernel of two threads for a race. LLVM's
+# stands in for it (it has GNU's entry points, too), and its tool Archer tells the sanitizer.
+if("thread" IN_LIST BRIGADE_SANITIZE)
+  file(GLOB llvm_folders /usr/lib/llvm-*/lib)
+  find_library(BRIGADE_LIBOMP NAMES libomp.so.5 HINTS ${llvm_folders})
+  find_library(BRIGADE_ARCHER NAMES archer HINTS ${llvm_folders})
+  if(NOT BRIGADE_LIBOMP OR NOT BRIGADE_ARCHER)
+    message(FATAL_ERROR "The thread sanitizer needs LLVM's OpenMP and its tool Archer (libomp.so.5 or libarcher.so was not "
+      "found in /usr/lib/llvm-*/lib). Install libomp-14-dev, or set BRIGADE_LIBOMP and BRIGADE_ARCHER?")
+  endif()
+  list(APPEND BRIGADE_TEST_ENVIRONMENT "LD_PRELOAD=${BRIGADE_LIBOMP}" "OMP_TOOL_LIBRARIES=${BRIGADE_ARCHER}"
+    "TSAN_OPTIONS=ignore_noninstrumented_modules=1" "BRIGADE_TEST_THREADS=3")
+endif()

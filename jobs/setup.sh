@@ -31,6 +31,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+[ "$preset" != tsan ] || packages+=(libomp-14-dev)
+
 # Headers and libraries of another architecture, the compiler for it and qemu-user in place of the machine's own.
 kokkos=$PWD/build/deps/kokkos
 if [ "$preset" = aarch64 ]; then

@@ -41,7 +41,6 @@ fi
 if [ "${1:-}" = --sanitizers ]; then
   for preset in asan tsan; do
     bash jobs/setup.sh --tests --preset "$preset"
-    # Kokkos' OpenMP runtime is not instrumented, so the thread sanitizer sees single-threaded kernels only.
     step "unit tests ($preset)" ctest --preset "$preset" -L unit --output-on-failure
   done
 fi
