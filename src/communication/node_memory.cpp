@@ -27,6 +27,7 @@ std::vector<float*> NodeMemory::everyones(std::span<float> mine) const {
   for (const Block& block : blocks_) {
     if (begin < block.mine || begin + mine.size_bytes() > block.mine + block.bytes) continue;
     std::vector<float*> arrays;
+    arrays.reserve(static_cast<std::size_t>(block.memory.ranks()));
     for (int rank = 0; rank < block.memory.ranks(); ++rank)
       arrays.push_back(reinterpret_cast<float*>(block.memory.part(rank) + (begin - block.mine)));
     return arrays;

@@ -50,8 +50,8 @@ class ParallelShards {
       images_.clear();
       shards_.clear();
     } else {
-      new std::vector<Hdf5File>(std::move(shards_));  // NOLINT: leaked
-      new std::vector<Hdf5Dataset>(std::move(images_));
+      new std::vector<Hdf5File>(std::move(shards_));     // NOLINT: leaked
+      new std::vector<Hdf5Dataset>(std::move(images_));  // NOLINT: leaked
     }
   }
   ParallelShards(const ParallelShards&) = delete;
@@ -183,7 +183,7 @@ ReaderMaker read_collectively(std::vector<ShardFile> files, std::shared_ptr<Spli
     const auto call = job.watch_call(what);
     shards = std::make_shared<ParallelShards>(std::move(files), hints, job);
   });
-  return [shards, index] { return std::make_unique<CollectiveReader>(shards, index); };
+  return [shards, index = std::move(index)] { return std::make_unique<CollectiveReader>(shards, index); };
 }
 
 #else
