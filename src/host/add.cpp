@@ -1,5 +1,6 @@
-// Sums of two tensors. Memory passes: forward reads 2, writes 1, with or without normalisation of what it reads;
-// backward reads dy (and y with an activation) once and writes da and db.
+// Sums of two tensors. Memory passes: forward reads 2, writes 1, with or without normalisation of what it reads (none
+// of its own, if the convolution that reads it makes it: pixel_maker.hpp); backward reads dy (and y with an activation)
+// once and writes da and db.
 #include "brigade/ops/add.hpp"
 
 #include <limits>
@@ -7,6 +8,7 @@
 #include "activation.hpp"
 #include "host_backend.hpp"
 #include "normalise.hpp"
+#include "pixel_maker.hpp"
 
 namespace brigade::host {
 namespace {
@@ -44,18 +46,34 @@ void with_reading(const Normaliser& by, const Body& body) {
     body(AsItIs());
 }
 
-// Rows of pixels; dense tensors that are read as they are count as one long row.
-template <class T, ops::Activation kBy, class ReadA, class ReadB>
-void add(const ops::Add& op, const ops::Add::Forward& t, bool one_row, const ReadA& read_a, const ReadB& read_b) {
+// over_runs calls body(row, column, count) for what is to be added: pixels, or a part of one long row.
+template <class T, ops::Activation kBy, class OverRuns, class ReadA, class ReadB>
+void add(const ops::Add& op, const ops::Add::Forward& t, const OverRuns& over_runs, const ReadA& read_a,
+         const ReadB& read_b) {
   const T *a = t.a.as<T>(), *b = t.b.as<T>();
   T* y = t.y.as<T>();
-  for_each_run(t.y.shape, one_row, [&](std::int64_t row, std::int64_t column, std::int64_t n) {
+  over_runs([&](std::int64_t row, std::int64_t column, std::int64_t n) {
     const T* left = a + row * t.a.pitch + column;
     const T* right = b + row * t.b.pitch + column;
     T* to = y + row * t.y.pitch + column;
     over_lanes(n, [&](std::int64_t i, auto lanes) {
-      const Vec sum = read_a(lanes.load(left + i), i, lanes) + op.scale * read_b(lanes.load(right + i), i, lanes);
+      const Vec sum =
+          read_a(lanes.load(left + i), column + i, lanes) + op.scale * read_b(lanes.load(right + i), column + i, lanes);
       lanes.store(to + i, activate<kBy>(sum));
+    });
+  });
+}
+
+template <class OverRuns>
+void add_as(const ops::Add& op, const ops::Add::Forward& t, const Normaliser& of_a, const Normaliser& of_b,
+            const OverRuns& over_runs) {
+  with_element(t.y.dtype, [&](auto element) {
+    with_activation(op.activation, [&](auto by) {
+      with_reading(of_a, [&](const auto& read_a) {
+        with_reading(of_b, [&](const auto& read_b) {
+          add<typename decltype(element)::Type, by()>(op, t, over_runs, read_a, read_b);
+        });
+      });
     });
   });
 }
@@ -95,15 +113,23 @@ void HostBackend::forward(const ops::Add& op, const ops::Add::Forward& t) {
   const std::int64_t channels = t.y.shape.back();
   float* scales = scratch(Scratch::partial_sums, 2 * channels);
   const Normaliser of_a = normaliser(t.of_a, scales), of_b = normaliser(t.of_b, scales + channels);
+  // Dense tensors that are read as they are count as one long row.
   const bool one_row = t.a.dense() && t.b.dense() && t.y.dense() && !of_a && !of_b;
-  with_element(t.y.dtype, [&](auto element) {
-    with_activation(op.activation, [&](auto by) {
-      with_reading(of_a, [&](const auto& read_a) {
-        with_reading(of_b, [&](const auto& read_b) {
-          add<typename decltype(element)::Type, by()>(op, t, one_row, read_a, read_b);
-        });
-      });
-    });
+  add_as(op, t, of_a, of_b, [&](const auto& body) { for_each_run(t.y.shape, one_row, body); });
+}
+
+SumMaker::SumMaker(HostBackend& backend, const ops::Add& op, const ops::Add::Forward& tensors)
+    : op_(op), tensors_(tensors) {
+  EXPECT(tensors.a.shape == tensors.b.shape && tensors.a.shape == tensors.y.shape);
+  const std::int64_t channels = tensors.y.shape.back();
+  float* scales = backend.scratch(Scratch::made_pixels, 2 * channels);
+  of_a_ = normaliser(tensors.of_a, scales);
+  of_b_ = normaliser(tensors.of_b, scales + channels);
+}
+
+void SumMaker::make(std::span<const std::int64_t> pixels, std::int64_t first, std::int64_t channels) const {
+  add_as(op_, tensors_, of_a_, of_b_, [&](const auto& body) {
+    for (const std::int64_t pixel : pixels) body(pixel, first, channels);
   });
 }
 

@@ -3,7 +3,9 @@
 // Memory passes, the fewest without keeping tensors in cache:
 //   forward   reads x twice (statistics, then output), writes y          3 passes; only 1 if no y is wanted
 //   infer     reads x, writes y                                          2
-//   backward  reads x and dy twice (sums, then dx), writes dx            5; 3 if the maker of dy has summed it
+//   backward  reads x and dy twice (sums, then dx), writes dx            5; 3 if the maker of dy has summed it, and
+//   then
+//             none of its own if the convolution that reads dx makes it (pixel_maker.hpp)
 //   centre    reads x and dx, writes dx                                  3, once for all batch norms over x
 //
 // A tensor is split by its shape alone into parts of rows, whose moments (moments.hpp) or sums are combined.
@@ -13,12 +15,13 @@
 #include "brigade/ops/batch_norm.hpp"
 
 #include <numeric>
-#include <type_traits>
 
 #include "gradient_sums.hpp"
 #include "host_backend.hpp"
 #include "moments.hpp"
 #include "normalise.hpp"
+#include "pixel_maker.hpp"
+#include "row_groups.hpp"
 
 namespace brigade::host {
 namespace {
@@ -121,23 +124,27 @@ void fill_gradient(const ops::BatchNorm& op, const Split& split, const ops::Batc
   });
 }
 
-template <ops::Activation kBy, class T>
-void gradient_part(const T* x, std::int64_t x_pitch, const T* dy, std::int64_t dy_pitch, T* dx, std::int64_t dx_pitch,
-                   const Part& part, const Coefficients& by) {
-  const auto do_rows = [&](std::int64_t first, auto rows) {
-    over_lanes(part.width, [&](std::int64_t c, auto lanes) {
+// dx of `rows` rows of `width` floats; x(r), dy(r) and dx(r) point to the r-th.
+template <ops::Activation kBy, class X, class Dy, class Dx>
+void gradient_rows(const X& x, const Dy& dy, const Dx& dx, std::int64_t rows, std::int64_t width,
+                   const Coefficients& by) {
+  constexpr std::int64_t kRows = 4;
+  const auto do_rows = [&](std::int64_t first, auto count) {
+    decltype(x(0)) xs[kRows];
+    decltype(dy(0)) dys[kRows];
+    decltype(dx(0)) dxs[kRows];
+    for (std::int64_t r = 0; r < count; ++r) xs[r] = x(first + r), dys[r] = dy(first + r), dxs[r] = dx(first + r);
+    over_lanes(width, [&](std::int64_t c, auto lanes) {
       const Vec mean = lanes.load(by.mean + c), scale = lanes.load(by.scale + c), beta = lanes.load(by.beta + c);
       const Vec offset = lanes.load(by.offset + c), slope = lanes.load(by.slope + c);
-      for (std::int64_t r = first; r < first + rows; ++r) {
-        const Vec value = lanes.load(x + r * x_pitch + c);
-        const Vec gradient = gradient_of<kBy>(lanes.load(dy + r * dy_pitch + c), value, mean, scale, beta);
-        lanes.store(dx + r * dx_pitch + c, scale * gradient - (offset + slope * (value - mean)));
+      for (std::int64_t r = 0; r < count; ++r) {
+        const Vec value = lanes.load(xs[r] + c);
+        const Vec gradient = gradient_of<kBy>(lanes.load(dys[r] + c), value, mean, scale, beta);
+        lanes.store(dxs[r] + c, scale * gradient - (offset + slope * (value - mean)));
       }
     });
   };
-  std::int64_t r = 0;
-  for (; r + 4 <= part.rows; r += 4) do_rows(r, std::integral_constant<std::int64_t, 4>{});
-  if (r < part.rows) do_rows(r, part.rows - r);
+  over_row_groups<kRows>(rows, do_rows);
 }
 
 template <class T, ops::Activation kBy>
@@ -164,8 +171,9 @@ void input_gradient(const ops::BatchNorm::Backward& t, const Split& split, const
   T* dx = t.dx.as<T>();
   for_each_part(split.parts(), [&](std::int64_t i) {
     const Part part = split.part(i);
-    gradient_part<kBy>(x + part.first * x_pitch, x_pitch, dy + part.first * dy_pitch, dy_pitch,
-                       dx + part.first * dx_pitch, dx_pitch, part, by);
+    gradient_rows<kBy>([&](std::int64_t r) { return x + (part.first + r) * x_pitch; },
+                       [&](std::int64_t r) { return dy + (part.first + r) * dy_pitch; },
+                       [&](std::int64_t r) { return dx + (part.first + r) * dx_pitch; }, part.rows, part.width, by);
   });
 }
 
@@ -216,6 +224,31 @@ void HostBackend::backward(const ops::BatchNorm& op, const ops::BatchNorm::Backw
       fill_gradient(op, split, t, by);
       input_gradient<T, activation()>(t, split, by);
     });
+  });
+}
+
+NormGradientMaker::NormGradientMaker(HostBackend& backend, const ops::BatchNorm& op,
+                                     const ops::BatchNorm::Backward& tensors)
+    : tensors_(tensors), coefficients_(backend.scratch(Scratch::made_pixels, 5 * op.channels)) {
+  EXPECT(op.activation == ops::Activation::none && tensors.sums == ops::BatchNorm::Sums::given);
+  const Split split(tensors.x.shape, false);  // pixels, not folded
+  const Coefficients by = coefficients_at(coefficients_, op.channels);
+  fill_normalisation(op, split, tensors.gamma.f32(), tensors.beta.f32(), tensors.mean.f32(), tensors.variance.f32(),
+                     by);
+  fill_gradient(op, split, tensors, by);
+}
+
+void NormGradientMaker::make(std::span<const std::int64_t> pixels, std::int64_t first, std::int64_t channels) const {
+  const Coefficients all = coefficients_at(coefficients_, tensors_.x.shape.back());
+  const Coefficients by{all.mean + first, all.scale + first, all.beta + first, all.offset + first, all.slope + first};
+  with_element(tensors_.x.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    const auto rows_of = [&](const auto& tensor, auto* data) {
+      return [=](std::int64_t r) { return data + pixels[static_cast<std::size_t>(r)] * tensor.pitch + first; };
+    };
+    gradient_rows<ops::Activation::none>(
+        rows_of(tensors_.x, tensors_.x.template as<T>()), rows_of(tensors_.dy, tensors_.dy.template as<T>()),
+        rows_of(tensors_.dx, tensors_.dx.template as<T>()), static_cast<std::int64_t>(pixels.size()), channels, by);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "block_tables.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace brigade::host {
 namespace {
@@ -87,6 +88,8 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
     offsets_[static_cast<std::size_t>(t)] = tap.y * p.in.row + tap.x * p.in.pixel;
   }
 
+  const bool asks_for_pixels = p.finishes() || p.made_in != nullptr;
+  if (asks_for_pixels) reserve(pixel_, static_cast<std::int64_t>(tiles_) * tile_rows_);
   if (plan.even) return fill_evenly(p, first_pixel);
   PixelCursor cursor(p, plan.images_innermost, first_pixel);
   const std::int64_t in_step = plan.images_innermost ? p.in.image : p.stride_x * p.in.pixel;
@@ -95,7 +98,6 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
   const bool finishes = p.finishes(), narrow = p.narrow_out.data != nullptr && !finishes;
   sums_pitch_ = spread_pitch(p.columns);
   if (narrow || finishes) reserve(sums_, tiles_ * tile_rows_ * sums_pitch_);
-  if (finishes) reserve(pixel_, static_cast<std::int64_t>(tiles_) * tile_rows_);
   if (narrow) {
     reserve(narrow_out_, static_cast<std::int64_t>(tiles_) * tile_rows_);
     reserve(narrow_dummy_, sums_pitch_);
@@ -121,7 +123,7 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
       for (int r = 0; r < run; ++r) origins[i + r] = from + r * in_step;
       if (narrow)
         for (int r = 0; r < run; ++r) narrow_out[i + r] = narrow_to + r * narrow_step;
-      if (finishes)
+      if (asks_for_pixels)
         for (int r = 0; r < run; ++r) pixel_[static_cast<std::size_t>(row + r)] = pixel + r * pixel_step;
       if (narrow || finishes)
         for (int r = 0; r < run; ++r) out[i + r] = sums_.data() + (row + r) * sums_pitch_;
@@ -146,6 +148,26 @@ void BlockTables::fill(const ProductPlan& plan, std::int64_t first_pixel, std::i
     else
       add_pointers(plan, tile, y, x);
   }
+  if (p.shared != nullptr) list_finished(plan, first_pixel);
+}
+
+// Each pixel of the product finishes one of the gradient, and with a stride those right of it and below, up to the
+// next, that no other operand of the product meets.
+void BlockTables::list_finished(const ProductPlan& plan, std::int64_t first_pixel) {
+  const Product& p = plan.product;
+  const std::int64_t height = p.shared_x.shape[1], width = p.shared_x.shape[2];
+  PixelCursor cursor(p, plan.images_innermost, first_pixel);
+  finished_.clear();
+  finished_end_.clear();
+  for (std::int64_t row = 0; row < pixels_; ++row) {
+    const std::int64_t y = cursor.y * p.shared_stride_y, x = cursor.x * p.shared_stride_x;
+    for (std::int64_t i = y; i < std::min(height, y + p.shared_stride_y); ++i)
+      for (std::int64_t j = x; j < std::min(width, x + p.shared_stride_x); ++j)
+        finished_.push_back({(cursor.n * height + i) * width + j, i == y && j == x ? sums(row) : plan.zeros});
+    if ((row + 1) % tile_rows_ == 0 || row + 1 == pixels_)
+      finished_end_.push_back(static_cast<std::int64_t>(finished_.size()));
+    cursor.advance(1);
+  }
 }
 
 void BlockTables::fill_evenly(const Product& p, std::int64_t first_pixel) {
@@ -156,6 +178,7 @@ void BlockTables::fill_evenly(const Product& p, std::int64_t first_pixel) {
     rows_[static_cast<std::size_t>(r)] = in + r * p.in.pixel;
     out_[static_cast<std::size_t>(r)] = out + r * p.out.pixel;
   }
+  if (p.made_in != nullptr) std::iota(pixel_.begin(), pixel_.begin() + pixels_, first_pixel);
   for (std::int64_t r = pixels_; r < rows; ++r) {  // as in fill()
     rows_[static_cast<std::size_t>(r)] = in + (rows - tile_rows_) * p.in.pixel;
     out_[static_cast<std::size_t>(r)] = dummy_.data();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "brigade/core/memory.hpp"
@@ -34,7 +35,7 @@ struct ProductPlan {
   ProductPlan(const Product& product, const float* zeros);
 
   const Product& product;
-  const float* zeros;  // [channels]
+  const float* zeros;  // [channels or columns]
   int tile_rows;
   bool images_innermost;
   bool even;  // row r of A lies r * in.pixel from row 0, and row r of C r * out.pixel: as for most 1 x 1 kernels
@@ -72,9 +73,18 @@ class BlockTables {
   }
   // Where a product that stores bf16 does so; the rows of select() are then sums of the block's own.
   Bf16* const* narrow_out(int tile) const { return narrow_out_.data() + static_cast<std::int64_t>(tile) * tile_rows_; }
-  // Of a product whose sums are finished later: the sums of a row, and which pixel (n * height + y) * width + x it is.
+  // Of a product whose sums are finished later: the sums of a row. Of such a one, or one whose input is made: which
+  // pixel (n * height + y) * width + x a row is, and all of the block.
   const float* sums(std::int64_t row) const { return sums_.data() + row * sums_pitch_; }
   std::int64_t pixel(std::int64_t row) const { return pixel_[static_cast<std::size_t>(row)]; }
+  std::span<const std::int64_t> pixels() const { return {pixel_.data(), static_cast<std::size_t>(pixels_)}; }
+  // Of a product that finishes a shared gradient: which pixels of that a tile and those before it finish.
+  std::int64_t end_of_finished(int tile) const { return finished_end_[static_cast<std::size_t>(tile)]; }
+  struct Finished {
+    std::int64_t pixel;  // of the gradient
+    const float* own;    // the product's share
+  };
+  const Finished& finished(std::int64_t i) const { return finished_[static_cast<std::size_t>(i)]; }
   // The rows of a tile that are pixels; those beyond the last pixel write into a dummy row.
   int rows(int tile) const {
     return static_cast<int>(std::min<std::int64_t>(tile_rows_, pixels_ - static_cast<std::int64_t>(tile) * tile_rows_));
@@ -91,6 +101,7 @@ class BlockTables {
     int n_taps;  // by_pointer: those that are not all zeros
   };
   bool select_pointers(int tile, int first_tap, int last_tap, TileArgs& args) const;
+  void list_finished(const ProductPlan& plan, std::int64_t first_pixel);
   void fill_evenly(const Product& product, std::int64_t first_pixel);
   void add_pointers(const ProductPlan& plan, int tile, const std::int64_t* y, const std::int64_t* x);
 
@@ -108,8 +119,10 @@ class BlockTables {
   std::vector<Bf16*> narrow_out_;              // [tile][row], if the output is bf16
   std::vector<Bf16> narrow_dummy_;             // [columns]
   std::int64_t sums_pitch_ = 0;
-  std::vector<float> sums_;          // [tile][row][columns and a gap], if out is not where the tiles store
-  std::vector<std::int64_t> pixel_;  // [tile][row], if the product goes through a batch norm
+  std::vector<float> sums_;  // [tile][row][columns and a gap], if out is not where the tiles store
+  std::vector<Finished> finished_;
+  std::vector<std::int64_t> finished_end_;  // [tile]
+  std::vector<std::int64_t> pixel_;         // [tile][row], if somebody asks for them
 };
 
 }  // namespace brigade::host

@@ -16,6 +16,7 @@
 // its padding, and then the taps of a kernel row, contiguous in memory together with their channels, are one tap of
 // kernel_w * in_channels channels; the weights [kh][kw][cin][cout] already lie so.
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -112,6 +113,11 @@ Reading<float> pairs_of(HostBackend& backend, const ops::Conv2d& conv, const Con
   return {halved(reading.in), reading.taps, reading.channels / 2, true};
 }
 
+// Whether a product can make the tensor that it reads: where it lies, and not from a copy.
+bool read_in_place(const ConstTensorView& x) {
+  return x.dtype == DType::f32 || whole_pairs(Images<const Bf16>::of(x), x.shape.back());
+}
+
 Normaliser input_normaliser(HostBackend& backend, const ops::Conv2d& conv, const ops::Normalisation& of_x) {
   return normaliser(of_x, of_x ? backend.scratch(Scratch::normal_scale, conv.in_channels) : nullptr);
 }
@@ -140,7 +146,8 @@ void fill_gradient_taps(const ops::Conv2d& conv, int remainder_y, int remainder_
 }
 
 template <class T>
-void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
+void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Conv2d::Backward& a,
+                    const PixelMaker* made_dy) {
   thread_local GradientTaps taps;
   const auto dx = Images<T>::of(a.dx);
   const Factors factors = std::is_same_v<T, Bf16> ? Factors::bf16_pairs : Factors::floats;
@@ -150,8 +157,11 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
     in = in_pairs(backend, Images<const Bf16>::of(ConstTensorView(a.dy)), a.dy.shape);
   else
     in = Images<const float>::of(ConstTensorView(a.dy));
-  for (int ry = 0; ry < std::min<std::int64_t>(conv.stride_h, dx.height); ++ry)
-    for (int rx = 0; rx < std::min<std::int64_t>(conv.stride_w, dx.width); ++rx) {
+  // A shared gradient is finished by the remainders that meet the tap.
+  const std::int64_t remainders_y = a.shared ? 1 : std::min<std::int64_t>(conv.stride_h, dx.height);
+  const std::int64_t remainders_x = a.shared ? 1 : std::min<std::int64_t>(conv.stride_w, dx.width);
+  for (int ry = 0; ry < remainders_y; ++ry)
+    for (int rx = 0; rx < remainders_x; ++rx) {
       fill_gradient_taps(conv, ry, rx, taps);
       const auto n_taps = static_cast<std::int64_t>(taps.taps.size());
       auto* packed = backend.scratch<float>(
@@ -174,6 +184,7 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
                       .columns = conv.in_channels,
                       .weights = pack(a.w.f32(), taps.places, conv.out_channels, conv.in_channels, packed)};
       product.set_out(out);
+      if (n_taps > 0) product.made_in = made_dy;
       if (a.through) {
         product.through = &a.through;
         product.of_through = input_normaliser(backend, conv, a.through.by);
@@ -181,6 +192,9 @@ void input_gradient(HostBackend& backend, const ops::Conv2d& conv, const ops::Co
       if (a.shared) {
         product.shared = &a.shared;
         product.shared_x = a.x;
+        product.shared_stride_y = conv.stride_h;
+        product.shared_stride_x = conv.stride_w;
+        product.shared_pitch = dx.pixel;
       }
       multiply(backend, product);
     }
@@ -272,6 +286,7 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   EXPECT(a.y.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.mean || (a.variance && conv.activation == ops::Activation::none && a.y.shape.size() > 0));
+  EXPECT(!a.made_x || (conv.makes_input() && !a.of_x && a.made_x.tensors.y.data == a.x.data));
   if (conv.groups > 1) return forward_by_groups(*this, conv, a);
   if (const int tile = tile_of(conv, a.y.shape, a.x.dtype, conv.in_channels); tile > 0)
     return with_element(a.x.dtype, [&](auto element) {
@@ -279,6 +294,11 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
       forward_by_winograd<typename decltype(element)::Type>(*this, conv, a, tile);
     });
   const bool bf16 = a.x.dtype == DType::bf16;
+  std::optional<SumMaker> made_x;
+  if (a.made_x && !read_in_place(a.x))
+    forward(a.made_x.op, a.made_x.tensors);
+  else if (a.made_x)
+    made_x.emplace(*this, a.made_x.op, a.made_x.tensors);
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
       bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);
@@ -302,6 +322,7 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
                   .bias = pad_bias(*this, a.bias),
                   .activation = conv.activation,
                   .of_in = reading.normaliser,
+                  .made_in = made_x ? &*made_x : nullptr,
                   .mean = a.mean ? a.mean.f32() : nullptr,
                   .variance = a.mean ? a.variance.f32() : nullptr};
   if (a.y.dtype == DType::bf16)
@@ -314,20 +335,31 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
 void HostBackend::backward(const ops::Conv2d& conv, const ops::Conv2d::Backward& a) {
   EXPECT(a.dy.shape == conv.output_shape(a.x.shape) && a.w.shape == conv.weight_shape() && a.w.dense());
   if (conv.groups > 1) return backward_by_groups(*this, conv, a);
-  mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
   EXPECT(!a.of_x || conv.normalises_input());
   EXPECT(!a.through || (conv.takes_gradient_through() && a.dx && a.through.x.shape == a.dx.shape));
   EXPECT(!a.shared || (conv.finishes_gradient() && a.dx && !a.of_x && !a.through && a.x.dtype == a.dx.dtype));
+  EXPECT(!a.made_dy || (conv.makes_gradient() && conv.activation == ops::Activation::none));
+  EXPECT(!a.made_dy || a.made_dy.tensors.dx.data == a.dy.data);
   EXPECT(!a.dw || (a.dw.shape == conv.weight_shape() && a.dw.dense()));
-  const int tile = a.dx ? tile_of(conv, a.dx.shape, a.dx.dtype, conv.out_channels) : 0;
-  with_element(a.dy.dtype, [&](auto element) {
+  std::optional<NormGradientMaker> made_dy;
+  if (a.made_dy && a.dx && read_in_place(a.dy))
+    made_dy.emplace(*this, a.made_dy.op, a.made_dy.tensors);
+  else if (a.made_dy)
+    backward(a.made_dy.op, a.made_dy.tensors);
+  const auto gradient_by_input = [&](auto element) {
     using T = typename decltype(element)::Type;
-    if (a.dw) weight_gradient<T>(*this, conv, a);
-    if (!a.dx) return;
+    const int tile = tile_of(conv, a.dx.shape, a.dx.dtype, conv.out_channels);
     if (tile > 0)
       input_gradient_by_winograd<T>(*this, conv, a, tile);
     else
-      input_gradient<T>(*this, conv, a);
+      input_gradient<T>(*this, conv, a, made_dy ? &*made_dy : nullptr);
+  };
+  // Who makes dy reads it first.
+  if (made_dy) with_element(a.dy.dtype, gradient_by_input);
+  mask_and_sum(*this, conv.activation, a.y, a.dy, a.dbias);
+  with_element(a.dy.dtype, [&](auto element) {
+    if (a.dw) weight_gradient<typename decltype(element)::Type>(*this, conv, a);
+    if (a.dx && !made_dy) gradient_by_input(element);
   });
 }
 

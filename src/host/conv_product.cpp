@@ -124,7 +124,8 @@ class Prefetches {
  public:
   Prefetches(const Product& p, const PanelPass& pass, const BlockTables& tables, int tile_rows)
       : tables_(tables),
-        pixels_(p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in),
+        pixels_(p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in &&
+                p.made_in == nullptr),
         weights_(pass.weights_soon),
         steps_((pass.last_tap - pass.first_tap) * pass.n_channels) {
     const std::int64_t turns = pixels_ && !weights_.empty() ? 2 : 1, tiles = std::max(1, tables.tiles()) / turns;
@@ -188,6 +189,12 @@ void multiply_panel(const Product& p, const BlockTables& tables, const BlockSums
   }
 }
 
+// Channels of the pixels of `in` that a block reads.
+void make_pixels(const Product& p, const BlockTables& tables, std::int64_t first, std::int64_t channels) {
+  const std::int64_t of_a_step = p.factors == Factors::floats ? 1 : 2;  // channels
+  p.made_in->make(tables.pixels(), of_a_step * first, of_a_step * channels);
+}
+
 // Rows of a tensor shaped as a product's output, by the rows of a block.
 template <class T>
 struct PixelRows {
@@ -216,29 +223,41 @@ void take_block_through(const Product& p, const Images<T>& dx, const BlockTables
   }
 }
 
+// Rows of a tensor shaped as a shared gradient, by what a block finishes of it.
+template <class T>
+struct FinishedRows {
+  T* data;
+  std::int64_t pitch;
+  const BlockTables& tables;
+  std::int64_t first_row;
+  T* operator()(std::int64_t r) const { return data + tables.finished(first_row + r).pixel * pitch; }
+};
+
 // The same for a shared gradient with kNorms batch norms.
 template <std::size_t kNorms, class T>
 void finish_block_shared(const Product& p, const Images<T>& dx, const BlockTables& tables, const BlockSums& sums,
-                         int tile_rows, std::int64_t first, std::int64_t end) {
+                         std::int64_t first, std::int64_t end) {
   const ops::SharedGradient& shared = *p.shared;
+  std::int64_t row = 0;
   for (int tile = 0; tile < tables.tiles(); tile += static_cast<int>(sums.part_tiles)) {
-    const std::int64_t row = static_cast<std::int64_t>(tile) * tile_rows;
+    const int last_tile = std::min(tables.tiles(), tile + static_cast<int>(sums.part_tiles)) - 1;
     const auto rows_of = [&](const ConstTensorView& x) {
-      return PixelRows<const T>{x.as<T>() + first, x.pitch, tables, row};
+      return FinishedRows<const T>{x.as<T>() + first, x.pitch, tables, row};
     };
     const auto norm = [&](std::size_t i) {
-      return SharedNorm<PixelRows<const T>>{rows_of(shared.norms[i].z), shared.norms[i].mean.f32() + first,
-                                            sums.gradients[i].part(sums.first_part + tile / sums.part_tiles, first)};
+      return SharedNorm<FinishedRows<const T>>{rows_of(shared.norms[i].z), shared.norms[i].mean.f32() + first,
+                                               sums.gradients[i].part(sums.first_part + tile / sums.part_tiles, first)};
     };
     const auto norms = [&]<std::size_t... kI>(std::index_sequence<kI...>) {
-      return std::array<SharedNorm<PixelRows<const T>>, kNorms>{norm(kI)...};
+      return std::array<SharedNorm<FinishedRows<const T>>, kNorms>{norm(kI)...};
     }
     (std::make_index_sequence<kNorms>());
     with_activation(shared.activation, [&](auto activation) {
-      finish_shared<activation()>([&](std::int64_t r) { return tables.sums(row + r) + first; }, rows_of(p.shared_x),
-                                  PixelRows<T>{dx.data + first, dx.pixel, tables, row},
-                                  tables.rows(tile, sums.part_tiles), end - first, shared.add, norms);
+      finish_shared<activation()>([&](std::int64_t r) { return tables.finished(row + r).own + first; },
+                                  rows_of(p.shared_x), FinishedRows<T>{dx.data + first, p.shared_pitch, tables, row},
+                                  tables.end_of_finished(last_tile) - row, end - first, shared.add, norms);
     });
+    row = tables.end_of_finished(last_tile);
   }
 }
 
@@ -247,9 +266,9 @@ void finish_block(const Product& p, const Images<T>& dx, const BlockTables& tabl
                   int tile_rows, std::int64_t first, std::int64_t end) {
   if (p.through != nullptr) return take_block_through(p, dx, tables, sums, tile_rows, first, end);
   switch (p.gradient_sums()) {
-    case 0: return finish_block_shared<0>(p, dx, tables, sums, tile_rows, first, end);
-    case 1: return finish_block_shared<1>(p, dx, tables, sums, tile_rows, first, end);
-    default: return finish_block_shared<2>(p, dx, tables, sums, tile_rows, first, end);
+    case 0: return finish_block_shared<0>(p, dx, tables, sums, first, end);
+    case 1: return finish_block_shared<1>(p, dx, tables, sums, first, end);
+    default: return finish_block_shared<2>(p, dx, tables, sums, first, end);
   }
 }
 
@@ -268,7 +287,7 @@ void finish_gradients(const Product& p, const BlockSums& sums, std::int64_t part
 
 void multiply(HostBackend& backend, const Product& p) {
   if (p.pixels() == 0) return;
-  const ProductPlan plan(p, backend.scratch(Scratch::zeros, p.channels));
+  const ProductPlan plan(p, backend.scratch(Scratch::zeros, std::max(p.channels, p.columns)));
   const Panels& panels = p.weights.panels();
   const std::int64_t tiles = ceil_div(p.pixels(), plan.tile_rows);
   const MeasuredParts measured(tiles, plan.tile_rows, p.pixels());
@@ -288,11 +307,23 @@ void multiply(HostBackend& backend, const Product& p) {
   const bool streaming = can_stream(p, k);
   const int n_taps = static_cast<int>(p.taps.size());
 
+  const auto fill = [&](BlockTables& tables, std::int64_t block) {
+    const std::int64_t first_pixel = block * parts.block_tiles * plan.tile_rows;
+    tables.fill(plan, first_pixel, std::min(parts.block_tiles * plan.tile_rows, p.pixels() - first_pixel));
+  };
+  // A block that several parts read is made for all of them beforehand.
+  const bool made_by_parts = p.made_in != nullptr && parts.groups == 1;
+  if (p.made_in != nullptr && !made_by_parts)
+    for_each_part(parts.blocks, [&](std::int64_t block) {
+      thread_local BlockTables tables;
+      fill(tables, block);
+      make_pixels(p, tables, 0, p.channels);
+    });
+
   for_each_part(parts.blocks * parts.groups, [&](std::int64_t part) {
     thread_local BlockTables tables;
     const std::int64_t group = part / parts.blocks, block = part % parts.blocks;
-    const std::int64_t first_pixel = block * parts.block_tiles * plan.tile_rows;
-    tables.fill(plan, first_pixel, std::min(parts.block_tiles * plan.tile_rows, p.pixels() - first_pixel));
+    fill(tables, block);
     BlockSums block_sums = sums;
     block_sums.first_part = block * parts.block_tiles / sums.part_tiles;
     const std::int64_t first_panel = group * parts.group_panels;
@@ -302,6 +333,7 @@ void multiply(HostBackend& backend, const Product& p) {
       const int last_tap = std::min(tap + k.taps, n_taps);
       for (std::int64_t channel = 0; channel < p.channels; channel += k.channels) {
         const std::int64_t n_channels = std::min(k.channels, p.channels - channel);
+        if (made_by_parts && tap == 0) make_pixels(p, tables, channel, n_channels);
         if (p.of_in) tables.normalise(p.factors, p.of_in, channel, n_channels);
         PanelPass pass{.first_tap = tap,
                        .last_tap = last_tap,

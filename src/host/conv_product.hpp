@@ -16,7 +16,8 @@
 // Batch norms before and after a convolution cost no pass over memory of their own: a block's rows of `in` are
 // normalised into the cache that they would be read into anyway, and the moments of `out` are taken from the registers
 // that are stored, for groups of tiles that follow from the shape. A gradient is taken through the batch norm before it
-// from a block's own memory, which stays in the second-level cache; so is one that has other shares finished.
+// from a block's own memory, which stays in the second-level cache; so is one that has other shares finished. And `in`
+// itself may be made by the block that reads it first.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@
 #include "host_backend.hpp"
 #include "normalise.hpp"
 #include "panels.hpp"
+#include "pixel_maker.hpp"
 
 namespace brigade::host {
 
@@ -64,14 +66,18 @@ struct Product {
   const float* bias = nullptr;  // [columns padded to whole registers], or null
   ops::Activation activation = ops::Activation::none;
   Normaliser of_in = {};                       // applied to `in`; only with one tap and `padded`
+  const PixelMaker* made_in = nullptr;         // writes `in`; the same holds, and `in` has the extents of out
   float *mean = nullptr, *variance = nullptr;  // [columns], of out, or null; only without an activation
   // Out is written as the gradient of the batch norm's x that `through` leads to; only with stride 1, and neither bias,
   // activation nor moments. Null: as it is.
   const ops::GradientThrough* through = nullptr;
   Normaliser of_through = {};
   // Or out is the gradient of `shared_x`, which it finishes; the same holds. Null: it is no such.
+  // With a shared stride, out is those pixels of the gradient that the product has a share in, and finishes all.
   const ops::SharedGradient* shared = nullptr;
   ConstTensorView shared_x = {};
+  int shared_stride_y = 1, shared_stride_x = 1;
+  std::int64_t shared_pitch = 0;  // between two pixels of the gradient
 
   // Whether the sums of a block are its own, to be finished from there.
   bool finishes() const { return through != nullptr || shared != nullptr; }

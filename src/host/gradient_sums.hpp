@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "normalise.hpp"
+#include "row_groups.hpp"
 
 namespace brigade::host {
 
@@ -74,9 +74,7 @@ void add_gradients(const X& x, const Dy& dy, std::int64_t rows, std::int64_t wid
       lanes.store(to.weighted + c, fresh ? weighted : lanes.load(to.weighted + c) + weighted);
     });
   };
-  std::int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) add_rows(r, std::integral_constant<std::int64_t, kRows>{});
-  if (r < rows) add_rows(r, rows - r);
+  over_row_groups<kRows>(rows, add_rows);
 }
 
 // dgamma = weighted / sqrt(variance + epsilon) and dbeta = plain of all parts, added in their order, in double.

@@ -5,6 +5,7 @@
 
 #include "gradient_sums.hpp"
 #include "parallel.hpp"
+#include "row_groups.hpp"
 
 namespace brigade::host {
 
@@ -40,15 +41,7 @@ void take_through(const Gradient& gradient, const X& x, const Dx& dx, std::int64
       lanes.store(to.weighted + c, fresh ? weighted : lanes.load(to.weighted + c) + weighted);
     });
   };
-  const auto all_rows = [&](auto adding) {
-    std::int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) do_rows(r, std::integral_constant<std::int64_t, kRows>{}, adding);
-    if (r < rows) do_rows(r, rows - r, adding);
-  };
-  if (add)
-    all_rows(std::true_type());
-  else
-    all_rows(std::false_type());
+  over_row_groups<kRows>(rows, add, do_rows);
 }
 
 // dgamma, dbeta, offset and slope from the sums of all parts, as combine_gradients takes them.

@@ -18,6 +18,7 @@ enum class Scratch : int {
   padded_bias,
   rounded_gradient,
   normal_scale,
+  made_pixels,
   group_weights,
   zeros,
   count

@@ -10,9 +10,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "lanes.hpp"
+#include "row_groups.hpp"
 
 namespace brigade::host {
 
@@ -72,9 +72,7 @@ void add_moments(const Row& row, std::int64_t rows, std::int64_t width, const Mo
       lanes.store(to.squares + c, lanes.load(to.squares + c) + squares);
     });
   };
-  std::int64_t r = 0;
-  for (; r + kMomentRows <= rows; r += kMomentRows) add_rows(r, std::integral_constant<std::int64_t, kMomentRows>{});
-  if (r < rows) add_rows(r, rows - r);
+  over_row_groups<kMomentRows>(rows, add_rows);
 }
 
 // A part whose rows are at hand all at once.

@@ -8,6 +8,7 @@
 
 #include "activation.hpp"
 #include "brigade/ops/normalisation.hpp"
+#include "row_groups.hpp"
 
 namespace brigade::host {
 
@@ -56,9 +57,7 @@ void normalise_rows(const From& from, std::int64_t rows, std::int64_t channels, 
         lanes.store(tos + r * to_pitch + c, activate<kBy>(normalise(lanes.load(froms[r] + c), mean, scale, beta)));
     });
   };
-  std::int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) do_rows(r, std::integral_constant<std::int64_t, kRows>{});
-  if (r < rows) do_rows(r, rows - r);
+  over_row_groups<kRows>(rows, do_rows);
 }
 
 }  // namespace brigade::host

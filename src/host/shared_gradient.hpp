@@ -6,6 +6,7 @@
 #include <array>
 
 #include "gradient_sums.hpp"
+#include "row_groups.hpp"
 
 namespace brigade::host {
 
@@ -51,15 +52,7 @@ void finish_shared(const Own& own, const Rows& x, const Dx& dx, std::int64_t row
       }
     });
   };
-  const auto all_rows = [&](auto adding) {
-    std::int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) do_rows(r, std::integral_constant<std::int64_t, kRows>{}, adding);
-    if (r < rows) do_rows(r, rows - r, adding);
-  };
-  if (add)
-    all_rows(std::true_type());
-  else
-    all_rows(std::false_type());
+  over_row_groups<kRows>(rows, add, do_rows);
 }
 
 }  // namespace brigade::host

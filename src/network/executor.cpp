@@ -112,7 +112,8 @@ void Executor::Impl::upload(const MicroBatch& batch) {
 void Executor::Impl::run_forward() {
   const NodeId last = memory.last_node();
   for (NodeId id = 1; id <= last; ++id)
-    network::forward(backend, memory.node(id).operation, memory.layer(id), memory.pass());
+    if (memory.schedule().at(id).made_by < 0)
+      network::forward(backend, memory.node(id).operation, memory.layer(id), memory.pass());
 
   const bool training = memory.pass() == Pass::training;
   backend.forward(ops::SoftmaxCrossEntropy{.smoothing = training ? memory.options().label_smoothing : 0},
@@ -134,6 +135,7 @@ void Executor::Impl::run_backward(NodeId id) {
                     .offset = memory.rest(id)[0],
                     .slope = memory.rest(id)[1],
                     .dx = memory.gradient(id)});
+  if (memory.schedule().at(id).gradient_made) return;
   const Layer layer = memory.layer(id, true);
   network::backward(backend, memory.node(id).operation, layer);
   add_gradients(id, layer);
@@ -162,6 +164,7 @@ void Executor::Impl::run_backward(float scale, const std::function<void(std::int
   for (NodeId id = last; id > 0; --id) {
     if (memory.blocks(id).gradient) run_backward(id);
     const NodeTensors& own = memory.tensors(id);
+    if (memory.schedule().at(id).gradient_made) continue;  // the convolution still reads its sums
     if (own.parameters > 0 && own.first_parameter > 0 && gradient_ready)
       gradient_ready(memory.gradients_offset() + memory.layout().parameters[own.first_parameter].offset);
   }

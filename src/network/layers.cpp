@@ -16,13 +16,24 @@ void backward(Backend&, const Input&, const Layer&) {}
 void forward(Backend&, const Flatten&, const Layer&, Pass) {}  // the same bytes under another shape
 void backward(Backend&, const Flatten&, const Layer&) {}
 
+// The gradient of a bias as its product shall write it; none where it is zero anyway.
+TensorView bias_gradient(Backend& backend, const Layer& l) {
+  if (!l.bias_cancels) return l.gradients[1];
+  backend.update(ops::Blend{.keep = 0, .add = 0}, {.x = l.weights[1], .y = l.gradients[1]});
+  return {};
+}
+
 void forward(Backend& backend, const ops::Dense& op, const Layer& l, Pass) {
   backend.forward(op, {.x = l.x, .w = l.weights[0], .bias = l.weights[1], .y = l.y, .kept = l.kept});
 }
 void backward(Backend& backend, const ops::Dense& op, const Layer& l) {
-  backend.backward(
-      op,
-      {.x = l.x, .w = l.weights[0], .y = l.y, .dy = l.dy, .dx = l.dx, .dw = l.gradients[0], .dbias = l.gradients[1]});
+  backend.backward(op, {.x = l.x,
+                        .w = l.weights[0],
+                        .y = l.y,
+                        .dy = l.dy,
+                        .dx = l.dx,
+                        .dw = l.gradients[0],
+                        .dbias = bias_gradient(backend, l)});
 }
 
 using Moments = std::array<TensorView, 2>;
@@ -60,6 +71,7 @@ void forward(Backend& backend, const Op& op, const Layer& l, Pass) {
                                .mean = l.batch[0],
                                .variance = l.batch[1]};
   if constexpr (requires { tensors.kept; }) tensors.kept = l.kept;
+  if constexpr (requires { tensors.made_x; }) tensors.made_x = l.made_x;
   backend.forward(op, tensors);
   share(backend, l, l.batch);
 }
@@ -71,10 +83,11 @@ void backward(Backend& backend, const Op& op, const Layer& l) {
                                 .dy = l.dy,
                                 .dx = l.dx,
                                 .dw = l.gradients[0],
-                                .dbias = l.gradients[1],
+                                .dbias = bias_gradient(backend, l),
                                 .of_x = l.of_inputs[0]};
   if constexpr (requires { tensors.through; }) tensors.through = l.through;
   if constexpr (requires { tensors.shared; }) tensors.shared = l.shared;
+  if constexpr (requires { tensors.made_dy; }) tensors.made_dy = l.made_dy;
   backend.backward(op, tensors);
 }
 

@@ -27,12 +27,15 @@ struct Layer {
 
   std::array<TensorView, 2> weights{};    // kernel and bias, or gamma and beta
   std::array<TensorView, 2> gradients{};  // of the weights
+  bool bias_cancels = false;              // products: the second is zero
   ops::KeptWeights* kept = nullptr;       // products in evaluation: of the kernel
 
   // Convolution only: the batch norm that dx is taken through
   ops::GradientThrough through{};
-  ops::SharedGradient shared{};  // ... or the gradient that it finishes
-  bool finished = false;         // sum: dy is masked already; batch norm: the sums over dy are there
+  ops::SharedGradient shared{};   // ... or the gradient that it finishes
+  ops::Conv2d::MadeSum made_x{};  // and what it makes of its x and dy
+  ops::Conv2d::MadeGradient made_dy{};
+  bool finished = false;  // sum: dy is masked already; batch norm: the sums over dy are there
 
   // Batch norm only, each [C], first mean, then variance:
   std::array<TensorView, 2> running{};  // for evaluation

@@ -1,4 +1,4 @@
-// Lifetimes first, then places.
+// Lifetimes; places follow from them (place_blocks.cpp).
 //
 // An operation may compute in place if it is its input's only reader and backward does not want the input either. One
 // liberty more: the y of a layer with a ReLU may be overwritten by dropout or ReLU, for its backward only asks where
@@ -6,15 +6,9 @@
 // not survive dropout's scaling.)
 #include "memory_plan.hpp"
 
-#include <array>
-#include <functional>
-#include <limits>
 #include <map>
-#include <numeric>
-#include <span>
 
 #include "brigade/core/error.hpp"
-#include "brigade/core/random.hpp"
 #include "nodes.hpp"
 
 namespace brigade::network {
@@ -134,6 +128,7 @@ class Planner {
   void plan_recomputation();
   void plan_last_gradient();
   void plan_input_gradients(NodeId id);
+  bool overwrites_input(NodeId norm, bool add) const;
   void plan_gradient_through(NodeId conv, NodeId norm);
   void plan_finished_gradient(NodeId conv, NodeId x);
   void plan_part_gradients(NodeId concat);
@@ -237,7 +232,8 @@ void Planner::plan_statistics(NodeId id) {
 
 void Planner::plan_values() {
   for (NodeId id = 0; id < time_.nodes; ++id) {
-    for (const NodeId input : node(id).inputs) read_forward(input, time_.forward(id));
+    const NodeId made_by = treatment(id).made_by;
+    for (const NodeId input : node(id).inputs) read_forward(input, time_.forward(made_by >= 0 ? made_by : id));
     if (training()) plan_statistics(id);
     if (!treatment(id).normalised_on_read) plan_value(id);
   }
@@ -269,7 +265,7 @@ void Planner::plan_backward() {
   plan_last_gradient();
   for (NodeId id = last_node(); id > 0; --id) {
     if (!wanted_[static_cast<std::size_t>(id)] || treatment(id).gradient_through) continue;
-    keep_until(blocks(id).gradient, time_.backward(id));
+    keep_until(blocks(id).gradient, time_.backward(schedule_.backward_with(id)));
     if (treatment(id).centred) keep_until(rest_of(id), time_.backward(id));
     --holders_[blocks(id).gradient];
     if (is<ops::Concat>(node(id)))
@@ -304,9 +300,10 @@ void Planner::keep_for_backward(NodeId id, bool input_gradient) {
   if (const NodeId x = schedule_.finished(id); x >= 0)
     for (const NodeId norm : node(x).inputs)
       if (treatment(norm).sums_given) read_normalised(node(norm).inputs.front());
-  if (backward_reads_input(node(id))) read_backward(node(id).inputs.front(), id);
+  if (backward_reads_input(node(id))) read_backward(node(id).inputs.front(), schedule_.backward_with(id));
   if (backward_reads_output(node(id))) read_backward(id, id);
-  if (is<ops::BatchNorm>(node(id))) keep_until(blocks(node(id).inputs.front()).statistics, now);
+  if (is<ops::BatchNorm>(node(id)))
+    keep_until(blocks(node(id).inputs.front()).statistics, time_.backward(schedule_.backward_with(id)));
   if (is<ops::MaxPool>(node(id)) && input_gradient)
     blocks(id).winners = add("winners of " + name, batch_ * node(id).output.size(), time_.forward(id), now);
 }
@@ -348,11 +345,21 @@ void Planner::plan_input_gradients(NodeId id) {
     // Two inputs of a sum have one gradient, if nothing happens to it in the meantime.
     const bool free = !taken || (sum->scale == 1 && (slot.add || holder < 0 || may_hold_both(holder, input, id)));
     const bool reused = reusable && free && treatment(input).type == treatment(id).type;
-    slot.place = reused ? own : add_gradient(input, now);
+    slot.place = reused ? own : overwrites_input(id, slot.add) ? blocks(input).value : add_gradient(input, now);
     if (!slot.add) hold(input, slot.place);
     if (reused && !slot.add) holder = input;
     taken = taken || reused;
   }
+}
+
+// The gradient of a batch norm's input may overwrite the input, if nobody reads that later.
+bool Planner::overwrites_input(NodeId norm, bool add) const {
+  if (!is<ops::BatchNorm>(node(norm)) || add || !schedule_.passes.in_place) return false;
+  const NodeId x = node(norm).inputs.front();
+  const NodeBlocks& of_x = plan_.nodes[static_cast<std::size_t>(x)];
+  return of_x.value && !of_x.again && !treatment(x).normalised_on_read && !borrowed(of_x.value) &&
+         treatment(x).type == treatment(norm).type &&
+         plan_.blocks[static_cast<std::size_t>(of_x.value.block)].last == time_.backward(schedule_.backward_with(norm));
 }
 
 // The convolution writes the gradient of the batch norm's input, or adds to what others wrote there.
@@ -404,87 +411,7 @@ bool Planner::may_hold_both(NodeId first, NodeId second, NodeId sum) const {
          std::ranges::all_of(readers(first), [&](NodeId reader) { return reader == sum || adds(reader) < second; });
 }
 
-// ---- places
-
-bool meet_in_time(const Block& a, const Block& b) { return a.first <= b.last && b.first <= a.last; }
-
-// Most bytes alive at one moment.
-std::int64_t most_alive(std::span<const Block> blocks) {
-  const auto last = std::ranges::max(blocks, {}, &Block::last).last;
-  std::vector<std::int64_t> growth(static_cast<std::size_t>(last + 2));  // by moment
-  for (const Block& block : blocks) {
-    growth[static_cast<std::size_t>(block.first)] += block.bytes;
-    growth[static_cast<std::size_t>(block.last + 1)] -= block.bytes;
-  }
-  std::int64_t alive = 0, most = 0;
-  for (const std::int64_t bytes : growth) most = std::max(most, alive += bytes);
-  return most;
-}
-
-// The smallest gap between `obstacles` (sorted by offset) that takes `bytes`, or their end.
-std::int64_t best_gap(std::span<const Block* const> obstacles, std::int64_t bytes) {
-  std::int64_t free_from = 0, best = -1, best_size = 0;
-  for (const Block* obstacle : obstacles) {
-    const std::int64_t gap = obstacle->offset - free_from;
-    if (gap >= bytes && (best < 0 || gap < best_size)) {
-      best = free_from;
-      best_size = gap;
-    }
-    free_from = std::max(free_from, obstacle->offset + obstacle->bytes);
-  }
-  return best >= 0 ? best : free_from;
-}
-
-// One after the other in the given order, each block into the smallest gap that its contemporaries leave.
-std::int64_t place_in_order(std::span<Block> blocks, std::span<const std::size_t> order) {
-  std::int64_t bytes = 0;
-  std::vector<const Block*> placed, obstacles;  // placed: by offset
-  for (const std::size_t i : order) {
-    Block& block = blocks[i];
-    obstacles.clear();
-    std::ranges::copy_if(placed, std::back_inserter(obstacles),
-                         [&](const Block* b) { return meet_in_time(*b, block); });
-    block.offset = best_gap(obstacles, block.bytes);
-    bytes = std::max(bytes, block.offset + block.bytes);
-    placed.insert(std::ranges::upper_bound(placed, block.offset, {}, &Block::offset), &block);
-  }
-  return bytes;
-}
-
 }  // namespace
-
-// Greedy, the largest block first (Pisarchyk, Lee, "Efficient memory management for deep neural net inference",
-// arXiv:2001.03288, section 5), or the one that lives longest, or the largest product of both: whichever packs best.
-// While that needs more than what lives at one moment, two places in the order are exchanged, and stay so unless it
-// gets worse.
-std::int64_t place_blocks(std::vector<Block>& blocks) {
-  constexpr std::uint64_t kExchanges = 200;
-  const auto lifetime = [](const Block& b) { return static_cast<double>(b.last - b.first + 1); };
-  const std::array<std::function<double(const Block&)>, 3> priorities = {
-      [](const Block& b) { return static_cast<double>(b.bytes); }, lifetime,
-      [&](const Block& b) { return static_cast<double>(b.bytes) * lifetime(b); }};
-  std::vector<std::size_t> order(blocks.size()), best_order;
-  std::int64_t fewest = std::numeric_limits<std::int64_t>::max();
-  for (const auto& priority : priorities) {
-    std::iota(order.begin(), order.end(), 0U);
-    std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return priority(blocks[i]); });
-    const std::int64_t bytes = place_in_order(blocks, order);
-    if (bytes >= fewest) continue;
-    best_order = order;
-    fewest = bytes;
-  }
-  const std::int64_t enough = most_alive(blocks);
-  for (std::uint64_t i = 0; i < kExchanges && fewest > enough; ++i) {
-    order = best_order;
-    const auto any = [&](std::uint64_t draw) { return random_u32(RandomKey{}, draw) % order.size(); };
-    std::swap(order[any(2 * i)], order[any(2 * i + 1)]);
-    const std::int64_t bytes = place_in_order(blocks, order);
-    if (bytes > fewest) continue;
-    best_order = order;
-    fewest = bytes;
-  }
-  return place_in_order(blocks, best_order);
-}
 
 MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch, Images images) {
   require<OptionError>(batch >= 1, "a batch of {} images cannot be computed. Ask for at least 1?", batch);

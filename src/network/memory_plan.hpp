@@ -10,6 +10,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,9 @@ MemoryPlan plan_memory(const Schedule& schedule, std::int64_t batch, Images imag
 
 // Most bytes alive at one moment, with borrowed images: no placing needs fewer, and plan_memory() hardly more.
 std::int64_t peak_bytes(const Schedule& schedule, std::int64_t batch);
+
+// The same of blocks.
+std::int64_t most_alive(std::span<const Block> blocks);
 
 // Gives each block its offset, so that blocks alive at the same moment do not overlap; returns the bytes needed.
 std::int64_t place_blocks(std::vector<Block>& blocks);

@@ -14,6 +14,8 @@ std::span<const PassName> pass_names() {
                                      PassName{"producer-statistics", &Passes::producer_statistics},
                                      PassName{"normalise-on-read", &Passes::normalise_on_read},
                                      PassName{"gradient-through", &Passes::gradient_through},
+                                     PassName{"make-on-read", &Passes::make_on_read},
+                                     PassName{"cancel-bias", &Passes::cancel_bias},
                                      PassName{"concat-in-place", &Passes::concat_in_place},
                                      PassName{"recompute", &Passes::recompute},
                                      PassName{"in-place", &Passes::in_place}};
@@ -45,6 +47,8 @@ Schedule make_schedule(const Graph& given, bool training, const Passes& passes, 
   if (training) producer_statistics(schedule);
   if (training && passes.gradient_through) gradient_through(schedule);
   if (training && passes.gradient_through) shared_gradient(schedule);
+  if (training && passes.make_on_read) make_on_read(schedule);
+  if (training && passes.cancel_bias) cancel_bias(schedule);
   if (precision == Precision::bf16) store_bf16(schedule);
   if (training && passes.recompute) recompute(schedule);
   return schedule;

@@ -4,7 +4,8 @@
 // The order of the passes: activations are fused and (in evaluation) batch norms folded, which changes the graph; then
 // it is decided which batch norms are never stored, whose statistics come from where, which values are parts of a
 // concatenation, which batch norms' gradients are never stored, who finishes the gradients of tensors with several
-// readers, what is kept in bf16, and, by the memory that all this needs, which values are computed twice.
+// readers, who makes sums and gradients on reading, which biases have no gradient, what is kept in bf16, and, by the
+// memory that all this needs, which values are computed twice.
 #pragma once
 
 #include <vector>
@@ -26,6 +27,9 @@ struct Treatment {
   bool centred = false;             // what such readers left is subtracted before its backward pass
   NodeId finished_by = -1;          // this reader adds up, masks and sums its gradient (ops::SharedGradient)
   bool sums_given = false;          // batch norm: by the reader that finishes the gradient of the sum it is part of
+  NodeId made_by = -1;              // sum: this convolution, its first reader, computes it
+  bool gradient_made = false;       // batch norm: the convolution before it computes what it would hand back
+  bool bias_cancels = false;        // product: those who read it subtract the mean, and the bias with it
   bool stores_statistics = false;   // convolution: forward measures its output
   std::vector<NodeId> measures{};   // batch norm in training: nodes whose values it measures
   int fold = -1;                    // product: index of the batch norm that became part of it
@@ -59,6 +63,17 @@ struct Schedule {
     const std::vector<NodeId>& inputs = node(id).inputs;
     return !inputs.empty() && at(inputs.front()).gradient_through ? inputs.front() : -1;
   }
+  // The sum that a convolution computes as it reads it; -1: none.
+  NodeId made_sum(NodeId id) const {
+    const std::vector<NodeId>& inputs = node(id).inputs;
+    return !inputs.empty() && at(inputs.front()).made_by == id ? inputs.front() : -1;
+  }
+  // The batch norm whose backward pass a convolution does as it reads its gradient; -1: none.
+  NodeId made_norm(NodeId id) const {
+    return id + 1 < end() && at(id + 1).gradient_made && node(id + 1).inputs.front() == id ? id + 1 : -1;
+  }
+  // When the backward pass of a node is carried out: as that of which.
+  NodeId backward_with(NodeId id) const { return at(id).gradient_made ? node(id).inputs.front() : id; }
   // The tensor whose gradient a convolution finishes; -1: none.
   NodeId finished(NodeId id) const {
     const std::vector<NodeId>& inputs = node(id).inputs;
@@ -76,6 +91,8 @@ void concat_in_place(Schedule& schedule);
 void producer_statistics(Schedule& schedule);
 void gradient_through(Schedule& schedule);
 void shared_gradient(Schedule& schedule);
+void make_on_read(Schedule& schedule);
+void cancel_bias(Schedule& schedule);
 void store_bf16(Schedule& schedule);
 void recompute(Schedule& schedule);
 

@@ -5,7 +5,7 @@
 // In a residual network the tensor is a sum, whose gradient is then masked by its activation, and taken to batch norms
 // that want sums over it before they can use it. With the sum's output and the norms' inputs read by the convolution,
 // too, of the passes over memory between two blocks those of the additions, of the sum and of the norms' sums are
-// gone: 8 of 11.
+// gone: 8 of 11. A convolution with a stride finishes also the pixels that it has no share in.
 #include "nodes.hpp"
 #include "schedule.hpp"
 

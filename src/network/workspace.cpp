@@ -212,6 +212,37 @@ ops::SharedGradient Workspace::shared_gradient(NodeId x, bool add) const {
   return shared;
 }
 
+// What the convolution that makes a sum does in its stead.
+ops::Conv2d::MadeSum Workspace::made_sum(NodeId sum) const {
+  ops::Conv2d::MadeSum made{
+      .op = std::get<ops::Add>(node(sum).operation),
+      .tensors = {
+          .a = value(node(sum).inputs[0], false), .b = value(node(sum).inputs[1], false), .y = value(sum, false)}};
+  const auto normalisation_of = [&](NodeId input) {
+    return schedule().at(input).normalised_on_read ? normalisation(input) : ops::Normalisation{};
+  };
+  made.tensors.of_a = normalisation_of(node(sum).inputs[0]);
+  made.tensors.of_b = normalisation_of(node(sum).inputs[1]);
+  return made;
+}
+
+// What the convolution before a batch norm does in its stead in backward.
+ops::Conv2d::MadeGradient Workspace::made_gradient(NodeId norm) const {
+  const NodeId x = node(norm).inputs.front();
+  const std::array<TensorView, 2> affine = parameters(norm), own = gradients(norm), moments = batch_statistics(x);
+  return {.op = std::get<ops::BatchNorm>(node(norm).operation),
+          .tensors = {.x = value(x, true),
+                      .gamma = affine[0],
+                      .beta = affine[1],
+                      .mean = moments[0],
+                      .variance = moments[1],
+                      .dy = gradient(norm),
+                      .dx = gradient(x),
+                      .dgamma = own[0],
+                      .dbeta = own[1],
+                      .sums = ops::BatchNorm::Sums::given}};
+}
+
 Layer Workspace::layer(NodeId id, bool again) {
   const Node& own = node(id);
   const Shape shape = own.output.with_batch(n_);
@@ -237,6 +268,7 @@ Layer Workspace::layer(NodeId id, bool again) {
     l.dx = input_gradients_.front();
   }
   if (is<ops::BatchNorm>(own)) l.running = running_statistics(id);
+  if (const NodeId sum = schedule().made_sum(id); !again && sum >= 0) l.made_x = made_sum(sum);
   if (pass() == Pass::training) add_training(l, id, again);
   l.mask = {.key = {.seed = options_.seed,
                     .purpose = Purpose::dropout,
@@ -253,7 +285,9 @@ void Workspace::add_training(Layer& l, NodeId id, bool again) {
     l.through = gradient_through(norm, blocks(id).input_gradients.front().add);
   if (const NodeId x = schedule().finished(id); again && x >= 0)
     l.shared = shared_gradient(x, blocks(id).input_gradients.front().add);
+  if (const NodeId norm = schedule().made_norm(id); again && norm >= 0) l.made_dy = made_gradient(norm);
   l.finished = is<ops::BatchNorm>(node(id)) ? schedule().at(id).sums_given : schedule().at(id).finished_by >= 0;
+  l.bias_cancels = schedule().at(id).bias_cancels;
   if (schedule().at(id).stores_statistics) l.batch = batch_statistics(id);
   if (is<ops::BatchNorm>(node(id))) add_statistics(l, id);
   measurements_.clear();

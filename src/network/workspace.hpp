@@ -85,6 +85,8 @@ class Workspace {
   ops::Normalisation normalisation(NodeId norm) const;
   ops::GradientThrough gradient_through(NodeId norm, bool add) const;
   ops::SharedGradient shared_gradient(NodeId x, bool add) const;
+  ops::Conv2d::MadeSum made_sum(NodeId sum) const;
+  ops::Conv2d::MadeGradient made_gradient(NodeId norm) const;
   void add_training(Layer& layer, NodeId id, bool again);
   void add_statistics(Layer& layer, NodeId norm) const;
 

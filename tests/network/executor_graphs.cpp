@@ -78,10 +78,32 @@ Graph dense_blocks() {
     const std::string name = "block" + std::to_string(i);
     NodeId y = net.conv2d(x, name + "_conv1", 4, 1, {.bias = false});
     y = net.conv2d(norm_relu(y, name + "_norm1"), name + "_conv2", 4, 3, {.padding = Padding::same, .bias = false});
-    y = net.conv2d(norm_relu(y, name + "_norm2"), name + "_conv3", 24, 1, {.bias = false});
+    y = net.conv2d(norm_relu(y, name + "_norm2"), name + "_conv3", 24, 1, {});
     x = net.relu(net.add(x, net.batch_norm(y, name + "_norm3"), name), name + "_relu");
   }
   net.dense(net.global_average_pool(norm_relu(x, "last_norm"), "mean"), "logits", 4);
+  return std::move(net).finish();
+}
+
+Graph stages() {
+  GraphBuilder net("stages", "", 9, 8, 3);
+  const auto conv_norm = [&](NodeId x, const std::string& name, std::int64_t channels, int stride) {
+    return net.batch_norm(net.conv2d(x, name + "_conv", channels, 1, {.stride = stride}), name + "_norm");
+  };
+  const auto narrow_wide = [&](NodeId x, const std::string& name, int stride) {
+    return conv_norm(net.relu(conv_norm(x, name + "_narrow", 5, stride), name + "_relu"), name + "_wide", 8, 1);
+  };
+  const auto sum = [&](NodeId a, NodeId b, const std::string& name) {
+    return net.relu(net.add(a, b, name), name + "_relu");
+  };
+  NodeId x = net.conv2d(net.input(), "stem", 6, 3, {.padding = GraphBuilder::Padding::same});
+  for (int stride = 1; stride <= 2; ++stride) {
+    const std::string name = "stage" + std::to_string(stride);
+    const NodeId shortcut = conv_norm(x, name + "_shortcut", 8, stride);
+    x = sum(shortcut, narrow_wide(x, name + "_first", stride), name + "_sum1");
+    x = sum(x, narrow_wide(x, name + "_second", 1), name + "_sum2");
+  }
+  net.dense(net.global_average_pool(x, "mean"), "logits", 4);
   return std::move(net).finish();
 }
 

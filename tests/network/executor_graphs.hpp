@@ -14,6 +14,8 @@ network::Graph branches(bool joined = true, float rate = 0.3F);
 /// A small DenseNet with a residual block at its end: batch norms over growing concatenations, one inside another,
 /// whose parts have other readers; batch norms that can be normalised on read, and that cannot; sums in a chain.
 network::Graph dense_blocks();
+/// A small ResNet: sums that convolutions with and without a stride read.
+network::Graph stages();
 /// Operations of few networks: groups of channels, local response normalisation, scores times a factor.
 network::Graph towers();
 

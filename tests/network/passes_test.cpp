@@ -14,6 +14,7 @@ namespace {
 using tests::branches;
 using tests::dense_blocks;
 using tests::every_operation;
+using tests::stages;
 using tests::SyntheticBatch;
 using tests::towers;
 
@@ -65,7 +66,7 @@ class PassesOff : public ExecutorTest {
       none.*pass.enabled = false;
     }
     variants.emplace_back("all", none);
-    for (const Graph& graph : {every_operation(), branches(), dense_blocks(), towers()}) {
+    for (const Graph& graph : {every_operation(), branches(), dense_blocks(), stages(), towers()}) {
       const auto expected = results(graph, all_passes(), precision);
       for (const auto& [name, passes] : variants) {
         SCOPED_TRACE(graph.name + " without " + name);
@@ -114,6 +115,26 @@ TEST_P(PassesOff, ChangesNothing) {
 TEST_P(PassesOff, ChangesLittleInBf16) {
   if (GetParam() == "reference") GTEST_SKIP() << "it knows floats only";
   check(Precision::bf16, [](const auto& actual, const auto& expected) { expect_close(actual, expected, 0.25); });
+}
+
+// Exactly, where without the pass rounding errors are left.
+TEST_P(PassesOff, CancelledBiasesHaveNoGradient) {
+  const Graph graph = dense_blocks();
+  const SyntheticBatch data(1, 5, graph);
+  Passes off;
+  off.cancel_bias = false;
+  for (const Passes& passes : {Passes{}, off}) {
+    Executor executor(graph, backend(), {.max_batch = 5, .passes = passes});
+    const std::vector<float> all = gradients(executor, data.all(), 0.2F);
+    const auto expect_none = [&](const std::string& name, double rounding) {
+      const auto tensor = std::ranges::find(executor.parameters(), name, &FlatTensor::name);
+      ASSERT_NE(tensor, executor.parameters().end());
+      for (std::int64_t i = 0; i < tensor->size(); ++i)
+        EXPECT_NEAR(all[static_cast<std::size_t>(tensor->offset + i)], 0, rounding) << name;
+    };
+    for (const char* name : {"depthwise/bias", "block0_conv3/bias", "block2_conv3/bias"})
+      expect_none(name, passes.cancel_bias ? 0 : 1e-5);
+  }
 }
 
 // So that it says something about values computed again.

@@ -105,6 +105,7 @@ void finish(const ops::SharedGradient& shared, const ConstTensorView& dense_x, c
 }  // namespace
 
 void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward& given) {
+  if (given.made_x) forward(given.made_x.op, given.made_x.tensors);
   Dense dense;
   ops::Conv2d::Forward a = given;
   a.x = dense.in(a.x, a.of_x);
@@ -119,6 +120,7 @@ void ReferenceBackend::forward(const ops::Conv2d& op, const ops::Conv2d::Forward
 }
 
 void ReferenceBackend::backward(const ops::Conv2d& op, const ops::Conv2d::Backward& given) {
+  if (given.made_dy) backward(given.made_dy.op, given.made_dy.tensors);
   Dense dense;
   ops::Conv2d::Backward a = given;
   a.x = dense.in(a.x, a.of_x);

@@ -130,16 +130,16 @@ TEST(GradientThrough, ConvolutionsThatAloneReadANorm) {
   EXPECT_EQ(schedule.taken_through(5), -1);
 }
 
-// resnet50: sums are read by a convolution and by the next sum, and the norms before them are spared a pass; those at
-// the end of a stage are read by convolutions with stride 2.
+// resnet50: sums are read by a convolution and by the next sum (those at the end of a stage by two convolutions with
+// stride 2), and the norms before them are spared a pass. A mean reads the last.
 TEST(SharedGradient, OfSumsBetweenResidualBlocks) {
   Passes passes = only("gradient-through");
   passes.fuse_activation = true;
   const Schedule resnet = make_schedule(make_network("resnet50"), true, passes);
   Names finished{"pool1"}, given;
-  for (const auto& [stage, blocks] : {std::pair{2, 3}, {3, 4}, {4, 6}, {5, 3}}) {
+  for (const auto& [stage, blocks] : {std::pair{2, 3}, {3, 4}, {4, 6}, {5, 2}}) {
     given.push_back(fmt::format("conv{}_block1_0_bn", stage));
-    for (int block = 1; block < blocks; ++block) {
+    for (int block = 1; block <= blocks; ++block) {
       finished.push_back(fmt::format("conv{}_block{}_add", stage, block));
       given.push_back(fmt::format("conv{}_block{}_3_bn", stage, block));
     }
@@ -154,6 +154,45 @@ TEST(SharedGradient, OfSumsBetweenResidualBlocks) {
   EXPECT_EQ(names(make_schedule(residual(), true, passes), [](const Treatment& t) { return t.finished_by >= 0; }),
             Names{})
       << "no convolution 1x1 reads what others read";
+}
+
+TEST(MakeOnRead, SumsByTheNextConvolutionAndGradientsByTheOneBefore) {
+  Passes passes = only("make-on-read");
+  passes.fuse_activation = passes.gradient_through = true;
+  const auto made = [](const Treatment& t) { return t.made_by >= 0 || t.gradient_made; };
+  const Schedule resnet = make_schedule(make_network("resnet50"), true, passes);
+  Names sums;
+  for (const auto& [stage, blocks] : {std::pair{2, 3}, {3, 4}, {4, 6}, {5, 3}})
+    for (int block = 1; block < blocks; ++block) sums.push_back(fmt::format("conv{}_block{}_add", stage, block));
+  EXPECT_EQ(names(resnet, [](const Treatment& t) { return t.made_by >= 0; }), sums)
+      << "convolutions with stride 2 leave most pixels out";
+  EXPECT_EQ(names(resnet, [](const Treatment& t) { return t.gradient_made; }),
+            names(resnet, [](const Treatment& t) { return t.sums_given; }));
+  for (NodeId id = 0; id < resnet.end(); ++id) {
+    if (resnet.at(id).made_by >= 0) EXPECT_EQ(resnet.made_sum(id + 1), id);
+    if (resnet.at(id).gradient_made) EXPECT_EQ(resnet.made_norm(id - 1), id);
+    EXPECT_EQ(resnet.backward_with(id), resnet.at(id).gradient_made ? id - 1 : id);
+  }
+  EXPECT_EQ(names(make_schedule(make_network("resnet50"), false, passes), made), Names{});
+  EXPECT_EQ(names(make_schedule(residual(), true, passes), made), Names{}) << "a norm reads the sum";
+  passes.gradient_through = false;
+  EXPECT_EQ(names(make_schedule(make_network("resnet50"), true, passes), made), sums) << "no norm has its sums given";
+}
+
+TEST(CancelBias, OfProductsThatOnlyNormsRead) {
+  const auto cancels = [](const Treatment& t) { return t.bias_cancels; };
+  Passes passes = only("cancel-bias");
+  EXPECT_EQ(names(make_schedule(residual(), true, passes), cancels), Names{})
+      << "a sum reads conv1, the other convolutions have none";
+  EXPECT_EQ(names(make_schedule(residual(), false, passes), cancels), Names{});
+  EXPECT_EQ(names(make_schedule(make_network("resnet50"), true, passes), cancels).size(), 53U) << "not that of logits";
+  GraphBuilder net("clamped", "", 8, 8, 3);
+  const NodeId conv = net.conv2d(net.input(), "conv", 4, 1, {});
+  const NodeId clamped = net.conv2d(net.batch_norm(conv, "norm1"), "clamped", 4, 1, {});
+  net.dense(net.global_average_pool(net.batch_norm(net.relu(clamped, "relu"), "norm2"), "mean"), "logits", 2);
+  passes.fuse_activation = true;
+  EXPECT_EQ(names(make_schedule(std::move(net).finish(), true, passes), cancels), Names{"conv"})
+      << "behind a ReLU a bias is more than a shift";
 }
 
 // A dense block of three layers: its norms leave one rest, that of the widest first, and its parts are centred.

@@ -1,6 +1,6 @@
 /// What is done to a graph before it is computed. Every pass can be switched off, and the results agree: to rounding
-/// where a sum is taken in another order (producer_statistics, fold_batch_norm, gradient_through), to the bit
-/// elsewhere.
+/// where a sum is taken in another order (producer_statistics, fold_batch_norm, gradient_through,
+/// cancel_bias), to the bit elsewhere.
 #pragma once
 
 #include <span>
@@ -24,6 +24,12 @@ struct Passes {
   /// the last one in backward, if it is a convolution that can, adds its gradient to that of the others, masks it for a
   /// sum, and sums it up for the batch norms in that sum (ops::SharedGradient).
   bool gradient_through = true;
+  /// Training: a sum is computed by the 1x1 convolution that reads it first, and so is the gradient that a batch norm
+  /// hands to the 1x1 convolution before it, if its sums are given: neither has a pass over memory of its own.
+  bool make_on_read = true;
+  /// Training: the sum over the gradient of a convolution's output is not taken for a bias that only batch norms read;
+  /// it is zero.
+  bool cancel_bias = true;
   /// Parts of a concatenation are computed in their place, and so are their gradients: nothing is copied.
   bool concat_in_place = true;
   /// Training: values that cost no product to be computed again live twice, for the readers in forward and for those

@@ -36,7 +36,7 @@ struct BatchNorm {
   struct Backward {
     ConstTensorView x, gamma, beta, mean, variance;
     ConstTensorView dy;
-    TensorView dx;             ///< may be dy; empty: not needed
+    TensorView dx;             ///< may be dy or x; empty: not needed
     TensorView dgamma, dbeta;  ///< [C], overwritten; read if the sums are given
     Sums sums = Sums::computed;
   };

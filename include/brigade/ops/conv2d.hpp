@@ -11,6 +11,8 @@
 
 #include "brigade/core/tensor.hpp"
 #include "brigade/ops/activation.hpp"
+#include "brigade/ops/add.hpp"
+#include "brigade/ops/batch_norm.hpp"
 #include "brigade/ops/kept_weights.hpp"
 #include "brigade/ops/normalisation.hpp"
 
@@ -33,12 +35,29 @@ struct Conv2d {
   }
   /// Every pixel of x has its gradient from one sum, which can be taken through the batch norm that x came from.
   bool takes_gradient_through() const { return stride_h == 1 && stride_w == 1 && groups == 1; }
-  /// ... and beside its sum x is read anyway.
-  bool finishes_gradient() const { return takes_gradient_through() && normalises_input(); }
+  /// A pixel of x has its gradient from one sum, beside which x is read anyway, or has none.
+  bool finishes_gradient() const { return normalises_input() && groups == 1; }
+  /// A pixel of y meets one of x, so that the gradient of y can be made while it is read.
+  bool makes_gradient() const { return normalises_input() && groups == 1; }
+  /// ... and every pixel of x meets one of y, so that the same holds for x.
+  bool makes_input() const { return makes_gradient() && takes_gradient_through(); }
   /// [kernel_h, kernel_w, in_channels / groups, out_channels]; a group's filters lie side by side.
   Shape weight_shape() const { return {kernel_h, kernel_w, in_channels / groups, out_channels}; }
   /// Multiplications and additions of one forward pass.
   double flops(const Shape& x) const;
+
+  /// What is computed first, as if by an operation of its own, while the pixels that the convolution needs next are in
+  /// a cache. Both to the bit.
+  struct MadeSum {
+    Add op;
+    Add::Forward tensors;  ///< its y is the convolution's x
+    explicit operator bool() const { return static_cast<bool>(tensors.y); }
+  };
+  struct MadeGradient {
+    BatchNorm op;                 ///< without an activation
+    BatchNorm::Backward tensors;  ///< its dx is the convolution's dy; the sums are given
+    explicit operator bool() const { return static_cast<bool>(tensors.dx); }
+  };
 
   struct Forward {
     ConstTensorView x;        ///< [N, H, W, C]
@@ -50,6 +69,7 @@ struct Conv2d {
     /// Only without an activation.
     TensorView mean = {}, variance = {};
     KeptWeights* kept = nullptr;  ///< of w, which is then the same until they are cleared; or null
+    MadeSum made_x = {};          ///< only if makes_input(), without of_x
   };
   /// One of the three sums over a convolution's products.
   enum class Pass : std::uint8_t { forward, backward_data, backward_weights };
@@ -63,6 +83,7 @@ struct Conv2d {
     /// Unless empty, dx is the gradient of the batch norm's x in its stead; only if takes_gradient_through().
     GradientThrough through = {};
     SharedGradient shared = {};  ///< of x; only if finishes_gradient(), without of_x and `through`
+    MadeGradient made_dy = {};   ///< only if makes_gradient(), without an activation
   };
 };
 
