@@ -192,6 +192,8 @@ ExitCode train(Call& call) {
   if (command.preflight && !command.train.dry_run) {
     const auto report = benchmarks::preflight(call.communicator, backend->threads());
     if (call.speaks()) print(report);
+    for (const auto& link : report.links)
+      command.train.links.push_back({link.from, link.to, link.latency_s, link.bytes_per_s});
   }
   const auto result = training::train(command.train, *backend, call.communicator);
   if (call.speaks() && !command.train.dry_run) print_result(result, command.train.run.string());

@@ -14,6 +14,7 @@
 #include <numeric>
 
 #include "brigade/core/host_name.hpp"
+#include "brigade/core/processor_limit.hpp"
 #include "brigade/core/processors.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
@@ -78,6 +79,7 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   const auto processors = static_cast<int>(allowed_processors().size());
   // A bound rank owns its cores; unbound ranks all see the node's.
   oversubscribed = node_size > 1 && processors < node_size && processors > 1;
+  rationed = processor_limit() < node_size;
   if (max_node_size > 0) {
     MPI_Comm whole = node_;
     check_mpi(MPI_Comm_split(whole, node_rank / max_node_size, rank, &node_), "MPI_Comm_split");
@@ -196,6 +198,7 @@ Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   if (Impl* node = world.impl_->node().impl()) {
     node->hosts.assign(static_cast<std::size_t>(node->size), host_name());
     node->oversubscribed = world.impl_->oversubscribed;
+    node->rationed = world.impl_->rationed;
   }
   return world;
 }
@@ -211,6 +214,7 @@ Communicator Communicator::split(int part) const {
   if (own->size == 1) return ranks;
   ranks.impl_ = std::move(own);
   ranks.impl_->oversubscribed = impl_->oversubscribed;
+  ranks.impl_->rationed = impl_->rationed;
   ranks.impl_->presence = impl_->presence;
   ranks.impl_->hosts.assign(static_cast<std::size_t>(ranks.impl_->size), "unknown");
   ranks.impl_->hosts = ranks.all_gather(host_name(), "exchange of host names");

@@ -49,6 +49,7 @@ struct Communicator::Impl {
   int node_rank = 0, node_size = 1;
   double hang_timeout_s = 300;
   bool oversubscribed = false;         ///< more ranks than cores on this node: never spin
+  bool rationed = false;               ///< less processor time than this node's ranks could use: nap instead
   std::vector<std::string> hosts;      ///< of each rank
   std::shared_ptr<Presence> presence;  ///< of this node's ranks, one for all communicators; null alone on a node
   int nodes = 1;                       ///< 0: they have different numbers of ranks, or one has no memory to share

@@ -53,10 +53,10 @@ void Watch::moved() {
 }
 
 void Watch::idle(Patience patience) {
-  if (++spins_ < kSpins && !impl_.oversubscribed) return;
+  if (++spins_ < kSpins && !impl_.oversubscribed && !impl_.rationed) return;
   const double now = now_s();
   const double waited_s = now - since_s_;
-  if (waited_s < kYield_s) {
+  if (waited_s < kYield_s && !impl_.rationed) {
     sched_yield();
     return;
   }

@@ -24,13 +24,17 @@ std::string machine_id() {
 constexpr char kSeparator = '\t';
 
 Place parse(std::string_view line) {
-  std::array<std::string, 4> fields;
+  std::array<std::string, 5> fields;
   for (std::string& field : fields) {
     const auto end = std::min(line.find(kSeparator), line.size());
     field = line.substr(0, end);
     line.remove_prefix(std::min(end + 1, line.size()));
   }
-  return {fields[0], fields[1], fields[2], fields[3]};
+  return {.role = fields[0],
+          .host = fields[1],
+          .machine = fields[2],
+          .processors = fields[3],
+          .processor_limit = fields[4].empty() ? kUnlimited : std::stod(fields[4])};
 }
 
 }  // namespace
@@ -50,12 +54,13 @@ std::string as_ranges(std::vector<int> processors) {
 Place place_of_this_process(const std::vector<int>& pinned) {
   return {.host = host_name(),
           .machine = machine_id(),
-          .processors = as_ranges(pinned.empty() ? allowed_processors() : pinned)};
+          .processors = as_ranges(pinned.empty() ? allowed_processors() : pinned),
+          .processor_limit = processor_limit()};
 }
 
 std::string to_line(const Place& place) {
-  return fmt::format("{}{}{}{}{}{}{}", place.role, kSeparator, place.host, kSeparator, place.machine, kSeparator,
-                     place.processors);
+  return fmt::format("{}{}{}{}{}{}{}{}{}", place.role, kSeparator, place.host, kSeparator, place.machine, kSeparator,
+                     place.processors, kSeparator, place.processor_limit);
 }
 
 std::vector<Place> places_from(const std::vector<std::string>& lines) {

@@ -94,6 +94,22 @@ Json described(const std::vector<SumInfo>& sums) {
   return list;
 }
 
+Json described(const std::vector<LinkInfo>& links) {
+  Json list = Json::array();
+  for (const LinkInfo& link : links)
+    list.push_back(
+        {{"from", link.from}, {"to", link.to}, {"latency_s", link.latency_s}, {"bytes_per_s", link.bytes_per_s}});
+  return list;
+}
+
+// Of each place; null where nothing limits it.
+Json limits(const std::vector<Place>& places) {
+  Json list = Json::array();
+  for (const Place& place : places)
+    list.push_back(place.processor_limit < kUnlimited ? Json(place.processor_limit) : Json(nullptr));
+  return list;
+}
+
 Json staleness(const std::vector<std::int64_t>& gradients) {
   if (gradients.empty()) return nullptr;
   double count = 0, sum = 0;
@@ -131,6 +147,8 @@ void write_run_info(const fs::path& directory, const RunInfo& info) {
                                       {"hosts", each(info.places, &Place::host)},
                                       {"machines", each(info.places, &Place::machine)},
                                       {"processors", each(info.places, &Place::processors)},
+                                      {"processor_limits", limits(info.places)},
+                                      {"links", described(info.links)},
                                       {"parameters", info.parameters},
                                       {"global_batch", info.global_batch},
                                       {"micro_batches", info.micro_batches},

@@ -84,6 +84,7 @@ void TrainingLoop::write_run_info() {
                                                .reader = std::string(name_of(data_->training_files().mode())),
                                                .reader_why = data_->training_files().why(),
                                                .options = logged_options_,
+                                               .links = options_.links,
                                                .sums = described_sums(),
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),

@@ -16,7 +16,8 @@ TEST(Place, ProcessorsAreWrittenAsRanges) {
 }
 
 TEST(Place, IsTheSameAfterALine) {
-  const Place place{.role = "server", .host = "node 7", .machine = "0a1b2c3d", .processors = "0-3,8"};
+  const Place place{
+      .role = "server", .host = "node 7", .machine = "0a1b2c3d", .processors = "0-3,8", .processor_limit = 0.3};
   EXPECT_EQ(places_from({to_line(place), to_line({})}), (std::vector<Place>{place, {}}));
 }
 
@@ -31,6 +32,7 @@ TEST(Place, IsThatOfThisProcess) {
   while (!CPU_ISSET(first, &set)) ++first;
   EXPECT_EQ(std::stoi(place.processors), first);
   EXPECT_EQ(place_of_this_process({4, 6, 5}).processors, "4-6");
+  EXPECT_EQ(place.processor_limit, processor_limit());
 }
 
 }  // namespace

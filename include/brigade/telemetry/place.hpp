@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "brigade/core/processor_limit.hpp"
+
 namespace brigade::telemetry {
 
 struct Place {
@@ -11,6 +13,8 @@ struct Place {
   std::string host{};
   std::string machine{};     ///< the running kernel's id: containers and network namespaces of one machine share it
   std::string processors{};  ///< that its threads may use: "0-3,8"
+  double processor_limit =
+      kUnlimited;  ///< processors' worth of time that its control group may use: 0.5 is half of one
 
   bool operator==(const Place&) const = default;
 };

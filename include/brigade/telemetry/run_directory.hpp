@@ -21,11 +21,19 @@ struct SumInfo {
   std::string wire{};        ///< format in which these send floats
 };
 
+/// Between two ranks, as measured before the run.
+struct LinkInfo {
+  int from = 0, to = 0;
+  double latency_s = 0;    ///< of a message of one byte
+  double bytes_per_s = 0;  ///< each way, while both send
+};
+
 /// How a run was started, for run.json.
 struct RunInfo {
   std::string command_line{}, network{}, dataset{}, backend{};
   std::string reader{}, reader_why{};            ///< how the shards are read, and why if that was chosen
   std::map<std::string, std::string> options{};  ///< resolved, long names
+  std::vector<LinkInfo> links{};                 ///< of the ring of all ranks; empty: nobody measured
   std::vector<SumInfo> sums{};                   ///< of gradients (local-sgd: of what is averaged), in their order
   int ranks = 1, threads_per_rank = 1;           ///< ranks that train
   std::vector<int> pinned_processors{};          ///< of the threads of rank 0; empty: they are not pinned

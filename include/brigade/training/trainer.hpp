@@ -66,6 +66,7 @@ struct TrainOptions {
   int keep_checkpoints = 2;
   bool dry_run = false;                         ///< print the plan and stop
   std::vector<int> pinned_processors;           ///< of this rank's threads, for run.json
+  std::vector<telemetry::LinkInfo> links{};     ///< as preflight found them, for run.json
   std::string command_line;                     ///< for run.json
   std::map<std::string, std::string> resolved;  ///< all options as given or by default, for run.json
 };
