@@ -32,11 +32,10 @@ def parser_of_commands() -> argparse.ArgumentParser:
     predict.add_argument("runs", nargs="+", metavar="RUN", help="on one and two or more nodes, of one network, all with as many ranks a node")
     predict.add_argument("--nodes", default="1..4096", metavar="LIST", help="1,2,4 or 1..4096, by powers of two (%(default)s)")
     predict.add_argument("--fit-nodes", metavar="LIST", help="fit to runs on these only; the others are for comparison (all)")
+    predict.add_argument("--fit-link-gbps", type=positive, metavar="G", help="what links of the runs carry: no sum was quicker (not known)")
     predict.add_argument("--link-gbps", type=positive, metavar="G", help="what links will carry (as in the runs)")
     predict.add_argument("--latency-us", type=not_negative, metavar="U", help="latency of a message (as in the runs)")
     predict.add_argument("--wire", choices=["fp32", "bf16", "fp16"], help="format in which a ring's floats would travel (as in the runs)")
-    predict.add_argument("--own-processors", action="store_true",
-                         help="hosts of one machine have a share of its processors each (a limit of their control groups): none is crowded")
     predict.add_argument("--json", metavar="FILE", help="all numbers, for programs")
     return parser
 
@@ -162,21 +161,19 @@ def make_scaling_report(options) -> int:
 def print_predictions(options) -> int:
     import json
 
-    from .crowding import Crowding
-    from .prediction import about_crowding, describe, parse_nodes, predictions, text_table
+    from .prediction import SPLIT_TITLES, about_crowding, bytes_per_s, describe, parse_nodes, predictions, split_rows, text_table
     from .step_model import fit
-    from .tables import write_text
+    from .tables import align, write_text
 
     nodes = parse_nodes(options.nodes)
     fit_nodes = parse_nodes(options.fit_nodes) if options.fit_nodes else None
     runs = load_measurements(options.runs)
-    if options.own_processors:
-        for run in runs:
-            run.crowding = Crowding()
-    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us, options.wire)
+    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us, options.wire, options.fit_link_gbps)
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
-    print(f"fitted to {len(used)} runs: {describe(fit(used))}\n")
+    print(f"fitted to {len(used)} runs: {describe(fit(used, bytes_per_s(options.fit_link_gbps)))}\n")
     print("\n".join([text_table(rows), *(f"* {line}" for line in about_crowding(rows))]))
+    if split := split_rows(rows):
+        print("\n" + align([SPLIT_TITLES, *split], left=0))
     if options.json:
         write_text(Path(options.json), json.dumps(rows, indent=1).replace("NaN", "null") + "\n")
     return 0

@@ -1,8 +1,10 @@
 """Whether ranks had processors of their own, from where run.json says they ran.
 
 Network namespaces and containers are hosts of one machine, and ranks on it share its processors. With more threads than
-processors, everything that computes takes longer, and adding "nodes" of this kind adds nothing that could compute.
+processors, everything that computes takes longer, and adding "nodes" of this kind adds nothing that could compute. Unless each
+host has a share of its own: ranks that a control group limits take no more than that, however many hosts there are.
 """
+import math
 from dataclasses import dataclass
 
 from .load import Run
@@ -13,11 +15,12 @@ class Crowding:
     threads: int = 0  # on the machine where they are most for its processors; 0: not known
     processors: int = 0
     hosts: int = 1  # on that machine
+    limit: float = math.inf  # processors' worth of time that its hosts may use together
 
     @property
     def factor(self) -> float:
-        """How many threads take turns on a processor; 1 where each has its own, or nothing is known."""
-        return max(1.0, self.threads / self.processors) if self.processors else 1.0
+        """How many threads take turns on a processor; 1 where each has its own, its host's share is kept, or nothing is known."""
+        return max(1.0, min(self.threads, self.limit) / self.processors) if self.processors else 1.0
 
 
 def crowding_of(run: Run, ranks: int) -> Crowding:
@@ -26,11 +29,14 @@ def crowding_of(run: Run, ranks: int) -> Crowding:
     hosts, threads = run.info.get("hosts") or [], int(run.number("threads_per_rank", 1))
     if min(len(machines), len(processors), len(hosts)) < ranks:
         return Crowding()
+    limits = [math.inf if limit is None else float(limit) for limit in run.info.get("processor_limits") or [None] * len(hosts)]
     found = []
     for machine in set(machines[:ranks]):
         own = [rank for rank in range(ranks) if machines[rank] == machine]
         shared = set().union(*(processors_in(processors[rank]) for rank in own))
-        found.append(Crowding(threads * len(own), len(shared), len({hosts[rank] for rank in own})))
+        on_host = {host: [rank for rank in own if hosts[rank] == host] for host in {hosts[rank] for rank in own}}
+        limit = sum(min(limits[rank] for rank in ranks_there) for ranks_there in on_host.values())
+        found.append(Crowding(threads * len(own), len(shared), len(on_host), limit))
     return max(found, key=lambda one: one.factor)
 
 

@@ -32,30 +32,36 @@ def parse_nodes(text: str) -> list[int]:
 
 
 def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] | None, link_gbps: float | None,
-                latency_us: float | None, wire: str | None = None) -> list[dict]:
-    """A row for each scaling mode, batch and node count."""
+                latency_us: float | None, wire: str | None = None, fit_link_gbps: float | None = None) -> list[dict]:
+    """A row for each scaling mode, batch and node count. `fit_link_gbps`: of the runs' own links, if known."""
     if len({label_of(run, "node") for run in runs}) > 1:
         raise RunError("the runs are not of one kind: " + "; ".join(sorted({label_of(run, 'node') for run in runs})) +
                        ". Give runs that differ in nodes and batch only?")
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
     if not used:
         raise RunError(f"no run has one of the node counts {fit_nodes}.")
-    link = (link_gbps * 1e9 / 8 if link_gbps else None, latency_us * 1e-6 if latency_us is not None else None, wire)
-    model = fit(used).on_link(*link)
+    link = (bytes_per_s(link_gbps), latency_us * 1e-6 if latency_us is not None else None, wire)
+    own_link = bytes_per_s(fit_link_gbps)
+    model = fit(used, own_link).on_link(*link)
     crowding = max(run.crowding.factor for run in used)
     comparable = runs if link == (None, None, None) else []  # those on another network are not
     rows = []
     for mode, batch, batch_of in batches(used):
         one = batch_of(1) / model.step_s(1, batch_of(1))
-        for p in predict(used, nodes, batch_of, link):
+        for p in predict(used, nodes, batch_of, link, own_link):
             if (images := batch_of(p.nodes)) < p.nodes:
                 continue  # a node needs an image
             rows.append({"mode": mode, "batch": batch, "global_batch": images, **as_row(p),
                          "efficiency": p.images_per_second / (p.nodes * one),
                          "simulated_step_s": simulated_step_s(model, p, images / p.nodes),
                          "measured": measured(comparable, p.nodes, images),
+                         **measured_parts(comparable, p.nodes, images),
                          **crowded_row(model, crowded_more(comparable, p.nodes, images, crowding), crowding, p.nodes, images)})
     return rows
+
+
+def bytes_per_s(gbps: float | None) -> float | None:
+    return gbps * 1e9 / 8 if gbps else None
 
 
 def crowded_row(model: StepModel, crowded: Crowding | None, than: float, nodes: int, images: float) -> dict:
@@ -110,14 +116,42 @@ def measured(runs: list[Measurement], nodes: int, batch: float) -> float:
     return float(np.median(rates)) if rates else np.nan
 
 
+# A step's parts as the table shows them, of those of scaling.py and of the model.
+PARTS = {"data": ("wait_data",), "compute": ("forward", "backward", "optimizer", "other"), "exchange": ("exchange",),
+         "imbalance": ("straggler",)}
+MODEL_PARTS = {**PARTS, "compute": ("forward", "backward", "rest")}
+
+
+def measured_parts(runs: list[Measurement], nodes: int, batch: float) -> dict[str, float]:
+    """'measured_exchange_s' and so on; medians over repetitions, as `measured` is. NaN where nothing was measured."""
+    same = [run for run in runs if run.nodes == nodes and run.batch == batch]
+    return {f"measured_{title}_s": float(np.median([sum(run.parts_s[part] for part in parts) for run in same])) if same else np.nan
+            for title, parts in PARTS.items()}
+
+
+SPLIT_TITLES = ["scaling", "batch", "nodes", *(f"{title} (measured)" for title in ("step", *PARTS))]
+
+
+def split_rows(rows: list[dict]) -> list[list[str]]:
+    """Where a prediction and a measurement differ: each part of the step, predicted and measured. Of what was measured only."""
+    lines = []
+    for row in rows:
+        if not np.isfinite(row["measured"]):
+            continue
+        parts = {title: sum(row[f"{part}_s"] for part in parts) for title, parts in MODEL_PARTS.items()}
+        both = [(row["step_s"], row["global_batch"] / row["measured"]), *((parts[title], row[f"measured_{title}_s"]) for title in PARTS)]
+        lines.append([row["mode"], digits_or_int(row["batch"]), str(row["nodes"]), *(f"{seconds(a)} ({seconds(b)})" for a, b in both)])
+    return lines
+
+
 def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
     """With the exchange and the wait for late ranks from the simulation instead of the closed form."""
     if not 1 < p.nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
         return np.nan
     backward = model.compute(p.nodes).backward_s(images)
     buckets = tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_)
-    sums = SumsInFlight(buckets, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s, max(model.overlap, 1e-3),
-                        model.exchange)
+    sums = SumsInFlight(buckets, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
+                        float(np.clip(model.hidden_s(p.nodes, images) / backward, 1e-3, 1)), model.exchange)
     waits = model.node_s + mean_end_after_backward(sums, 8, model.compute(p.nodes).scatter_s(images))
     return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
 
@@ -125,9 +159,11 @@ def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
 def describe(model: StepModel) -> str:
     within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
     gbps = 8e-9 / model.seconds_per_byte
+    head = f" and {seconds(model.head_start_s)} before" if model.head_start_s > 0 else ""
+    scatter = [seconds(model.together.scatter_s(images)) for images in model.together.scatter_s.images]
     return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry {gbps:.3g} Gbit/s, a "
-            f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs; arrivals "
-            f"scatter by {seconds(model.together.lateness[0])} and {percent(model.together.lateness[1])} of computation.")
+            f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs{head}; arrivals "
+            f"scatter by {' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}.")
 
 
 def text_table(rows: list[dict]) -> str:
@@ -138,7 +174,7 @@ def text_table(rows: list[dict]) -> str:
         error = row["images_per_second"] / row["measured"] - 1
         lines.append([row["mode"], digits_or_int(row["batch"]), str(row["nodes"]), digits(row["images_per_second"]),
                       f"{digits(row['low'])} to {digits(row['high'])}", percent(row["efficiency"]), seconds(row["step_s"]),
-                      seconds(row["wait_data_s"]), seconds(row["forward_s"] + row["backward_s"] + row["rest_s"]),
+                      seconds(row["wait_data_s"]), seconds(sum(row[f"{part}_s"] for part in MODEL_PARTS["compute"])),
                       seconds(row["exchange_s"]), seconds(row["straggler_s"]), seconds(row["simulated_step_s"]),
                       digits(row["measured"]), (f"{100 * error:+.1f} %" + ("*" if row["measured_threads"] else "")) if np.isfinite(error) else "–"])
     return align(lines, left=0)

@@ -35,7 +35,7 @@ def write_study(runs: list[Measurement], directory: Path, link_gbps: float | Non
     sentences = [sentence for s in series for sentence in scaling_words.limits(s, link_gbps)]
     about_late = words.who_is_late(largest.analysis) if largest.analysis.run.asynchronous else scaling_words.late_ranks(late)
     lateness = f"{largest.name}: {about_late}" if largest.ranks > 1 else ""
-    outlooks = outlook(series)
+    outlooks = outlook(series, link_gbps)
     body = ["<h1>Scaling study</h1>", f'<p class="soft">{len(runs)} runs</p>', "<h2>What limits scaling</h2>",
             *(f"<p>{escape(sentence)}</p>" for sentence in [*sentences, lateness] if sentence),
             "<h2>Curves</h2>", grid(map(card, pictures)), "<h2>Numbers</h2>", *map(series_table, series),

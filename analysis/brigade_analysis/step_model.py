@@ -3,7 +3,7 @@
     step(N, b) = data(b) + forward(b) + backward(b)  of b images a node: measured ones joined by straight lines, beyond them
                                                      a serial and a parallel part (Ernest)
                + exchange(N, b)                      what backward does not hide of the sum of gradients
-               + (s0 + s1 c(b)) m(N k)               the mean rank's wait for the last of N nodes of k ranks
+               + s(b) m(N k)                         the mean rank's wait for the last of N nodes of k ranks
                + optimizer and other
 
 Of K bytes of gradients, S(N) go one after another over a node's link, in R(N) rounds of one latency each (exchange.py has
@@ -11,15 +11,17 @@ both for every algorithm: a ring's are 2 (N-1)/N K and 2 (N-1)); LogGP: Alexandr
 et al., NSDI 2016:
 
     alone(N)       = G S(N) + R(N) L
-    exchange(N, b) = I + max(alone(N) - w backward(b), alone(N) last)
+    exchange(N, b) = I + max(alone(N) - h - w backward(b), alone(N) last)
 
 G is seconds a byte, L latency, I what the ranks of one node wait for the sum among themselves, as measured on one node (0
-for one rank a node), m(n) the mean of the largest of n standard normal numbers. The overlap w is below 1, for Brigade moves
-messages on between layers only. `last` is the last bucket's share of K: it is complete when backward is, and cannot hide. A
-wire format of 2 bytes halves K on its way through a ring.
+for one rank a node), s the standard deviation of arrivals, m(n) the mean of the largest of n standard normal numbers. The
+overlap w is below 1, for Brigade moves messages on between layers only. The head start h is what leaves however long backward
+takes: a window of segments, what the kernel takes in, and what a shaped link saved up while it was idle. `last` is the last
+bucket's share of K: it is complete when backward is, and cannot hide. A wire format of 2 bytes halves K on its way through a ring.
 
 The parts of a step are in the logs, and so each is fitted by itself, not the step's duration alone; runs on one and two
-nodes suffice. Computation in company, and how ranks scatter, are fitted apart from that on one node: messages move on the thread that computes,
+nodes suffice. These cannot tell a head start from a quicker link. So h is 0, unless what the links carry is given: no sum is quicker
+than that, and what seems so is h. Computation in company, and how ranks scatter, are fitted apart from that on one node: messages move on the thread that computes,
 which so becomes slower once, and not again with more nodes. What is not in here: switches that many nodes overload, file
 systems, and nodes that are not alike.
 """
@@ -63,15 +65,11 @@ class Compute:
     forward_s: Curve
     backward_s: Curve
     rest_s: float  # optimizer and other
-    lateness: tuple[float, float]  # s0 seconds, and s1 of forward and backward
+    scatter_s: Curve  # standard deviation of a rank's arrival at the sum
 
     def slowed(self, factor: float) -> "Compute":
         return Compute(self.data_s.slowed(factor), self.forward_s.slowed(factor), self.backward_s.slowed(factor), factor * self.rest_s,
-                       (factor * self.lateness[0], self.lateness[1]))
-
-    def scatter_s(self, images: float) -> float:
-        """Standard deviation of a rank's arrival at the sum."""
-        return self.lateness[0] + self.lateness[1] * (self.forward_s(images) + self.backward_s(images))
+                       self.scatter_s.slowed(factor))
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,7 @@ class StepModel:
     latency_s: float  # L
     node_s: float  # I
     overlap: float  # w
+    head_start_s: float  # h
     scatter: float  # relative standard deviation of a run's step about the model
 
     def compute(self, nodes: int) -> Compute:
@@ -97,7 +96,11 @@ class StepModel:
 
     def exchange_s(self, nodes: int, images: float) -> float:
         whole = self.between_s(nodes)
-        return self.node_s + max(whole - self.overlap * self.compute(nodes).backward_s(images), self.sums.last_share * whole)
+        return self.node_s + max(whole - self.hidden_s(nodes, images), self.sums.last_share * whole)
+
+    def hidden_s(self, nodes: int, images: float) -> float:
+        """Of the sum over nodes, what has passed when backward is over."""
+        return self.head_start_s + self.overlap * self.compute(nodes).backward_s(images)
 
     def parts_s(self, nodes: int, images: float) -> dict[str, float]:
         """By part of the step, for this many images a node."""
@@ -110,12 +113,14 @@ class StepModel:
         return sum(self.parts_s(nodes, images).values())
 
     def on_link(self, bytes_per_second: float | None, latency_s: float | None, wire: str | None = None) -> "StepModel":
-        """The same program on another network, or with another wire format than that of the runs."""
+        """The same program on another network, or with another wire format than that of the runs. A head start is of bytes: a
+        quicker link needs less time for them."""
         if wire is None or self.exchange.algorithm != "ring":
             wire = self.sums.wire
         return replace(self, gradient_bytes=self.gradient_bytes * WIRE_SHARE[wire] / WIRE_SHARE[self.sums.wire],
                        sums=replace(self.sums, wire=wire),
                        seconds_per_byte=1 / bytes_per_second if bytes_per_second else self.seconds_per_byte,
+                       head_start_s=self.head_start_s / (bytes_per_second * self.seconds_per_byte) if bytes_per_second else self.head_start_s,
                        latency_s=self.latency_s if latency_s is None else latency_s)
 
     def slowed(self, factor: float) -> "StepModel":
@@ -131,8 +136,9 @@ def mean_of_largest(n: int) -> float:
     return integrate.quad(lambda x: n * x * stats.norm.pdf(x) * np.exp((n - 1) * stats.norm.logcdf(x)), -8, 10)[0]
 
 
-def fit(runs: list[Measurement]) -> StepModel:
-    """Needs runs of one network and as many ranks on each node, some of them on several nodes."""
+def fit(runs: list[Measurement], link_bytes_per_s: float | None = None) -> StepModel:
+    """Needs runs of one network and as many ranks on each node, some of them on several nodes. `link_bytes_per_s`: what a link of
+    theirs carries each way, if known."""
     several = [run for run in runs if run.nodes > 1]
     if not several:
         raise RunError("the runs are all on one node (nothing tells how quick the network is). Add a run on two nodes?")
@@ -144,7 +150,7 @@ def fit(runs: list[Measurement]) -> StepModel:
     node_s = part_median(single, "exchange") if single and exchange.ranks_per_node > 1 else 0.0
     model = StepModel(exchange=exchange, gradient_bytes=gradient_bytes, sums=usual_sums(several),
                       alone=fit_compute(single or several), together=fit_compute(several), node_s=node_s,
-                      **fit_network(several, exchange, gradient_bytes, node_s), scatter=0.0)
+                      **fit_network(several, exchange, gradient_bytes, node_s, link_bytes_per_s), scatter=0.0)
     residuals = [np.log(run.step_s / model.step_s(run.nodes, run.batch / run.nodes)) for run in several]
     return replace(model, scatter=float(np.sqrt(np.mean(np.square(residuals)))))
 
@@ -164,13 +170,16 @@ def usual_sums(runs: list[Measurement]) -> Sums:
 
 def fit_compute(runs: list[Measurement]) -> Compute:
     return Compute(data_s=curve(runs, "wait_data"), forward_s=curve(runs, "forward"),
-                   backward_s=curve(runs, "backward"), rest_s=part_median(runs, "optimizer") + part_median(runs, "other"), lateness=fit_lateness(runs))
+                   backward_s=curve(runs, "backward"), rest_s=part_median(runs, "optimizer") + part_median(runs, "other"),
+                   scatter_s=curve(runs, lambda run: run.parts_s["straggler"] / mean_of_largest(run.ranks) if run.ranks > 1 else 0.0))
 
 
-def curve(runs: list[Measurement], part: str) -> Curve:
+def curve(runs: list[Measurement], part) -> Curve:
+    """Of a part, or of what a function says of a run."""
+    value = part if callable(part) else lambda run: run.parts_s[part]
     by_images = sorted(group(runs, lambda run: run.batch / run.nodes).items())
     images = [n for n, _ in by_images]
-    seconds = [max(part_median(own, part), 1e-9) for _, own in by_images]
+    seconds = [max(float(np.median([value(run) for run in own])), 1e-9) for _, own in by_images]
     return Curve(tuple(images), tuple(seconds), *line(images, seconds))
 
 
@@ -187,33 +196,45 @@ def line(x, y) -> tuple[float, float]:
     return float(intercept), float(slope)
 
 
-def fit_network(runs: list[Measurement], how: Exchange, gradient_bytes: float, node_s: float) -> dict[str, float]:
-    """exchange - I = G sent + L rounds - w backward, with G and L not negative and w in 0 to 1, by relative errors."""
+def fit_network(runs: list[Measurement], how: Exchange, gradient_bytes: float, node_s: float,
+                link_bytes_per_s: float | None) -> dict[str, float]:
+    """exchange - I = G sent + L rounds - h - w backward, no term negative and w at most 1, by relative errors."""
     sent = np.array([how.path_share(run.nodes) * gradient_bytes for run in runs])
     rounds = np.array([float(how.rounds(run.nodes)) for run in runs])
     backward = np.array([run.parts_s["backward"] for run in runs])
     exchange = np.maximum([run.parts_s["exchange"] - node_s for run in runs], 1e-9)
-    columns, low, high = [sent / sent.mean()], [0.0], [np.inf]
+    terms = [Term("seconds_per_byte", sent)]
+    known = {"latency_s": 0.0, "overlap": 0.0, "head_start_s": 0.0}
     if np.ptp(rounds) > 0:  # one node count cannot tell latency from bytes: then all is bytes
-        columns, low, high = [*columns, rounds], [*low, 0.0], [*high, np.inf]
-    known = 0.0
+        terms.append(Term("latency_s", rounds))
     if np.ptp(backward) > NARROW * backward.max():
-        columns, low, high = [*columns, -backward], [*low, 0.0], [*high, 1.0]
+        terms.append(Term("overlap", -backward, most=1.0))
     else:  # one batch size cannot tell what is hidden from a quick link: the bytes handed over during backward can
         hidden = np.array([run.hidden_share for run in runs])
-        known = float(np.clip(np.median(hidden / (1 - np.minimum(hidden, 0.9)) * exchange / backward), 0, 1))
-    target = exchange + known * backward
-    solution = optimize.lsq_linear(np.stack(columns, axis=1) / exchange[:, None], target / exchange, (low, high)).x
-    return {"seconds_per_byte": float(solution[0] / sent.mean()),
-            "latency_s": float(solution[1]) if np.ptp(rounds) > 0 else 0.0,
-            "overlap": known or (float(solution[-1]) if len(columns) > 1 and low[-1] == 0.0 and high[-1] == 1.0 else 0.0)}
+        known["overlap"] = float(np.clip(np.median(hidden / (1 - np.minimum(hidden, 0.9)) * exchange / backward), 0, 1))
+    target = exchange + known["overlap"] * backward
+    found = solve(terms, target, exchange)
+    if link_bytes_per_s and found["seconds_per_byte"] * link_bytes_per_s < 1:
+        at_link = 1 / link_bytes_per_s
+        found = {"seconds_per_byte": at_link,
+                 **solve([Term("head_start_s", -np.ones_like(sent)), *terms[1:]], target - at_link * sent, exchange)}
+    return {**known, **found}
 
 
-def fit_lateness(runs: list[Measurement]) -> tuple[float, float]:
-    if (runs := [run for run in runs if run.ranks > 1]) == []:
-        return 0.0, 0.0
-    compute = [run.parts_s["forward"] + run.parts_s["backward"] for run in runs]
-    return line(compute, [run.parts_s["straggler"] / mean_of_largest(run.ranks) for run in runs])
+@dataclass(frozen=True)
+class Term:
+    """Of a sum of terms: what a factor from 0 to `most` multiplies, for each run."""
+    name: str  # of the factor
+    each: np.ndarray
+    most: float = np.inf
+
+
+def solve(terms: list[Term], target: np.ndarray, scale: np.ndarray) -> dict[str, float]:
+    """The factors that leave the least squares, in units of `scale`."""
+    units = np.array([np.abs(term.each).mean() for term in terms])
+    columns = np.stack([term.each / unit for term, unit in zip(terms, units)], axis=1) / scale[:, None]
+    solution = optimize.lsq_linear(columns, target / scale, (0.0, [term.most * unit for term, unit in zip(terms, units)]))
+    return {term.name: float(x / unit) for term, x, unit in zip(terms, solution.x, units)}
 
 
 @dataclass
@@ -230,16 +251,16 @@ class Prediction:
 
 
 def predict(runs: list[Measurement], nodes: list[int], batch_of, link: tuple = (None, None, None),
-            draws: int = 200, seed: int = 1) -> list[Prediction]:
-    """`batch_of(nodes)` is the global batch, `link` what on_link() takes. The band is a bootstrap: the model is fitted to runs drawn with replacement
+            link_bytes_per_s: float | None = None, draws: int = 200, seed: int = 1) -> list[Prediction]:
+    """`batch_of(nodes)` is the global batch, `link` what on_link() takes, `link_bytes_per_s` what fit() does. The band is a bootstrap: the model is fitted to runs drawn with replacement
     (of each node count and batch as many as there are), and a run's own scatter is added."""
     random = np.random.default_rng(seed)
     groups = list(group(runs, lambda run: (run.nodes, run.batch)).values())
     models = []
     for _ in range(draws):
         drawn = [own[i] for own in groups for i in random.integers(0, len(own), len(own))]
-        models.append(fit(drawn).on_link(*link))
-    best = fit(runs)
+        models.append(fit(drawn, link_bytes_per_s).on_link(*link))
+    best = fit(runs, link_bytes_per_s)
     scatter, best = best.scatter, best.on_link(*link)
     predictions = []
     for n in nodes:

@@ -17,11 +17,12 @@ G, OVERLAP = 8e-9, 0.4  # 1 Gbit/s
 BYTES = 4 * 455018  # of synthetic_run's network
 
 
-def write_step(directory, nodes, images, repetition=0, latency_s=0.0, how=Exchange("ring"), within_s=0.0, wire=1.0, **options):
+def write_step(directory, nodes, images, repetition=0, latency_s=0.0, how=Exchange("ring"), within_s=0.0, wire=1.0,
+               head_start_s=0.0, **options):
     """A step of 0.1 ms and 0.2 ms an image of the node forward, twice that backward, and the exchange of the model."""
     backward = 2e-4 + 4e-4 * images
     sent, path = (share(nodes) * wire * BYTES for share in (how.link_share, how.path_share))
-    between = max(0.0, G * path + how.rounds(nodes) * latency_s - OVERLAP * backward)
+    between = max(0.0, G * path + how.rounds(nodes) * latency_s - head_start_s - OVERLAP * backward)
     each = how.ranks_per_node
     return write_run(directory / f"{nodes}-{images}-{repetition}", Synthetic(
         ranks=nodes * each, images=images // each, epochs=1, steps_per_epoch=40, ranks_per_host=each, evaluated=False, validates=False,
@@ -47,6 +48,21 @@ def test_terms_are_found_again(few):
     assert model.together.forward_s(32) == pytest.approx(6.5e-3, rel=0.01)
     assert model.together.backward_s(16) == pytest.approx(6.6e-3, rel=0.01)  # between the measured ones
     assert model.together.backward_s(2) == pytest.approx(1.0e-3, rel=0.01)  # below: with its serial part
+
+
+def test_a_head_start_is_told_from_a_quick_link_by_what_links_carry(tmp_path):
+    runs = [measured_step(tmp_path, nodes, images, head_start_s=2e-3) for nodes in (1, 2) for images in (8, 32)]
+    model = fit(runs, 1 / G)
+    assert (model.seconds_per_byte, model.head_start_s) == pytest.approx((G, 2e-3), rel=0.02)
+    assert model.overlap == pytest.approx(OVERLAP, rel=0.02) and fit(runs).seconds_per_byte < 0.9 * G
+    truth = measured_step(tmp_path, 4, 8, head_start_s=2e-3).images_per_second
+    [known], [unknown] = (predict(runs, [4], lambda nodes: 8 * nodes, link_bytes_per_s=rate) for rate in (1 / G, None))
+    assert known.images_per_second == pytest.approx(truth, rel=0.01) and unknown.images_per_second > 1.03 * truth
+    assert model.on_link(2 / G, None).head_start_s == pytest.approx(1e-3, rel=0.02)  # of the same bytes
+
+
+def test_sums_may_be_slower_than_links(few):
+    assert fit(few, 2 / G) == fit(few)
 
 
 def test_buckets_are_those_the_runs_on_several_nodes_took(tmp_path):
@@ -122,6 +138,7 @@ def test_measurements_on_shared_processors_are_no_such_nodes(few, tmp_path, caps
     assert main(["predict", "--fit-nodes", "1,2", "--nodes", "4", *sorted(str(path) for path in tmp_path.glob("*-*-*"))]) == 0
     out = capsys.readouterr().out
     assert "4 threads on 2 processors of one machine" in out and out.count("%*") == 2
+    assert "exchange (measured)" in out and "16.6 ms (16.6 ms)" in out
 
 
 def test_latency_is_told_from_bytes_by_two_node_counts(tmp_path):

@@ -4,8 +4,8 @@
 #
 #   HOSTS=4                     host1..hostN at 10.231.77.<10+i> on eth0
 #   MTU=1500                    of the cables
-#   CPU=0.4                     of a processor, each host may use no more (cgroup v1): as many as fit into the machine's compute
-#                               as quickly as one does; not set: all there is
+#   CPU=0.3                     of one processor, each host may use no more (cgroup v1), and no other one: as many as fit into the
+#                               machine's compute as quickly as one does; not set: all there is
 #   /run/hosts/enter HOST CMD   runs a command on that host (same files; same directory if it exists there)
 #   /run/hosts/rsh HOST CMD     the same as ssh would do it, for mpirun --mca plm_rsh_agent
 #
@@ -25,9 +25,15 @@ mount --make-private "$run"
 cat >"$run/enter" <<'SCRIPT'
 #!/bin/sh
 host=$1; shift
-[ ! -e /run/hosts/$host/cpu/cgroup.procs ] || echo $$ >/run/hosts/$host/cpu/cgroup.procs
+if [ -e /run/hosts/$host/cpu/cgroup.procs ]; then
+  echo $$ >/run/hosts/$host/cpu/cgroup.procs
+  taskset --pid --cpu-list "$(cat /run/hosts/$host/processor)" $$ >/dev/null
+fi
 exec nsenter --net=/run/netns/$host --uts=/run/hosts/$host/uts -- unshare --mount --propagation private -- /bin/sh -c '
   mount --bind /run/hosts/table /etc/hosts && mount --bind /run/hosts/$1/shm /dev/shm && mount -t sysfs sysfs /sys || exit 125
+  if [ -e /run/hosts/$1/cpu ]; then  # as a container sees its limit
+    mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/cpu && mount --bind /run/hosts/$1/cpu /sys/fs/cgroup/cpu || exit 125
+  fi
   export TMPDIR=/run/hosts/$1/tmp
   cd "$2" 2>/dev/null || cd /
   shift 2; exec "$@"' enter "$host" "$PWD" "$@"
@@ -50,6 +56,8 @@ limit_cpu() {
   echo "$period" >"$group/cpu.cfs_period_us"
   awk "BEGIN { printf \"%d\", $cpu * $period }" >"$group/cpu.cfs_quota_us"
   mount --bind "$group" "$run/$1/cpu"  # where the hosts see it, whose /sys is their own
+  # On one processor: what a group may still use in a turn is kept for each processor, and lost for a while to a process that moves.
+  echo $(((${1#host} - 1) % $(nproc))) >"$run/$1/processor"
 }
 
 ip netns add switch

@@ -4,7 +4,7 @@
 #   bash tests/hosts/measure-scaling.sh [OUT [RATE_MBIT [STEPS [REPETITIONS]]]]     (runs/hosts 200 60 3)
 #
 # RANKS=1 a host, IMAGES="4 16" a host, ALLREDUCE=ring, BUCKET=256K and NETWORK=fashion-cnn may be set in the environment. Four hosts share this machine's
-# processors, and so compute slower than one does, unless CPU=0.4 gives each that much of a processor (hosts-up.sh); a slow link, too,
+# processors, and so compute slower than one does, unless CPU=0.3 gives each that much of a processor (hosts-up.sh); a slow link, too,
 # keeps that small in the step. On a cluster no such thing is needed. Needs root; takes about two minutes. OUT is within the repository, or at least not below /tmp: the hosts have one of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -20,7 +20,7 @@ if [ -z "${IN_SANDBOX:-}" ]; then
   python=$(find_python)
   gbps=$(awk "BEGIN { print $mbit / 1000 }")
   "$python" -m brigade_analysis scaling --output "$out/report" --link-gbps "$gbps" "$out"/*-*-*
-  "$python" -m brigade_analysis predict --fit-nodes 1,2 --nodes 1,2,4 ${CPU:+--own-processors} "$out"/*-*-*
+  "$python" -m brigade_analysis predict --fit-nodes 1,2 --fit-link-gbps "$gbps" --nodes 1,2,4 "$out"/*-*-*
   exit
 fi
 brigade=$(brigade_binary)
