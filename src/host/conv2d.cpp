@@ -8,9 +8,10 @@
 //   several groups   grouped_conv2d.hpp: each by itself
 //
 // In bf16 the sums run over pairs of channels (pairs.hpp; the gradient by w: of pixels). x and dy are read where they
-// lie, if every pixel begins at a whole pair and ends with one; else, and for first layers, a copy has a zero for the
-// partner. Weights are rounded as they are packed. Winograd's algorithms widen what they read, take weights as they
-// are, and compute in float: four times less often on large maps, that beats pairs, which are twice as quick.
+// lie, if every pixel begins at a whole pair and ends with one; else a copy has a zero for the partner (most first
+// layers need none: pairs_of). Weights are rounded as they are packed. Winograd's algorithms widen what they read, take
+// weights as they are, and compute in float: four times less often on large maps, that beats pairs, which are twice as
+// quick.
 //
 // First layers (up to kFewChannels input channels) would run inner loops of 1 to 4 steps. Their input is copied with
 // its padding, and then the taps of a kernel row, contiguous in memory together with their channels, are one tap of
@@ -46,24 +47,31 @@ struct Reading {
   std::int64_t channels = 0;
   bool padded = false;
   Normaliser normaliser = {};  // still to be applied to what is read
+  int stride_x = 1;
+  std::int64_t tap_pixels = 1;  // whose channels, in pairs, are paired each by itself
 };
 
-// x with its padding; a pixel has `channels` channels there, those that x lacks being zeros. x itself, if it is that.
+// x with its padding; a pixel has `channels` channels there, those that x lacks being zeros. In bf16 rows begin with a
+// whole pair. x itself, if it is that and need not be `readable` beyond its end, by so many numbers.
 template <class T>
-Images<const T> pad(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x, std::int64_t channels) {
+Images<const T> pad(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x, std::int64_t channels,
+                    std::int64_t readable) {
   const auto in = Images<const T>::of(x);
   const std::int64_t images = x.shape[0], own = conv.in_channels;
   const bool padded = conv.pad_top > 0 || conv.pad_left > 0 || conv.pad_bottom > 0 || conv.pad_right > 0;
-  if (!padded && in.pixel == channels && own == channels) return in;
-  const std::int64_t left = conv.pad_left * channels, middle = in.width * channels, right = conv.pad_right * channels;
+  if (!padded && in.pixel == channels && own == channels && readable == 0) return in;
+  const std::int64_t left = conv.pad_left * channels, middle = in.width * channels;
+  std::int64_t right = conv.pad_right * channels;
+  if (std::is_same_v<T, Bf16>) right += (left + middle + right) % 2;
   Images<const T> out;
   out.height = conv.pad_top + in.height + conv.pad_bottom;
   out.width = conv.pad_left + in.width + conv.pad_right;
   out.pixel = channels;
   out.row = left + middle + right;
   out.image = out.height * out.row;
-  T* data = backend.scratch<T>(Scratch::packed_input, images * out.image);
+  T* data = backend.scratch<T>(Scratch::packed_input, images * out.image + readable);
   out.data = data;
+  std::fill_n(data + images * out.image, readable, T(0.0F));
   for_each_part(images * out.height, [&](std::int64_t part) {
     const std::int64_t n = part / out.height, y = part % out.height - conv.pad_top;
     T* to = data + part * out.row;
@@ -87,17 +95,21 @@ Images<const T> pad(HostBackend& backend, const ops::Conv2d& conv, const ConstTe
 
 template <class T>
 Reading<T> reading_of(HostBackend& backend, const ops::Conv2d& conv, const ConstTensorView& x, std::int64_t channels,
-                      const Normaliser& of_x) {
+                      const Normaliser& of_x, std::int64_t readable = 0) {
   thread_local std::vector<Tap> taps;  // kept, so that a step allocates nothing
   taps.clear();
   if (rows_as_taps(conv)) {
     for (int ky = 0; ky < conv.kernel_h; ++ky) taps.push_back({ky, 0});
-    return {pad<T>(backend, conv, x, channels), taps, conv.kernel_w * channels, true};  // no 1 x 1 kernel
+    return {.in = pad<T>(backend, conv, x, channels, readable),
+            .taps = taps,
+            .channels = conv.kernel_w * channels,
+            .padded = true,  // no 1 x 1 kernel
+            .stride_x = conv.stride_w};
   }
   for (int ky = 0; ky < conv.kernel_h; ++ky)
     for (int kx = 0; kx < conv.kernel_w; ++kx) taps.push_back({ky - conv.pad_top, kx - conv.pad_left});
   const bool inside = taps.size() == 1 && conv.pad_top == 0 && conv.pad_left == 0;
-  return {Images<const T>::of(x), taps, conv.in_channels, inside, of_x};
+  return {Images<const T>::of(x), taps, conv.in_channels, inside, of_x, conv.stride_w};
 }
 
 // What a product in bf16 reads: as above, but counted in pairs.
@@ -106,11 +118,32 @@ Reading<float> pairs_of(HostBackend& backend, const ops::Conv2d& conv, const Con
   if (!rows_as_taps(conv)) {
     const Reading<Bf16> reading = reading_of<Bf16>(backend, conv, x, conv.in_channels, of_x);
     const bool in_place = whole_pairs(reading.in, conv.in_channels);  // a copy is normalised on the way
-    return {in_pairs(backend, reading.in, x.shape, of_x), reading.taps, pairs(conv.in_channels), reading.padded,
-            in_place ? of_x : Normaliser{}};
+    return {in_pairs(backend, reading.in, x.shape, of_x),
+            reading.taps,
+            pairs(conv.in_channels),
+            reading.padded,
+            in_place ? of_x : Normaliser{},
+            reading.stride_x};
   }
-  const Reading<Bf16> reading = reading_of<Bf16>(backend, conv, x, 2 * pairs(conv.in_channels), {});
-  return {halved(reading.in), reading.taps, reading.channels / 2, true};
+  const std::int64_t step = conv.stride_w * conv.in_channels, row = conv.kernel_w * conv.in_channels;
+  if (step % 2 != 0) {
+    const Reading<Bf16> reading = reading_of<Bf16>(backend, conv, x, 2 * pairs(conv.in_channels), {});
+    return {.in = halved(reading.in),
+            .taps = reading.taps,
+            .channels = reading.channels / 2,
+            .padded = true,
+            .stride_x = reading.stride_x,
+            .tap_pixels = conv.kernel_w};
+  }
+  // Wherever a kernel stands, its row begins with a whole pair, which may then hold channels of two pixels. Of an odd
+  // row, the last number's partner is what follows in memory, times a zero beside the weights.
+  const auto unpadded = Images<const Bf16>::of(x);
+  const bool in_place =
+      row % 2 == 0 && unpadded.row % 2 == 0 && reinterpret_cast<std::uintptr_t>(unpadded.data) % 4 == 0;
+  const Reading<Bf16> reading = reading_of<Bf16>(backend, conv, x, conv.in_channels, {}, in_place ? 0 : 1);
+  Images<const float> in = halved(reading.in);
+  in.pixel = step / 2;
+  return {.in = in, .taps = reading.taps, .channels = pairs(row), .padded = true};
 }
 
 // Whether a product can make the tensor that it reads: where it lies, and not from a copy.
@@ -302,11 +335,12 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
   const Normaliser of_x = input_normaliser(*this, conv, a.of_x);
   const Reading<float> reading =
       bf16 ? pairs_of(*this, conv, a.x, of_x) : reading_of<float>(*this, conv, a.x, conv.in_channels, of_x);
+  const std::int64_t row = rows_as_taps(conv) ? conv.kernel_w * conv.in_channels : conv.in_channels;
   Product product{.factors = bf16 ? Factors::bf16_pairs : Factors::floats,
                   .in = reading.in,
                   .images = a.x.shape[0],
                   .stride_y = conv.stride_h,
-                  .stride_x = conv.stride_w,
+                  .stride_x = reading.stride_x,
                   .taps = reading.taps,
                   .padded = reading.padded,
                   .channels = reading.channels,
@@ -314,8 +348,8 @@ void HostBackend::forward(const ops::Conv2d& conv, const ops::Conv2d::Forward& a
                   .weights = weights_for_kernels(*this, {.factors = bf16 ? Factors::bf16_pairs : Factors::floats,
                                                          .w = a.w.f32(),
                                                          .taps = static_cast<std::int64_t>(reading.taps.size()),
-                                                         .pixels = rows_as_taps(conv) ? conv.kernel_w : 1,
-                                                         .channels = conv.in_channels,
+                                                         .pixels = reading.tap_pixels,
+                                                         .channels = row / reading.tap_pixels,
                                                          .columns = conv.out_channels,
                                                          .rows = a.y.shape.size() / conv.out_channels,
                                                          .kept = a.kept}),

@@ -212,6 +212,9 @@ const ConvCase kConvCases[] = {
     {"FewChannels5x5", {9, 28, 28, 1}, conv(1, 32, 5, 1, 2, ops::Activation::relu)},
     {"FewChannels7x7Stride2", {2, 29, 31, 3}, conv(3, 64, 7, 2, 3)},
     {"FewChannelsSlices", {2, 9, 8, 2}, conv(2, 5, 3, 1, 1), 2},
+    {"FewChannelsUnpadded", {2, 11, 13, 3}, conv(3, 20, 3, 2, 0)},  // the last kernel ends where x does
+    {"FewChannelsInPlace", {2, 8, 10, 3}, conv(3, 16, 2, 2, 0)},
+    {"FewChannelsOddRows", {2, 9, 9, 1}, conv(1, 17, 2, 2, 0)},
     {"ManyPixels", {5, 30, 29, 8}, conv(8, 6, 3, 1, 1)},
     {"EvenGroups", {2, 9, 8, 24}, grouped(2, conv(24, 40, 3, 1, 1, ops::Activation::relu)), 2},
     {"OddGroups", {2, 7, 6, 15}, grouped(3, conv(15, 9, 3, 1, 1))},
