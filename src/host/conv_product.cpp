@@ -117,15 +117,16 @@ struct BlockSums {
 
 // What the tiles of a pass ask for, a line at most in each k step.
 //   pixels    A lone tap reads every pixel once, too fast for the hardware's prefetchers: the first panel asks for the
-//             pixels of the tiles after the next, which begin at the first row's origin and follow one another.
+//             pixels of the tiles after the next, which begin at the first row's origin and follow one another; where a
+//             block is normalised before its tiles, of those in the next block.
 //   weights   of the next panel, which are often read from memory: in equal shares by all tiles, or by every other one
 //             where pixels are asked for, too.
 class Prefetches {
  public:
   Prefetches(const Product& p, const PanelPass& pass, const BlockTables& tables, int tile_rows)
       : tables_(tables),
-        pixels_(p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && !p.of_in &&
-                p.made_in == nullptr),
+        pixels_(p.taps.size() == 1 && pass.first_panel && pass.n_channels == p.channels && p.made_in == nullptr),
+        next_block_(p.of_in ? tables.tiles() * tile_rows * p.stride_x * p.in.pixel : 0),
         weights_(pass.weights_soon),
         steps_((pass.last_tap - pass.first_tap) * pass.n_channels) {
     const std::int64_t turns = pixels_ && !weights_.empty() ? 2 : 1, tiles = std::max(1, tables.tiles()) / turns;
@@ -137,7 +138,8 @@ class Prefetches {
   void choose(int tile, TileArgs& args) {
     args.prefetch = nullptr;
     if (pixels_ && (weights_.empty() || tile % 2 == 0)) {
-      args.prefetch = tables_.origin(std::min(tile + 2, tables_.tiles() - 1));
+      args.prefetch = next_block_ > 0 ? tables_.origin(tile) + next_block_
+                                      : tables_.origin(std::min(tile + 2, tables_.tiles() - 1));
       args.prefetch_step = pixels_step_;
     } else if (!weights_.empty()) {
       args.prefetch = weights_.data();
@@ -149,6 +151,7 @@ class Prefetches {
  private:
   const BlockTables& tables_;
   bool pixels_;
+  std::int64_t next_block_;         // its distance; 0: this one's pixels are fetched
   std::span<const float> weights_;  // not asked for so far
   std::int64_t steps_, pixels_step_ = 0, weights_step_ = 0;
 };
