@@ -1,5 +1,6 @@
 #include "panels.hpp"
 
+#include "ceil_div.hpp"
 #include "parallel.hpp"
 
 namespace brigade::host {
@@ -15,6 +16,7 @@ void transpose_rows(const float* in, std::int64_t in_pitch, int channels, std::i
     Vec rows[kLanes];
     for (int x = 0; x < kLanes; ++x) {
       const float* row = in + (j * kLanes + x) * in_pitch;
+      __builtin_prefetch(row + 2 * kLanes, 0, 2);  // of the next but one call; there are more rows than the hardware's
       rows[x] = x >= here ? Vec{} : channels == kLanes ? load(row) : load_first(row, channels);
     }
     transpose(rows);
@@ -50,17 +52,25 @@ Weights pack_pairs(const float* w, std::int64_t taps, std::int64_t pixels, std::
                    float* packed) {
   const std::int64_t columns = panels.columns();
   const Weights weights = Weights::packed_pairs(packed, taps, pixels * pairs(channels), panels);
-  for_each_part(taps * pixels * panels.count(), [&](std::int64_t part) {
-    const std::int64_t pixel = part / panels.count(), p = part % panels.count();
-    const int vectors = panels.vectors(p), last = panels.last_lanes(p);
-    const float* in = w + pixel * channels * columns + panels.first_column(p);
-    float* out = packed + (weights.panel(p) - packed) + pixel * pairs(channels) * weights.channel_step(p);
-    for (std::int64_t c = 0; c < channels; c += 2, in += 2 * columns, out += weights.channel_step(p))
-      for (int j = 0; j < vectors; ++j) {
-        const int lanes = j == vectors - 1 ? last : kLanes;
-        const Vec odd = c + 1 < channels ? load_first(in + columns + j * kLanes, lanes) : Vec{};
-        store_row_of_pairs(out, vectors, j, narrow(load_first(in + j * kLanes, lanes)), narrow(odd));
+  // Rows of w are read whole, in the order they lie in: a panel's share of them alone is 4 KiB and more apart.
+  constexpr std::int64_t kChannels = 32;
+  const std::int64_t parts = ceil_div(channels, kChannels);
+  for_each_part(taps * pixels * parts, [&](std::int64_t part) {
+    const std::int64_t pixel = part / parts, first = part % parts * kChannels;
+    for (std::int64_t c = first; c < std::min(channels, first + kChannels); c += 2) {
+      const float* in = w + (pixel * channels + c) * columns;
+      const float* next = c + 1 < channels ? in + columns : nullptr;
+      for (std::int64_t p = 0; p < panels.count(); ++p) {
+        const int vectors = panels.vectors(p), last = panels.last_lanes(p);
+        const std::int64_t column = panels.first_column(p);
+        float* out = packed + (weights.panel(p) - packed) + (pixel * pairs(channels) + c / 2) * weights.channel_step(p);
+        for (int j = 0; j < vectors; ++j) {
+          const int lanes = j == vectors - 1 ? last : kLanes;
+          const Vec odd = next == nullptr ? Vec{} : load_first(next + column + j * kLanes, lanes);
+          store_row_of_pairs(out, vectors, j, narrow(load_first(in + column + j * kLanes, lanes)), narrow(odd));
+        }
       }
+    }
   });
   return weights;
 }

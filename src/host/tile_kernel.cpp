@@ -1,6 +1,7 @@
 #include "tile_kernel.hpp"
 
 #include <cstdlib>
+#include <type_traits>
 
 #include "activation.hpp"
 
@@ -38,22 +39,24 @@ template <ops::Activation kBy, int kRows, int kVectors>
     for (int j = 0; j < kVectors; ++j) c[i][j] = activate<kBy>(c[i][j]);
 }
 
-template <int kRows, int kVectors>
-[[gnu::always_inline]] inline void measure_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
-  const int rows = g.measured_rows;
+// `rows` of the tile count: usually all, which the compiler should know.
+template <int kRows, int kVectors, class Rows>
+[[gnu::always_inline]] inline void measure_rows(const TileArgs& g, Vec (&c)[kRows][kVectors], Rows rows) {
+  const Moments to = g.moments;
+  const bool begins = g.begins_moments;
 #pragma GCC unroll 4
   for (int j = 0; j < kVectors; ++j) {
     Vec shift{}, sum{}, squares{};
-    if (g.begins_moments) {
+    if (begins) {
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i)
         if (i < rows) shift += c[i][j];
       shift *= 1.0F / static_cast<float>(rows);
-      store(g.moments.shift + j * kLanes, shift);
+      store(to.shift + j * kLanes, shift);
     } else {
-      shift = load(g.moments.shift + j * kLanes);
-      sum = load(g.moments.sum + j * kLanes);
-      squares = load(g.moments.squares + j * kLanes);
+      shift = load(to.shift + j * kLanes);
+      sum = load(to.sum + j * kLanes);
+      squares = load(to.squares + j * kLanes);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)
@@ -62,23 +65,50 @@ template <int kRows, int kVectors>
         sum += difference;
         squares += difference * difference;
       }
-    store(g.moments.sum + j * kLanes, sum);
-    store(g.moments.squares + j * kLanes, squares);
+    store(to.sum + j * kLanes, sum);
+    store(to.squares + j * kLanes, squares);
   }
 }
 
 template <int kRows, int kVectors>
+[[gnu::always_inline]] inline void measure_tile(const TileArgs& g, Vec (&c)[kRows][kVectors]) {
+  if (g.measured_rows == kRows)
+    measure_rows<kRows, kVectors>(g, c, std::integral_constant<int, kRows>());
+  else
+    measure_rows<kRows, kVectors>(g, c, g.measured_rows);
+}
+
+// Two registers, rounded: one instruction and one store for both.
+inline void store_two(Bf16* to, Vec first, Vec second) {
+#if defined(__AVX512BF16__)
+  _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+#else
+  store(to, first);
+  store(to + kLanes, second);
+#endif
+}
+
+template <int kRows, int kVectors>
 [[gnu::always_inline]] inline void store_rounded(const TileArgs& g, const Vec (&c)[kRows][kVectors]) {
+  Bf16* const* rows = g.narrow_out;
+  const std::int64_t column = g.first_column;
+  const int last_lanes = g.last_lanes;
+  if (last_lanes == kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      Bf16* out = rows[i] + column;
+#pragma GCC unroll 4
+      for (int j = 0; j + 2 <= kVectors; j += 2) store_two(out + j * kLanes, c[i][j], c[i][j + 1]);
+      if constexpr (kVectors % 2 != 0) store(out + (kVectors - 1) * kLanes, c[i][kVectors - 1]);
+    }
+    return;
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-    Bf16* out = g.narrow_out[i] + g.first_column;
+    Bf16* out = rows[i] + column;
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      if (j == kVectors - 1 && g.last_lanes < kLanes)
-        store_first(out + j * kLanes, c[i][j], g.last_lanes);
-      else
-        store(out + j * kLanes, c[i][j]);
-    }
+    for (int j = 0; j < kVectors - 1; ++j) store(out + j * kLanes, c[i][j]);
+    store_first(out + (kVectors - 1) * kLanes, c[i][kVectors - 1], last_lanes);
   }
 }
 
