@@ -42,7 +42,7 @@ template <ops::Activation kBy, class T, class Lanes>
 [[gnu::always_inline]] inline void add_pixel(int q, Vec x, const Vec (&w)[kTaps], Vec (&sum)[kColumnPixels]) {
 #pragma GCC unroll 4
   for (int t = 0; t < kTaps; ++t)
-    if (q >= t && q - t < kColumnPixels) sum[q - t] += x * w[t];
+    if (q >= t && q - t < kColumnPixels) sum[q - t] = fused_multiply_add(sum[q - t], x, w[t]);
 }
 
 // Calls take(q, pixel q) for the pixels that a row of outputs meets, and asks for those of a row below.

@@ -56,13 +56,13 @@ template <int kTaps, int kStep, class T, class Lanes>
     for (int t = 0; t < kTaps; ++t) {
       const Vec weight = lanes.load(w + t * s.channels + c);
 #pragma GCC unroll 4
-      for (int b = 0; b < kBlock; ++b) sum[b] += x[b * kStep + t] * weight;
+      for (int b = 0; b < kBlock; ++b) sum[b] = fused_multiply_add(sum[b], x[b * kStep + t], weight);
     }
   } else {
     for (int t = 0; t < s.taps; ++t) {
       const Vec weight = lanes.load(w + t * s.channels + c);
 #pragma GCC unroll 4
-      for (int b = 0; b < kBlock; ++b) sum[b] += lanes.load(in[b * s.step + t] + c) * weight;
+      for (int b = 0; b < kBlock; ++b) sum[b] = fused_multiply_add(sum[b], lanes.load(in[b * s.step + t] + c), weight);
     }
   }
 }
@@ -123,7 +123,7 @@ template <class T, ops::Activation kBy, int kTaps>
         const Vec x = lanes.load(in[r * kIn + q] + c);
 #pragma GCC unroll 4
         for (int t = 0; t < kTaps; ++t)
-          if (q >= t && q - t < kBlock) sum[q - t] += x * weight[t];
+          if (q >= t && q - t < kBlock) sum[q - t] = fused_multiply_add(sum[q - t], x, weight[t]);
       }
     }
 #pragma GCC unroll 16

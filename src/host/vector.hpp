@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__FMA__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "brigade/core/bf16.hpp"
@@ -36,6 +38,20 @@ using UintVec = std::uint32_t __attribute__((vector_size(4 * kLanes)));
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float s) { return Vec{} + s; }
+
+// c + a * b, rounded once if the processor can. Written as that sum, it is the compiler's choice, place by place; where
+// two kernels have to give the same bits, they use this.
+inline Vec fused_multiply_add(Vec c, Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return c + a * b;
+#endif
+}
 
 // The first n lanes only; the others read as 0 and are not written. 0 <= n <= kLanes.
 inline Vec load_first(const float* p, int n) {

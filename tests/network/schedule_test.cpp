@@ -169,8 +169,12 @@ TEST(MakeOnRead, SumsByTheNextConvolutionAndGradientsByTheOneBefore) {
   EXPECT_EQ(names(resnet, [](const Treatment& t) { return t.gradient_made; }),
             names(resnet, [](const Treatment& t) { return t.sums_given; }));
   for (NodeId id = 0; id < resnet.end(); ++id) {
-    if (resnet.at(id).made_by >= 0) EXPECT_EQ(resnet.made_sum(id + 1), id);
-    if (resnet.at(id).gradient_made) EXPECT_EQ(resnet.made_norm(id - 1), id);
+    if (resnet.at(id).made_by >= 0) {
+      EXPECT_EQ(resnet.made_sum(id + 1), id);
+    }
+    if (resnet.at(id).gradient_made) {
+      EXPECT_EQ(resnet.made_norm(id - 1), id);
+    }
     EXPECT_EQ(resnet.backward_with(id), resnet.at(id).gradient_made ? id - 1 : id);
   }
   EXPECT_EQ(names(make_schedule(make_network("resnet50"), false, passes), made), Names{});

@@ -189,7 +189,7 @@ TEST_P(MakeOnRead, Gradient) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MakeOnRead, ::testing::ValuesIn(kCases),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace brigade::tests
