@@ -55,9 +55,8 @@ InPlaceSums::InPlaceSums(MPI_Comm node)
 
 std::uint64_t InPlaceSums::start(std::vector<float*> arrays, std::size_t floats) {
   if (floats == 0 || broken_) return 0;
-  const std::uint64_t begin = started_;
   started_ += (floats + kSegment - 1) / kSegment;
-  jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .begin = begin, .end = started_});
+  jobs_.push_back({.arrays = std::move(arrays), .floats = floats, .end = started_});
   own().ready.store(started_, std::memory_order_release);
   return started_;
 }
@@ -89,8 +88,8 @@ InPlaceSums::Claim InPlaceSums::claim() {
 
 void InPlaceSums::add_up(const Claim& claimed) {
   const Job& job = *claimed.job;
-  const std::size_t begin = static_cast<std::size_t>(claimed.first - job.begin) * kSegment;
-  const std::size_t end = std::min(static_cast<std::size_t>(claimed.last - job.begin) * kSegment, job.floats);
+  const std::size_t begin = static_cast<std::size_t>(job.end - claimed.last) * kSegment;
+  const std::size_t end = std::min(static_cast<std::size_t>(job.end - claimed.first) * kSegment, job.floats);
   switch (size_) {
     case 2: return sum_at_once<2>(job.arrays, begin, end);
     case 3: return sum_at_once<3>(job.arrays, begin, end);
