@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ranges>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "brigade/core/clock.hpp"
 #include "brigade/core/error.hpp"

@@ -9,8 +9,8 @@
 // longer than reading the arrays. A rank that still computes costs the others nothing, for they do its share of the
 // adding; and the bits do not depend on who did it (tree_sum.hpp).
 //
-// Segments are numbered through all sums ever started, in each from the arrays' end: that took 0 to 8 % less time than from
-// the beginning, for arrays written in backward's order (16 MiB, 2 and 4 ranks). What the ranks tell each other:
+// Segments are numbered through all sums ever started, in each from the arrays' end: that took 0 to 8 % less time than
+// from the beginning, for arrays written in backward's order (16 MiB, 2 and 4 ranks). What the ranks tell each other:
 //
 //     next      the segment to be claimed next, by compare-and-swap (rank 0's is the one in use)
 //     ready     of a rank: its arrays of all segments below may be read and written

@@ -4,10 +4,10 @@
 //     while (!finished()) watch.idle();
 //
 // idle() returns at once at first (the answer is usually microseconds away), then yields the core to
-// another rank, then sleeps for moments, so that ranks that share a core do not starve each other. Where a control group
-// limits the ranks' processor time (processor_limit.hpp), it does not yield but sleeps: spent on waiting, that time would
-// be missing when the message comes.
-// After hang_timeout_s without moved() it calls the roll and throws PeerError.
+// another rank, then sleeps for moments, so that ranks that share a core do not starve each other. Where a control
+// group limits the ranks' processor time (processor_limit.hpp), it does not yield but sleeps: spent on waiting, that
+// time would be missing when the message comes. After hang_timeout_s without moved() it calls the roll and throws
+// PeerError.
 //
 // Meanwhile it looks whether the other ranks of the node are alive (presence.hpp) and throws PeerError if one is not.
 //

@@ -3,9 +3,8 @@
 // Memory passes, the fewest without keeping tensors in cache:
 //   forward   reads x twice (statistics, then output), writes y          3 passes; only 1 if no y is wanted
 //   infer     reads x, writes y                                          2
-//   backward  reads x and dy twice (sums, then dx), writes dx            5; 3 if the maker of dy has summed it, and
-//   then
-//             none of its own if the convolution that reads dx makes it (pixel_maker.hpp)
+//   backward  reads x and dy twice (sums, then dx), writes dx            5; 3 if the maker of dy has summed it,
+//             and then none of its own if the convolution that reads dx makes it (pixel_maker.hpp)
 //   centre    reads x and dx, writes dx                                  3, once for all batch norms over x
 //
 // A tensor is split by its shape alone into parts of rows, whose moments (moments.hpp) or sums are combined.

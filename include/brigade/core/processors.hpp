@@ -5,8 +5,9 @@
 
 namespace brigade {
 
-/// The processors (Linux's numbers, ascending) this process may run on, as its launcher bound it: read at the first call,
-/// which has to come before a thread is pinned. Never empty: where the system does not tell, those it says it has.
+/// The processors (Linux's numbers, ascending) this process may run on, as its launcher bound it: read at the first
+/// call, which has to come before a thread is pinned. Never empty: where the system does not tell, those it says it
+/// has.
 const std::vector<int>& allowed_processors();
 
 /// Keeps the calling thread on one processor. Failure (a processor taken away meanwhile) costs speed at most.

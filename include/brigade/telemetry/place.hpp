@@ -13,8 +13,7 @@ struct Place {
   std::string host{};
   std::string machine{};     ///< the running kernel's id: containers and network namespaces of one machine share it
   std::string processors{};  ///< that its threads may use: "0-3,8"
-  double processor_limit =
-      kUnlimited;  ///< processors' worth of time that its control group may use: 0.5 is half of one
+  double processor_limit = kUnlimited;  ///< as processor_limit() says
 
   bool operator==(const Place&) const = default;
 };
