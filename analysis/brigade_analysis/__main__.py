@@ -161,17 +161,17 @@ def make_scaling_report(options) -> int:
 def print_predictions(options) -> int:
     import json
 
-    from .prediction import SPLIT_TITLES, about_crowding, bytes_per_s, describe, parse_nodes, predictions, split_rows, text_table
-    from .step_model import fit
+    from .prediction import SPLIT_TITLES, about_fit, about_hosts, describe, parse_nodes, predictions, split_rows, text_table
     from .tables import align, write_text
 
     nodes = parse_nodes(options.nodes)
     fit_nodes = parse_nodes(options.fit_nodes) if options.fit_nodes else None
     runs = load_measurements(options.runs)
-    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us, options.wire, options.fit_link_gbps)
+    link = (options.link_gbps, options.latency_us, options.wire)
+    fitted, rows = predictions(runs, nodes, fit_nodes, link, options.fit_link_gbps)
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
-    print(f"fitted to {len(used)} runs: {describe(fit(used, bytes_per_s(options.fit_link_gbps)))}\n")
-    print("\n".join([text_table(rows), *(f"* {line}" for line in about_crowding(rows))]))
+    print(f"fitted to {len(used)} runs: {describe(fitted.model)}\n")
+    print("\n".join([text_table(rows), *(f"* {line}" for line in about_hosts(rows)), *about_fit(fitted, used)]))
     if split := split_rows(rows):
         print("\n" + align([SPLIT_TITLES, *split], left=0))
     if options.json:

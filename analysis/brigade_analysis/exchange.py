@@ -69,6 +69,11 @@ class Sums:
         return sum(self.bytes_)
 
     @property
+    def wire_bytes(self) -> float:
+        """As they travel between nodes."""
+        return self.total_bytes * WIRE_SHARE.get(self.wire, 1.0)
+
+    @property
     def last_share(self) -> float:
         """Of the bytes, those whose sum begins when backward is over."""
         return self.bytes_[-1] / self.total_bytes if self.bytes_ else 1.0

@@ -15,6 +15,7 @@ import pandas as pd
 from .aggregate import Analysis, analyse
 from .crowding import Crowding, crowding_of
 from .exchange import Exchange, Sums, sums_of
+from .imbalance import steady_share
 from .load import Run
 from .words import times
 
@@ -39,7 +40,14 @@ class Measurement:
     wire_bytes: float  # of a node to others, a step
     sums: Sums
     crowding: Crowding
+    steady_share: float  # of the variance between arrivals, see imbalance.py
+    latency_s: float  # of a message between nodes, as preflight measured it; NaN: it did not
     analysis: Analysis = field(repr=False)
+
+    @property
+    def places(self) -> int:
+        """That differ steadily: ranks, or processors where ranks share several."""
+        return min(self.ranks, self.crowding.places) if self.crowding.places > 1 else self.ranks
 
     @property
     def images_per_second(self) -> float:
@@ -67,7 +75,15 @@ def measure(run: Run) -> Measurement:
         step_s=float(a.phases["step"][typical].mean()),
         parts_s={part: float(a.phases[part][typical].mean()) for part in PARTS},
         sent_bytes=float(sent.mean()), hidden_bytes=float(hidden.mean()),
-        wire_bytes=wire_bytes(sent, hosts, sums), sums=sums, crowding=crowding_of(run, len(a.ranks)), analysis=a)
+        wire_bytes=wire_bytes(sent, hosts, sums), sums=sums, crowding=crowding_of(run, len(a.ranks)),
+        steady_share=steady_share(a.lateness_s[typical & a.met]), latency_s=latency_s(run, hosts), analysis=a)
+
+
+def latency_s(run: Run, hosts: list[str]) -> float:
+    """Median over the links that preflight measured between nodes."""
+    between = [link["latency_s"] for link in run.info.get("links") or []
+               if max(link["from"], link["to"]) < len(hosts) and hosts[link["from"]] != hosts[link["to"]]]
+    return float(np.median(between)) if between else np.nan
 
 
 def typical_steps(a: Analysis) -> np.ndarray:
