@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from synthetic_run import Synthetic, write_run
 
-from brigade_analysis import scaling_report, scaling_words
+from brigade_analysis import scaling_report, scaling_words, words
 from brigade_analysis.__main__ import main
 from brigade_analysis.crowding import Crowding
 from brigade_analysis.exchange import Sums, sums_of
@@ -161,14 +161,23 @@ def test_stragglers_by_cause(tmp_path, phase, cause):
 
 
 def test_a_slow_link_is_neither_compute_nor_data(tmp_path):
-    """Rank 3 leaves every sum 5 ms after the others, and so begins the next step later."""
+    """Rank 3 leaves every sum 5 ms after the others, and so begins the next step later; its optimizer takes 20 us longer, too."""
     directory = write_run(tmp_path / "run", Synthetic(**PLAIN, ranks=4))
     log = pd.read_csv(directory / "steps-00003.csv")
-    log["reduce_wait_s"] += 0.005
+    log.loc[0, "reduce_wait_s"] += 0.005
+    log.loc[1:, ["start_s", "reduce_arrive_s"]] += 0.00502
+    log.loc[1:, "reduce_wait_s"] -= 2e-5
+    log["optimizer_s"] += 2e-5
     log.to_csv(directory / "steps-00003.csv", index=False)
-    late = straggler_table(measure(load_run(directory)))
+    run = measure(load_run(directory))
+    late = straggler_table(run)
     assert (late["rank"][0], late["cause"][0]) == (3, "slow network")
-    assert late["worst_s"][0] == pytest.approx(0.005, rel=0.01) and set(late["cause"][1:]) == {""}
+    assert late["slow_network_s"][0] == pytest.approx(0.005, rel=0.01) and late["late_begin_s"][0] == pytest.approx(2e-5, rel=0.1)
+    assert set(late["cause"][1:]) == {""}
+    straggler = run.analysis.straggler  # and so says the report of the run
+    assert straggler.named and (straggler.rank, straggler.cause) == (3, "network")
+    assert straggler.excess_s["network"] == pytest.approx(0.005, rel=0.01)
+    assert "the bytes of its neighbour reach it later (5.0" in words.who_is_late(run.analysis)
 
 
 def test_report_and_its_files(study, tmp_path, capsys):
