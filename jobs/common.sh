@@ -94,13 +94,22 @@ brigade_binary() {
   fi
 }
 
-# A Python that has what analysis/ needs; Debian's own comes first, since another may lead the PATH.
+# A Python that has what analysis/ needs: PYTHON, or else Debian's own before another that may lead the PATH.
 find_python() {
-  local candidate
-  for candidate in "${PYTHON:-}" /usr/bin/python3 python3; do
-    [ -n "$candidate" ] || continue
-    "$candidate" -c 'import numpy, pandas, matplotlib' 2>/dev/null && { echo "$candidate"; return 0; }
+  local needed=(numpy pandas matplotlib scipy) candidates=(/usr/bin/python3 python3) candidate missing tried=""
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
+    if ! missing=$("$candidate" -c 'import importlib.util, sys
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))' "${needed[@]}" 2>/dev/null); then
+      tried+="; $candidate does not run"
+    elif [ -n "$missing" ]; then
+      tried+="; $candidate has no ${missing// /, }"
+    else
+      echo "$candidate"
+      return
+    fi
   done
-  echo "no python3 with numpy, pandas and matplotlib was found. Install python3-pandas and python3-matplotlib, or set PYTHON?" >&2
-  return 1
+  echo "no Python with ${needed[*]} was found (${tried#; }). Install Debian's ${needed[*]/#/python3-} (jobs/setup.sh does)," \
+       "or set PYTHON to one that has them?" >&2
+  return 2
 }
