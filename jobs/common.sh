@@ -9,9 +9,12 @@ step() {
   printf '   %s: %.1f s\n' "$title" "$(awk "BEGIN { print $EPOCHREALTIME - $start }")"
 }
 
+# How many processors (hardware threads) this shell may use; nproc by itself would heed OpenMP's variables.
+count_processors() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
+
 # choose_launcher N: leaves in `launcher` the command that starts N ranks (`all`: as many as Slurm granted): srun inside
 # a Slurm allocation, else mpirun. In the environment: LAUNCHER=mpirun takes mpirun inside an allocation, too;
-# MPIRUN_OPTIONS and SRUN_OPTIONS are handed on (words separated by blanks).
+# MPIRUN_OPTIONS and SRUN_OPTIONS are handed on (words separated by blanks) and go last, so that they win.
 choose_launcher() {
   local ranks=$1 more
   if [ -n "${SLURM_JOB_ID:-}" ] && [ "${LAUNCHER:-srun}" = srun ]; then
@@ -28,12 +31,30 @@ choose_launcher() {
     # Open MPI notices a host that is gone after 8 s instead of Linux' default of minutes.
     export OMPI_MCA_oob_tcp_keepalive_time=5 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
     [ "$ranks" = all ] || launcher+=(-n "$ranks")
-    if [ "$ranks" != all ] && [ "$(nproc)" -lt "$ranks" ]; then launcher+=(--oversubscribe --bind-to none); fi
+    bind_ranks "$ranks"
     if [ "$(id -u)" = 0 ]; then  # a container, most likely
       export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     fi
   fi
   launcher+=("${more[@]}")
+}
+
+# bind_ranks N: adds to `launcher` mpirun's options that give each rank the processors which Slurm granted it, or outside
+# Slurm its share of this machine's. By default Open MPI binds one or two ranks to a single core each.
+bind_ranks() {
+  local ranks=$1 here each="" as_linux_counts=""
+  here=$(count_processors)
+  if [ -n "${SLURM_JOB_ID:-}" ]; then
+    each=${SLURM_CPUS_PER_TASK:-}
+    # Slurm's processors are hardware threads at most sites, cores at some: threads, if Linux counts as many.
+    [ "$here" != "${SLURM_CPUS_ON_NODE:-}" ] || as_linux_counts=1
+  elif [ "$ranks" != all ]; then
+    each=$((here / ranks)) as_linux_counts=1
+    [ "$each" -gt 0 ] || { launcher+=(--oversubscribe --bind-to none); return; }
+  fi
+  [ -n "$each" ] || return 0
+  launcher+=(--map-by "slot:PE=$each")
+  [ -z "$as_linux_counts" ] || launcher+=(--use-hwthread-cpus)  # PE counts cores otherwise
 }
 
 # run_ranks N COMMAND...: the command on N ranks.
