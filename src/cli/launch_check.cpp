@@ -17,7 +17,6 @@
 #include <string_view>
 #include <vector>
 
-
 namespace brigade::cli {
 namespace {
 
