@@ -19,6 +19,7 @@ and of several runs:
     forecast.py         what the model says of other nodes, with a band
     exchange.py         bytes and rounds of the sums of every algorithm, on nodes of several ranks
     exchange_simulation.py  bucketed, overlapped sums message by message, to check the model
+    wire.py             bytes on the busiest node's link
     crowding.py         whether ranks shared processors
     servers.py          parameter servers, and how stale gradients were
     prediction.py       the command that brings these together

@@ -33,7 +33,8 @@ class Outlook:
 def outlook(series: list[Series], link_gbps: float | None = None) -> list[Outlook]:
     """One for each label. Where nothing can be said, it says why. `link_gbps`: of the runs' links, if known."""
     if series[0].unit == "rank":
-        return [Outlook("Nothing is known of more nodes: ranks of one machine say nothing of a network. Run the study on two nodes or more?")]
+        return [Outlook("Nothing is known of more nodes: ranks of one machine say nothing of a network. Run the study on two nodes or "
+                        "more?")]
     labels = list(dict.fromkeys(s.label for s in series))
     return [outlook_of(label, [run for s in series if s.label == label for p in s.points for run in p.runs], link_gbps) for label in labels]
 

@@ -64,7 +64,8 @@ def test_what_is_missing_is_said(tmp_path, modules, missing):
     result = run("report", "first", python=python)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (f"no Python with numpy pandas matplotlib scipy was found ({python} has no {missing}). Install Debian's "
-                             "python3-numpy python3-pandas python3-matplotlib python3-scipy (jobs/setup.sh does), or set PYTHON to one that has them?\n")
+                             "python3-numpy python3-pandas python3-matplotlib python3-scipy (jobs/setup.sh does), or set PYTHON to "
+                             "one that has them?\n")
 
 
 def test_a_python_that_is_none(tmp_path):

@@ -32,8 +32,8 @@ def write_step(directory, nodes, images, repetition=0, latency_s=0.0, how=Exchan
         ranks=nodes * each, images=images // each, epochs=1, steps_per_epoch=40, ranks_per_host=each, evaluated=False,
         validates=False, forward_s=1e-4 + 2e-4 * images, backward_s=backward, exchange_s=within_s + between,
         sent_bytes=round(sent if how.flat else sent / each),
-        hidden_bytes=max(0, round((sent - between / per_byte) / (1 if how.flat else each))), between=how.algorithm, node_memory=each > 1 and not how.flat,
-        wire="bf16" if wire == 0.5 else "fp32", **options))
+        hidden_bytes=max(0, round((sent - between / per_byte) / (1 if how.flat else each))), between=how.algorithm,
+        node_memory=each > 1 and not how.flat, wire="bf16" if wire == 0.5 else "fp32", **options))
 
 
 def measured_step(*arguments, **options):
