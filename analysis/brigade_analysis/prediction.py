@@ -152,18 +152,18 @@ def simulated_step_s(model: StepModel, nodes: int, images: float, parts: dict[st
     """With the exchange and the wait for late ranks from the simulation instead of the closed form."""
     if not 1 < nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
         return np.nan
-    buckets = tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_)
-    sums = SumsInFlight(buckets, (parts["backward"],) * nodes, model.network, model.exchange)
+    buckets = tuple(model.gradient_bytes(nodes) * one / model.sums.total_bytes for one in model.sums.bytes_)
+    sums = SumsInFlight(buckets, (parts["backward"],) * nodes, model.network, model.exchange.at(nodes))
     waits = model.node_s + mean_end_after_backward(sums, 8, model.compute(nodes).scatter_s(images))
     return sum(parts.values()) - parts["exchange"] - parts["straggler"] + waits
 
 
 def describe(model: StepModel) -> str:
-    network = model.network
+    network, gradients = model.network, model.sums.wire_bytes
     scatter = [seconds(model.together.scatter_s(images)) for images in model.together.scatter_s.images]
     within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
     head = f" and {seconds(network.head_start_s)} before" if network.head_start_s > 0 else ""
-    return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry "
+    return (f"{model.exchange.name}; {gradients / 1e6:.3g} MB of gradients; {within}links carry "
             f"{8e-9 / network.seconds_per_byte:.3g} Gbit/s, a round takes {seconds(network.latency_s)} more; "
             f"{percent(network.overlap)} of the speed while backward runs{head}; arrivals scatter by {' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}, "
             f"{percent(model.together.steady_share)} of the variance steadily.")

@@ -69,7 +69,6 @@ class Compute:
 @dataclass(frozen=True)
 class StepModel:
     exchange: Exchange
-    gradient_bytes: float  # K, as they travel
     sums: Sums  # of a step
     alone: Compute  # on one node
     together: Compute  # on several
@@ -79,12 +78,16 @@ class StepModel:
     def compute(self, nodes: int) -> Compute:
         return self.alone if nodes == 1 else self.together
 
+    def gradient_bytes(self, nodes: int) -> float:
+        """K, as they travel between so many nodes."""
+        return self.sums.total_bytes * (WIRE_SHARE[self.sums.wire] if self.exchange.at(nodes).algorithm == "ring" else 1.0)
+
     def exchange_s(self, nodes: int, images: float) -> float:
         if nodes == 1:
             return self.node_s
-        return self.node_s + float(self.network.exposed_s(
-            self.exchange.path_share(nodes) * self.gradient_bytes, self.exchange.rounds(nodes), self.sums.last_share,
-            self.compute(nodes).backward_s(images)))
+        how = self.exchange.at(nodes)
+        return self.node_s + float(self.network.exposed_s(how.path_share(nodes) * self.gradient_bytes(nodes), how.rounds(nodes),
+                                                          self.sums.last_share, self.compute(nodes).backward_s(images)))
 
     def parts_s(self, nodes: int, images: float, places: int | None = None) -> dict[str, float]:
         """By part of the step, for this many images a node. `places`: that differ steadily; as many as ranks, if not given."""
@@ -97,11 +100,9 @@ class StepModel:
         return sum(self.parts_s(nodes, images, places).values())
 
     def on_link(self, bytes_per_s: float | None, latency_s: float | None, wire: str | None = None) -> "StepModel":
-        """The same program on another network, or with another wire format than that of the runs; None: as it is."""
-        if wire is None or self.exchange.algorithm != "ring":
-            wire = self.sums.wire
-        return replace(self, gradient_bytes=self.gradient_bytes * WIRE_SHARE[wire] / WIRE_SHARE[self.sums.wire],
-                       sums=replace(self.sums, wire=wire), network=self.network.on_link(bytes_per_s, latency_s))
+        """The same program on another network, or with another wire format than that of the runs (which rings take only); None: as
+        it is."""
+        return replace(self, sums=replace(self.sums, wire=wire or self.sums.wire), network=self.network.on_link(bytes_per_s, latency_s))
 
     def slowed(self, factor: float) -> "StepModel":
         """The same program where this many threads take turns on a processor."""
@@ -117,16 +118,20 @@ def fit(runs: list[Measurement], link_bytes_per_s: float | None = None) -> StepM
     exchange, sums = exchange_of_all(runs), usual_sums(several)
     single = [run for run in runs if run.nodes == 1]
     node_s = part_median(single, "exchange") if single and exchange.ranks_per_node > 1 else 0.0
-    return StepModel(exchange=exchange, gradient_bytes=sums.wire_bytes, sums=sums, alone=fit_compute(single or several),
+    return StepModel(exchange=exchange, sums=sums, alone=fit_compute(single or several),
                      together=fit_compute(several), node_s=node_s,
-                     network=fit_network(exchanges_of(several, exchange, node_s), link_bytes_per_s))
+                     network=fit_network(exchanges_of(several, node_s), link_bytes_per_s))
 
 
-def exchanges_of(runs: list[Measurement], how: Exchange, node_s: float) -> Exchanges:
+def exchanges_of(runs: list[Measurement], node_s: float) -> Exchanges:
     def each(value) -> np.ndarray:
         return np.array([float(value(run)) for run in runs])
 
-    return Exchanges(sent=each(lambda run: how.path_share(run.nodes) * run.sums.wire_bytes), rounds=each(lambda run: how.rounds(run.nodes)),
+    def how(run: Measurement) -> Exchange:
+        return exchange_of(run.sums, run.ranks // run.nodes)
+
+    return Exchanges(sent=each(lambda run: how(run).path_share(run.nodes) * run.sums.wire_bytes),
+                     rounds=each(lambda run: how(run).rounds(run.nodes)),
                      last_share=each(lambda run: run.sums.last_share), backward_s=each(lambda run: run.parts_s["backward"]),
                      exposed_s=each(lambda run: max(run.parts_s["exchange"] - node_s, 1e-9)), step_s=each(lambda run: run.step_s),
                      hidden_share=each(lambda run: run.hidden_share), latency_s=middle([run.latency_s for run in runs]))

@@ -47,7 +47,7 @@ def few(tmp_path):
 
 def test_terms_are_found_again(few):
     model = fit(few)
-    assert model.gradient_bytes == pytest.approx(BYTES, rel=1e-6) and model.sums.last_share == 247208 / BYTES
+    assert model.gradient_bytes(2) == pytest.approx(BYTES, rel=1e-6) and model.sums.last_share == 247208 / BYTES
     assert model.network == Network(pytest.approx(G, rel=0.01), 0.0, pytest.approx(OVERLAP, rel=0.05), 0.0)
     assert model.together.forward_s(32) == pytest.approx(6.5e-3, rel=0.01)
     assert model.together.backward_s(16) == pytest.approx(6.6e-3, rel=0.01)  # between the measured ones
@@ -113,7 +113,7 @@ def test_other_algorithms_and_several_ranks_a_node(tmp_path, how, options):
     within_s = 2e-3 if how.ranks_per_node > 1 else 0.0
     runs = [measured_step(tmp_path, nodes, images, how=how, within_s=within_s, **options) for nodes in (1, 2) for images in (8, 32)]
     model = fit(runs)
-    assert model.exchange == how and model.gradient_bytes == pytest.approx(BYTES, rel=1e-6)
+    assert model.exchange == how and model.gradient_bytes(2) == pytest.approx(BYTES, rel=1e-6)
     assert model.node_s == pytest.approx(within_s, rel=0.01) and model.network.seconds_per_byte == pytest.approx(G, rel=0.02)
     for nodes in (4, 6, 8):
         truth = measured_step(tmp_path, nodes, 8, how=how, within_s=within_s, **options).step_s
@@ -125,10 +125,27 @@ def test_another_wire_format(few, tmp_path):
     truth = measured_step(tmp_path / "bf16", 4, 8, wire=0.5).step_s
     assert fit(few).on_link(None, None, "bf16").step_s(4, 8) == pytest.approx(truth, rel=0.01)
     coarse = [measured_step(tmp_path / "fit", nodes, images, wire=0.5) for nodes in (1, 2) for images in (8, 32)]
-    assert fit(coarse).gradient_bytes == pytest.approx(BYTES / 2, rel=1e-6)
-    assert fit(coarse).on_link(None, None, "fp32").gradient_bytes == pytest.approx(BYTES, rel=1e-6)
+    assert fit(coarse).gradient_bytes(4) == pytest.approx(BYTES / 2, rel=1e-6)
+    assert fit(coarse).on_link(None, None, "fp32").gradient_bytes(4) == pytest.approx(BYTES, rel=1e-6)
     model = fit(coarse)
     assert model.on_link(None, None, "fp16") == replace(model, sums=replace(model.sums, wire="fp16"))
+
+
+def test_what_other_numbers_of_nodes_choose(tmp_path):
+    """Two nodes took the ring, as sixty-four would not: halving-doubling needs 12 rounds of them instead of 126."""
+    runs, table = [], {"source": "as shipped", "nodes": [{"nodes": 2, "halving_doubling_up_to_bytes": 100000},
+                                                          {"nodes": 8, "halving_doubling_up_to_bytes": 300000}]}
+    for nodes in (1, 2):
+        for images in (8, 32):
+            path = write_step(tmp_path, nodes, images, wire=0.5)
+            info = json.loads((path / "run.json").read_text()) | {"allreduce_table": table}
+            (path / "run.json").write_text(json.dumps(info))
+            runs.append(measure(load_run(path)))
+    model = fit(runs)
+    assert [model.exchange.at(nodes).algorithm for nodes in (2, 7, 8, 64)] == ["ring", "ring", "halving-doubling", "halving-doubling"]
+    assert [model.gradient_bytes(nodes) for nodes in (4, 64)] == [BYTES / 2, BYTES]  # 16 bits are the ring's
+    slow = model.on_link(1e12, 1e-3)
+    assert slow.exchange_s(64, 8) == pytest.approx(12e-3, rel=0.01) and slow.exchange_s(4, 8) == pytest.approx(6e-3, rel=0.01)
 
 
 def test_mpi_keeps_its_algorithm_to_itself(few):

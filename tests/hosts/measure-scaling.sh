@@ -36,7 +36,7 @@ for repetition in $(seq "$repetitions"); do
       [ -e "$run/summary.json" ] || bash tests/hosts/across-hosts.sh "$hosts" "${RANKS:-1}" "$brigade" train --dataset /tmp/dataset \
         --run "$run" --network "${NETWORK:-fashion-cnn}" --threads 1 --allreduce "${ALLREDUCE:-ring}" --bucket "${BUCKET:-256K}" \
         --segment 64K --batch-size "$((hosts * each))" --max-steps "$steps" --epochs 1000000 --validation-split none \
-        --checkpoint-every 0
+        --checkpoint-every 0 --preflight
     done
   done
 done
