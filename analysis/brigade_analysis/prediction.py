@@ -163,8 +163,8 @@ def describe(model: StepModel) -> str:
     scatter = [seconds(model.together.scatter_s(images)) for images in model.together.scatter_s.images]
     within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
     head = f" and {seconds(network.head_start_s)} before" if network.head_start_s > 0 else ""
-    return (f"{model.exchange.name}; {gradients / 1e6:.3g} MB of gradients; {within}links carry "
-            f"{8e-9 / network.seconds_per_byte:.3g} Gbit/s, a round takes {seconds(network.latency_s)} more; "
+    return (f"{model.exchange.name}; {gradients / 1e6:.3g} MB of gradients; {within}"
+            f"links carry {8e-9 / network.seconds_per_byte:.3g} Gbit/s, a round takes {seconds(network.latency_s)} more; "
             f"{percent(network.overlap)} of the speed while backward runs{head}; arrivals scatter by {' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}, "
             f"{percent(model.together.steady_share)} of the variance steadily.")
 
