@@ -165,8 +165,8 @@ def describe(model: StepModel) -> str:
     head = f" and {seconds(network.head_start_s)} before" if network.head_start_s > 0 else ""
     return (f"{model.exchange.name}; {gradients / 1e6:.3g} MB of gradients; {within}"
             f"links carry {8e-9 / network.seconds_per_byte:.3g} Gbit/s, a round takes {seconds(network.latency_s)} more; "
-            f"{percent(network.overlap)} of the speed while backward runs{head}; arrivals scatter by {' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}, "
-            f"{percent(model.together.steady_share)} of the variance steadily.")
+            f"{percent(network.overlap)} of the speed while backward runs{head}; arrivals scatter by "
+            f"{' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}, {percent(model.together.steady_share)} of the variance steadily.")
 
 
 def text_table(rows: list[dict]) -> str:
