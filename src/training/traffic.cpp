@@ -34,8 +34,9 @@ std::string described(const std::vector<communication::SumRoute>& routes) {
     const std::string way = fmt::format("{}{}", communication::name_of(*route.between), wire);
     if (std::ranges::find(ways, way) == ways.end()) ways.push_back(way);
   }
-  return fmt::format("{} between {} {}", fmt::join(ways, " and "), routes.front().peers,
-                     routes.front().node_memory ? "nodes" : "ranks");
+  return fmt::format("{} between {} {}{}", fmt::join(ways, " and "), routes.front().peers,
+                     routes.front().node_memory ? "nodes" : "ranks",
+                     routes.front().between == Algorithm::mpi ? " (the bytes are those of an optimal algorithm)" : "");
 }
 
 }  // namespace
