@@ -24,7 +24,8 @@ using communication::Communicator;
 using communication::Wire;
 
 constexpr double kGiga = 1e9;
-constexpr const char *kPeer = "MPI_Allreduce", *kRing = "ring", *kHalving = "halving-doubling";
+constexpr const char *kPeer = "MPI_Allreduce", *kRing = "ring", *kNarrowRing = "ring, bf16 wire",
+                     *kHalving = "halving-doubling";
 
 struct Contender {
   std::string name;
@@ -42,25 +43,29 @@ struct Contender {
 
 // Those of one algorithm between nodes, through shared memory within them; the same as the plain ones where each node
 // has one rank.
-constexpr const char *kHierarchicalRing = "hierarchical, ring", *kHierarchicalHalving = "hierarchical, halving";
+constexpr const char *kHierarchicalRing = "hierarchical, ring", *kHierarchicalHalving = "hierarchical, halving",
+                     *kHierarchicalNarrow = "hierarchical, bf16";
 
 std::vector<Contender> contenders(const Communicator& communicator, std::size_t segment_bytes) {
   constexpr float kHalfUnitOfBf16 = 0x1p-8F, kHalfUnitOfFp16 = 0x1p-11F;
-  std::vector<Contender> all{{.name = "auto", .in_array_memory = true, .by = AllreduceOptions{}},
-                             {.name = "hierarchical, private", .by = {{.algorithm = Algorithm::hierarchical}}},
-                             {.name = kRing, .by = {{.algorithm = Algorithm::ring}}},
-                             {.name = "ring, bf16 wire",
-                              .rounding = kHalfUnitOfBf16,
-                              .by = {{.algorithm = Algorithm::ring, .wire = Wire::bf16}}},
-                             {.name = "ring, fp16 wire",
-                              .rounding = kHalfUnitOfFp16,
-                              .by = {{.algorithm = Algorithm::ring, .wire = Wire::fp16}}},
-                             {.name = kHalving, .by = {{.algorithm = Algorithm::halving_doubling}}},
-                             {.name = "mpi", .by = {{.algorithm = Algorithm::mpi}}},
-                             {.name = kPeer, .by = {}}};
+  std::vector<Contender> all{
+      {.name = "auto", .in_array_memory = true, .by = AllreduceOptions{}},
+      {.name = "hierarchical, private", .by = {{.algorithm = Algorithm::hierarchical}}},
+      {.name = kRing, .by = {{.algorithm = Algorithm::ring}}},
+      {.name = kNarrowRing, .rounding = kHalfUnitOfBf16, .by = {{.algorithm = Algorithm::ring, .wire = Wire::bf16}}},
+      {.name = "ring, fp16 wire",
+       .rounding = kHalfUnitOfFp16,
+       .by = {{.algorithm = Algorithm::ring, .wire = Wire::fp16}}},
+      {.name = kHalving, .by = {{.algorithm = Algorithm::halving_doubling}}},
+      {.name = "mpi", .by = {{.algorithm = Algorithm::mpi}}},
+      {.name = kPeer, .by = {}}};
   const int nodes = communication::exchanging_nodes(communicator);
   if (nodes > 1 && nodes < communicator.size()) {
     all.push_back({.name = kHierarchicalRing, .in_array_memory = true, .by = {{.short_bytes = 0}}});
+    all.push_back({.name = kHierarchicalNarrow,
+                   .in_array_memory = true,
+                   .rounding = kHalfUnitOfBf16,
+                   .by = {{.wire = Wire::bf16, .short_bytes = 0}}});
     all.push_back({.name = kHierarchicalHalving, .in_array_memory = true, .by = {{.short_bytes = SIZE_MAX}}});
   }
   for (Contender& contender : all)
@@ -129,6 +134,19 @@ std::map<std::size_t, double> medians(const AllreduceReport& report, const char*
   return seconds;
 }
 
+std::size_t short_bytes(const std::map<std::size_t, double>& halving, const std::map<std::size_t, double>& ring) {
+  // Beginning with the ring for all, halving takes over one size after another.
+  double loss = 0, least = 0;
+  std::size_t largest = 0;
+  for (const auto& [bytes, seconds] : halving) {
+    loss += std::log(seconds / ring.at(bytes));
+    if (loss < least) least = loss, largest = bytes;
+  }
+  const auto after = halving.upper_bound(largest);
+  if (largest == 0 || after == halving.end()) return largest;
+  return static_cast<std::size_t>(std::sqrt(static_cast<double>(largest) * static_cast<double>(after->first)));
+}
+
 }  // namespace
 
 AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBenchmark& wanted) {
@@ -150,20 +168,11 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
   return report;
 }
 
-std::size_t measured_short_bytes(const AllreduceReport& report) {
+ShortBytes measured_short_bytes(const AllreduceReport& report) {
+  EXPECT(report.nodes > 1);
   const auto halving = medians(report, kHierarchicalHalving, kHalving);
-  const auto ring = medians(report, kHierarchicalRing, kRing);
-  EXPECT(report.nodes > 1 && !halving.empty() && halving.size() == ring.size());
-  // Beginning with the ring for all, halving takes over one size after another.
-  double loss = 0, least = 0;
-  std::size_t largest = 0;
-  for (const auto& [bytes, seconds] : halving) {
-    loss += std::log(seconds / ring.at(bytes));
-    if (loss < least) least = loss, largest = bytes;
-  }
-  const auto after = halving.upper_bound(largest);
-  if (largest == 0 || after == halving.end()) return largest;
-  return static_cast<std::size_t>(std::sqrt(static_cast<double>(largest) * static_cast<double>(after->first)));
+  return {.fp32 = short_bytes(halving, medians(report, kHierarchicalRing, kRing)),
+          .narrow = short_bytes(halving, medians(report, kHierarchicalNarrow, kNarrowRing))};
 }
 
 void print(const AllreduceReport& report) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "allreduce_table.hpp"
 #include "brigade/communication/allreduce.hpp"
 #include "statistics.hpp"
 
@@ -48,6 +49,6 @@ std::string to_json(const AllreduceReport& report);
 // Of what was measured, the size up to which halving and doubling between nodes was quicker than the ring: of all sizes
 // that part the rows in two, that with which the sums take the least time, each beside its quicker algorithm. 0: the
 // ring always was; never more than the largest size measured. The report is of at least two nodes.
-std::size_t measured_short_bytes(const AllreduceReport& report);
+ShortBytes measured_short_bytes(const AllreduceReport& report);
 
 }  // namespace brigade::benchmarks

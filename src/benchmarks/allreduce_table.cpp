@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kVersion = 1;
+constexpr const char *kFp32 = "halving_doubling_up_to_bytes", *kNarrow = "beside_16_bit_ring_up_to_bytes";
 constexpr std::uint64_t kMostNodes = 1U << 20, kMostBytes = std::uint64_t{1} << 40;
 
 std::uint64_t integer(const json& object, const char* key, std::uint64_t least, std::uint64_t most) {
@@ -37,7 +38,8 @@ AllreduceTable parse_allreduce_table(const std::string& text) {
     require<OptionError>(rows.is_array() && !rows.empty(), "\"nodes\" is no list of rows");
     for (const json& row : rows) {
       const auto nodes = static_cast<int>(integer(row, "nodes", 2, kMostNodes));
-      const auto bytes = integer(row, "halving_doubling_up_to_bytes", 0, kMostBytes);
+      const ShortBytes bytes{.fp32 = integer(row, kFp32, 0, kMostBytes),
+                             .narrow = integer(row, kNarrow, 0, kMostBytes)};
       require<OptionError>(table.emplace(nodes, bytes).second, "it has two rows of {} nodes", nodes);
     }
   } catch (const json::exception& error) {
@@ -61,7 +63,7 @@ AllreduceTable read_allreduce_table(const std::filesystem::path& file) {
 std::string to_json(const AllreduceTable& table) {
   nlohmann::ordered_json root = {{"brigade_allreduce_table", kVersion}, {"nodes", nlohmann::ordered_json::array()}};
   for (const auto& [nodes, bytes] : table)
-    root["nodes"].push_back({{"nodes", nodes}, {"halving_doubling_up_to_bytes", bytes}});
+    root["nodes"].push_back({{"nodes", nodes}, {kFp32, bytes.fp32}, {kNarrow, bytes.narrow}});
   return root.dump(1) + "\n";
 }
 

@@ -180,10 +180,11 @@ void take_allreduce_table(TrainCommand& command, const Options& options, const c
       "the allreduce table {} has nothing on {} nodes. Measure them with `brigade bench allreduce --table "
       "{}` on as many, or leave it out?",
       command.allreduce_table.string(), nodes, command.allreduce_table.string());
-  t.allreduce.short_bytes = row->second;
+  t.allreduce.short_bytes = t.allreduce.wire == Wire::fp32 ? row->second.fp32 : row->second.narrow;
   t.allreduce_table = command.allreduce_table.string();
   // With what it says: ranks whose files differ are found when options are compared.
-  t.resolved["allreduce-table"] = fmt::format("{} ({} nodes: {} bytes)", t.allreduce_table, nodes, row->second);
+  t.resolved["allreduce-table"] =
+      fmt::format("{} ({} nodes: {} bytes)", t.allreduce_table, nodes, *t.allreduce.short_bytes);
 }
 
 // What is known to be wrong without the dataset, but not from one option alone.

@@ -3,17 +3,21 @@
 //
 // Between N nodes that share nothing, with a latency of L seconds a message and G seconds a byte, K bytes take
 //
-//      ring               2 (N-1) L                 + 2 (N-1)/N K G
-//      halving-doubling   2 log2 P L     [ + 2 L ]  + 2 (P-1)/P K G u  [ + 2 K G ]
+//      ring               2 (N-1) L                 + 2 (N-1)/N K G      (K / 2 on a wire of 16 bits)
+//      halving-doubling   2 log2 P L     [ + 2 L ]  + 2 (P-1)/P K G      [ + 2 K G ]
 //
-// P is the largest power of two up to N; if it is less, the other nodes' arrays are folded in and out: [ ]. u is what
-// halving-doubling loses in the pauses between its exchanges; the segments of a ring flow on. So it saves rounds and
-// costs bytes: it wins up to the size where rounds saved x L = bytes more x G, in which the links count only by L / G,
-// the bytes that they carry in one latency. K are the bytes of a node, however many ranks share its link.
+// P is the largest power of two up to N; if it is less, the other nodes' arrays are folded in and out: [ ]. So halving
+// and doubling saves rounds and costs bytes, and wins up to the size where rounds saved x L = bytes more x G, in which
+// the links count only by L / G, the bytes that they carry in one latency. K are the bytes of a node, however many
+// ranks share its link. Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH",
+// 2005.
+//
+// Where both send the same bytes, halving and doubling wins until the chunks of the ring are so long that they flow: it
+// pauses between its exchanges, and the segments of a ring do not.
+//
+// The numbers are from tests/hosts/measure-allreduce-table.sh, on network namespaces of a machine with two processors.
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <limits>
 
 #include "allreduce_state.hpp"
 #include "communicator_impl.hpp"
@@ -21,10 +25,13 @@
 namespace brigade::communication {
 namespace {
 
-// L / G: TODO
-constexpr double kLatencyBytes = 24U << 10;
-// u: TODO
-constexpr double kPauses = 1.2;
+// L / G: two hosts on 10 Gbit/s exchange a short message in 16 us. (46 and 69 KB at 1 and 10 Gbit/s between four hosts,
+// which take turns on the processors.)
+constexpr double kLatencyBytes = 20e3;
+// Bytes of a sum, for each node, from which on a ring flows: its chunks are longer than a segment. Halving and doubling
+// takes, of the ring's time, between four hosts 0.85 and 0.89 with 4 MiB (at 1 and 10 Gbit/s) and 1.25 and 1.12 with
+// 16 MiB, between eight 0.97 with 4 MiB and 1.5 with 16 MiB (at 10 Gbit/s); between two still 0.8 with 16 MiB.
+constexpr double kFlowing = 1U << 20;
 
 // The exchanges of halving-doubling over so many ranks.
 struct Halving {
@@ -44,13 +51,15 @@ double halving_share(const Halving& halving) { return 2.0 * (halving.power - 1) 
 
 }  // namespace
 
-std::size_t shipped_short_bytes(int nodes) {
+std::size_t shipped_short_bytes(int nodes, Wire wire) {
   EXPECT(nodes > 1);
   const Halving halving(nodes);
   const double rounds_saved = 2.0 * (nodes - 1) - 2.0 * (halving.rounds + halving.folds);
-  const double bytes_more = kPauses * halving_share(halving) + 2.0 * halving.folds - ring_share(nodes);
+  const double bytes_more =
+      halving_share(halving) + 2.0 * halving.folds - ring_share(nodes) * (wire == Wire::fp32 ? 1 : 0.5);
+  const double bytes = bytes_more > 0 ? rounds_saved / bytes_more * kLatencyBytes : nodes * kFlowing;
   // Shorter ones are exchanged whole, in half the rounds.
-  return std::max(kWholeFloats * sizeof(float), static_cast<std::size_t>(rounds_saved / bytes_more * kLatencyBytes));
+  return std::max(kWholeFloats * sizeof(float), static_cast<std::size_t>(bytes));
 }
 
 void check(const AllreduceOptions& options) {
@@ -87,7 +96,8 @@ SumRoute route_of(const Communicator::Impl& impl, std::size_t bytes, const Allre
                  .peers = node_memory ? impl.nodes : impl.size,
                  .slices = node_memory ? impl.node_size : 1};
   if (route.peers == 1) return route;
-  const std::size_t short_bytes = options.short_bytes ? *options.short_bytes : shipped_short_bytes(route.peers);
+  const std::size_t short_bytes =
+      options.short_bytes ? *options.short_bytes : shipped_short_bytes(route.peers, options.wire);
   const bool halving = options.one_tree || bytes <= short_bytes;
   route.between = halving ? Algorithm::halving_doubling : Algorithm::ring;
   if (!halving) route.wire = options.wire;

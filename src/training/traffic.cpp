@@ -107,7 +107,8 @@ std::optional<telemetry::AllreduceTableInfo> allreduce_table_of(const Plan& plan
   const int nodes = communication::exchanging_nodes(communicator);
   const bool sums = options.strategy != StrategyKind::parameter_server;
   if (nodes == 1 || !sums || !chooses_by_size(plan.allreduce)) return {};
-  const std::size_t bytes = plan.allreduce.short_bytes.value_or(communication::shipped_short_bytes(nodes));
+  const std::size_t bytes =
+      plan.allreduce.short_bytes.value_or(communication::shipped_short_bytes(nodes, plan.allreduce.wire));
   return telemetry::AllreduceTableInfo{
       .nodes = nodes,
       .halving_doubling_up_to_bytes = static_cast<std::int64_t>(bytes),

@@ -19,18 +19,22 @@ Communicator& two_a_node() {
 }
 
 TEST(AllreduceChoice, ShortSumsSaveRoundsAndLongOnesBytes) {
-  constexpr std::size_t kKiB = 1U << 10;
-  // Two nodes: as many rounds either way, but for arrays that are exchanged whole. Three: four rounds either way.
-  EXPECT_EQ(shipped_short_bytes(2), 16 * kKiB);
+  constexpr std::size_t kKiB = 1U << 10, kMiB = 1U << 20;
+  // A power of two sends what a ring sends, and in 12 rounds instead of 126 between 64 nodes.
+  EXPECT_EQ(shipped_short_bytes(2), 2 * kMiB);
+  EXPECT_EQ(shipped_short_bytes(64), 64 * kMiB);
+  // Other nodes have to be folded in and out. Three: four rounds either way, but for arrays that are exchanged whole.
   EXPECT_EQ(shipped_short_bytes(3), 16 * kKiB);
-  // 256 KiB between 64 nodes: 12 rounds instead of 126.
-  EXPECT_GT(shipped_short_bytes(64), 1024 * kKiB);
-  EXPECT_GT(shipped_short_bytes(4096), shipped_short_bytes(1024));
-  // Nodes that have to be folded in and out cost twice the bytes.
-  for (const int power : {4, 8, 16, 256, 1024}) {
-    EXPECT_GT(shipped_short_bytes(2 * power), 2 * shipped_short_bytes(power)) << power;
-    EXPECT_LT(shipped_short_bytes(power + 1), shipped_short_bytes(power) / 2) << power;
+  EXPECT_EQ(shipped_short_bytes(6),
+            43'636U);  // four rounds less; 3.5 instead of 5/3 times the bytes: 4 / (11/6) x 20,000
+  for (const int nodes : {7, 12, 48, 1000}) {
+    EXPECT_GT(shipped_short_bytes(nodes), shipped_short_bytes(nodes - 1)) << nodes;
+    EXPECT_LT(shipped_short_bytes(nodes), kMiB * static_cast<std::size_t>(nodes)) << nodes;
   }
+  // A wire of 16 bits halves the ring's bytes.
+  EXPECT_EQ(shipped_short_bytes(2, Wire::bf16), 16 * kKiB);
+  EXPECT_EQ(shipped_short_bytes(4, Wire::fp16), 53'333U);  // two rounds less, twice the bytes: 2 / 0.75 x 20,000
+  EXPECT_LT(shipped_short_bytes(48, Wire::bf16), shipped_short_bytes(48));
 }
 
 TEST(AllreduceChoice, IsMadeByTheNumberOfNodesAndTheBytesOfTheSum) {
@@ -43,14 +47,16 @@ TEST(AllreduceChoice, IsMadeByTheNumberOfNodesAndTheBytesOfTheSum) {
   }
   EXPECT_EQ(exchanging_nodes(one_a_node()), ranks);
   EXPECT_EQ(exchanging_nodes(two_a_node()), ranks == 4 ? 2 : ranks == 2 ? 1 : 3);  // of three, one would be alone
-  const std::size_t border = shipped_short_bytes(ranks);
-  const SumRoute shorter = route_of(one_a_node(), border, {.wire = Wire::bf16});
-  EXPECT_EQ(shorter.between, Algorithm::halving_doubling);
-  EXPECT_EQ(shorter.wire, Wire::fp32);
-  EXPECT_EQ(shorter.peers, ranks);
-  const SumRoute longer = route_of(one_a_node(), border + 4, {.wire = Wire::bf16});
-  EXPECT_EQ(longer.between, Algorithm::ring);
-  EXPECT_EQ(longer.wire, Wire::bf16);
+  for (const Wire wire : {Wire::fp32, Wire::bf16}) {
+    const std::size_t border = shipped_short_bytes(ranks, wire);
+    const SumRoute shorter = route_of(one_a_node(), border, {.wire = wire});
+    EXPECT_EQ(shorter.between, Algorithm::halving_doubling);
+    EXPECT_EQ(shorter.wire, Wire::fp32);
+    EXPECT_EQ(shorter.peers, ranks);
+    const SumRoute longer = route_of(one_a_node(), border + 4, {.wire = wire});
+    EXPECT_EQ(longer.between, Algorithm::ring);
+    EXPECT_EQ(longer.wire, wire);
+  }
   if (ranks != 4) return;
   const SumRoute pairs = route_of(two_a_node(), shipped_short_bytes(2) + 4, {});
   EXPECT_TRUE(pairs.node_memory);

@@ -37,9 +37,10 @@ enum class Wire : std::uint8_t {
 /// "fp32", "bf16", "fp16"
 std::string_view name_of(Wire wire);
 
-/// The size of a sum in bytes up to which `automatic` and `hierarchical` exchange it between so many nodes by
-/// halving_doubling, the longer ones by ring; at least two nodes. It rests on measurements (allreduce_choice.cpp).
-std::size_t shipped_short_bytes(int nodes);
+/// The size of a sum in bytes up to which `automatic` and `hierarchical` exchange it between so many nodes (at least
+/// two) by halving_doubling, the longer ones by ring, whose messages have this format. It rests on measurements
+/// (allreduce_choice.cpp).
+std::size_t shipped_short_bytes(int nodes, Wire wire = Wire::fp32);
 
 struct AllreduceOptions {
   Algorithm algorithm = Algorithm::automatic;
