@@ -25,12 +25,15 @@
 namespace brigade::communication {
 namespace {
 
-// L / G: two hosts on 10 Gbit/s exchange a short message in 16 us. (46 and 69 KB at 1 and 10 Gbit/s between four hosts,
-// which take turns on the processors.)
+// L / G: two hosts on 10 Gbit/s exchange a short message in 16 us. (Four take turns on the processors; there it is
+// about 50 KB.)
 constexpr double kLatencyBytes = 20e3;
 // Bytes of a sum, for each node, from which on a ring flows: its chunks are longer than a segment. Halving and doubling
-// takes, of the ring's time, between four hosts 0.85 and 0.89 with 4 MiB (at 1 and 10 Gbit/s) and 1.25 and 1.12 with
-// 16 MiB, between eight 0.97 with 4 MiB and 1.5 with 16 MiB (at 10 Gbit/s); between two still 0.8 with 16 MiB.
+// took, of the ring's time at 10 and at 1 Gbit/s, with 4 and with 16 MiB
+//
+//      2 hosts   0.70 0.70   0.82 0.80
+//      4 hosts   0.90 0.88   0.89 1.33
+//      8 hosts   0.86 1.02   0.96 1.15
 constexpr double kFlowing = 1U << 20;
 
 // The exchanges of halving-doubling over so many ranks.
