@@ -50,32 +50,6 @@ class MpiSum final : public Allreduce::State {
   bool done_ = false;
 };
 
-// Between ranks that see each other only through messages.
-constexpr std::size_t kShortBytes = 64U << 10;
-
-void check(const AllreduceOptions& options) {
-  const Algorithm algorithm = options.algorithm;
-  require<OptionError>(!options.one_tree || (algorithm != Algorithm::ring && algorithm != Algorithm::mpi),
-                       "the algorithm {} does not sum as one binary tree", name_of(algorithm));
-  require<OptionError>(options.wire == Wire::fp32 || (!options.one_tree && algorithm != Algorithm::halving_doubling &&
-                                                      algorithm != Algorithm::mpi),
-                       "only the ring sends {} (the algorithm is {}{}). Use --wire fp32, or --allreduce automatic?",
-                       name_of(options.wire), name_of(algorithm), options.one_tree ? ", as one tree" : "");
-}
-
-SumRoute route_of(const Communicator::Impl& impl, std::size_t bytes, const AllreduceOptions& options) {
-  check(options);
-  const Algorithm algorithm = options.algorithm;
-  const bool free = algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical;
-  if (!free) return {.node_memory = false, .between = algorithm, .wire = options.wire};
-  const bool node_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
-  if (node_memory && impl.nodes == 1) return {.node_memory = true, .between = std::nullopt};
-  const std::size_t message_bytes = node_memory ? bytes / static_cast<std::size_t>(impl.node_size) : bytes;
-  if (options.one_tree || message_bytes <= kShortBytes)
-    return {.node_memory = node_memory, .between = Algorithm::halving_doubling};
-  return {.node_memory = node_memory, .between = Algorithm::ring, .wire = options.wire};
-}
-
 std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
                                         const AllreduceOptions& options) {
   const SumRoute route = route_of(impl, data.size_bytes(), options);
@@ -89,31 +63,6 @@ std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<floa
 }
 
 }  // namespace
-
-std::string_view name_of(Algorithm algorithm) {
-  switch (algorithm) {
-    case Algorithm::automatic: return "automatic";
-    case Algorithm::ring: return "ring";
-    case Algorithm::halving_doubling: return "halving-doubling";
-    case Algorithm::hierarchical: return "hierarchical";
-    case Algorithm::mpi: return "mpi";
-  }
-  return "";
-}
-
-std::string_view name_of(Wire wire) {
-  switch (wire) {
-    case Wire::fp32: return "fp32";
-    case Wire::bf16: return "bf16";
-    case Wire::fp16: return "fp16";
-  }
-  return "";
-}
-
-SumRoute route_of(const Communicator& communicator, std::size_t bytes, const AllreduceOptions& options) {
-  if (communicator.impl() == nullptr) return {};
-  return route_of(*communicator.impl(), bytes, options);
-}
 
 Allreduce::Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {
   Communicator::Impl* impl = communicator.impl();

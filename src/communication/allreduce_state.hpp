@@ -31,6 +31,12 @@ std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span
 std::unique_ptr<Allreduce::State> start_halving_doubling(Communicator::Impl& impl, std::span<float> data,
                                                          std::size_t segment_bytes, int tag, Wire wire);
 
+/// Arrays up to here are exchanged whole by halving and doubling, in half as many rounds.
+inline constexpr std::size_t kWholeFloats = 4096;
+
+/// As the door's route_of(), of more than one rank.
+SumRoute route_of(const Communicator::Impl& impl, std::size_t bytes, const AllreduceOptions& options);
+
 /// How a sum goes on between nodes, or between ranks that share nothing.
 struct ByMessages {
   StartSum start_sum;

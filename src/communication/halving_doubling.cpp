@@ -36,7 +36,6 @@ namespace brigade::communication {
 namespace {
 
 constexpr std::size_t kInFlight = 4;  // segments on their way in each direction
-constexpr std::size_t kWholeFloats = 4096;
 
 struct Range {
   std::size_t begin = 0, end = 0;

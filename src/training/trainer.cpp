@@ -11,6 +11,7 @@
 #include "parameter_server.hpp"
 #include "plan.hpp"
 #include "strategy.hpp"
+#include "traffic.hpp"
 #include "training_loop.hpp"
 
 namespace brigade::training {
@@ -42,8 +43,10 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
   });
   communication::require_same(communicator, dataset_facts(*plan, options), ExitCode::bad_data,
                               "Is --dataset the same directory on every node?");
+  if (const std::string note = note_on_wire(*plan, options, communicator); !note.empty() && communicator.rank() == 0)
+    fmt::print(stderr, "note: {}\n", note);
   if (options.dry_run) {
-    if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, workers));
+    if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, communicator, workers));
     return {};
   }
   const Job job = look_around(options, communicator, workers);

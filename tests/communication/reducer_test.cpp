@@ -37,33 +37,6 @@ TEST(GradientReducer, SumsEveryBucketOfEveryStep) {
   }
 }
 
-TEST(SumRoute, IsDecidedByBytesRanksAndOptions) {
-  const int ranks = world().size(), node = world().node_size();
-  constexpr std::size_t kShort = 64U << 10, kLong = 16U << 20;
-  for (const std::size_t bytes : {kShort, kLong}) {
-    const SumRoute ring = route_of(world(), bytes, {.algorithm = Algorithm::ring, .wire = Wire::bf16});
-    const SumRoute automatic = route_of(world(), bytes, {.wire = Wire::bf16});
-    EXPECT_FALSE(ring.node_memory);
-    if (ranks == 1) {
-      EXPECT_FALSE(ring.between);
-      EXPECT_FALSE(automatic.between || automatic.node_memory);
-      continue;
-    }
-    EXPECT_EQ(ring.between, Algorithm::ring);
-    EXPECT_EQ(ring.wire, Wire::bf16);
-    if (ranks == node) {
-      EXPECT_TRUE(automatic.node_memory);
-      EXPECT_FALSE(automatic.between);
-    } else {
-      const bool tree = bytes / static_cast<std::size_t>(automatic.node_memory ? node : 1) <= kShort;
-      EXPECT_EQ(automatic.between, tree ? Algorithm::halving_doubling : Algorithm::ring);
-      EXPECT_EQ(automatic.wire, tree ? Wire::fp32 : Wire::bf16);
-    }
-  }
-  if (ranks == 1) return;
-  EXPECT_THROW(route_of(world(), kLong, {.algorithm = Algorithm::mpi, .wire = Wire::fp16}), OptionError);
-}
-
 TEST(GradientReducer, HasNothingToFinishWithoutBuckets) {
   GradientReducer reducer(world());
   reducer.progress();
