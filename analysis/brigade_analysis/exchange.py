@@ -102,7 +102,8 @@ def sums_of(run: Run) -> Sums:
     for one in (listed := run.info.get("sums") or []):
         route = str(one["between"]), bool(one["node_memory"]), str(one["wire"])
         routes[route] = routes.get(route, 0.0) + one["bytes"]
-    rows = (run.info.get("allreduce_table") or {}).get("nodes", [])
+    table = run.info.get("allreduce_table")
+    rows = [table, *table["others"]] if table else []
     choice = tuple(sorted((int(row["nodes"]), float(row["halving_doubling_up_to_bytes"])) for row in rows))
     return Sums(*max(routes, key=routes.get, default=("", False, "")), tuple(float(one["bytes"]) for one in listed), choice)
 

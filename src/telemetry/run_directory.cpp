@@ -96,9 +96,13 @@ Json described(const std::vector<SumInfo>& sums) {
 
 Json described(const std::optional<AllreduceTableInfo>& table) {
   if (!table) return nullptr;
+  Json others = Json::array();
+  for (const auto& [nodes, bytes] : table->others)
+    others.push_back({{"nodes", nodes}, {"halving_doubling_up_to_bytes", bytes}});
   return {{"nodes", table->nodes},
           {"halving_doubling_up_to_bytes", table->halving_doubling_up_to_bytes},
-          {"source", table->source}};
+          {"source", table->source},
+          {"others", others}};
 }
 
 Json described(const std::vector<LinkInfo>& links) {

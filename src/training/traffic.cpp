@@ -11,6 +11,8 @@
 namespace brigade::training {
 namespace {
 
+constexpr int kMostNodes = 4096;  // of which run.json says what they would choose: powers of two
+
 using communication::Algorithm;
 
 std::size_t bytes_of(std::int64_t floats) { return static_cast<std::size_t>(floats) * sizeof(float); }
@@ -107,12 +109,19 @@ std::optional<telemetry::AllreduceTableInfo> allreduce_table_of(const Plan& plan
   const int nodes = communication::exchanging_nodes(communicator);
   const bool sums = options.strategy != StrategyKind::parameter_server;
   if (nodes == 1 || !sums || !chooses_by_size(plan.allreduce)) return {};
-  const std::size_t bytes =
-      plan.allreduce.short_bytes.value_or(communication::shipped_short_bytes(nodes, plan.allreduce.wire));
-  return telemetry::AllreduceTableInfo{
-      .nodes = nodes,
-      .halving_doubling_up_to_bytes = static_cast<std::int64_t>(bytes),
-      .source = options.allreduce_table.empty() ? "as shipped" : options.allreduce_table};
+  const auto shipped = [&plan](int of_nodes) {
+    return static_cast<std::int64_t>(communication::shipped_short_bytes(of_nodes, plan.allreduce.wire));
+  };
+  if (plan.allreduce.short_bytes)
+    return telemetry::AllreduceTableInfo{
+        .nodes = nodes,
+        .halving_doubling_up_to_bytes = static_cast<std::int64_t>(*plan.allreduce.short_bytes),
+        .source = options.allreduce_table};
+  telemetry::AllreduceTableInfo table{
+      .nodes = nodes, .halving_doubling_up_to_bytes = shipped(nodes), .source = "as shipped"};
+  for (int other = 2; other <= kMostNodes; other *= 2)
+    if (other != nodes) table.others[other] = shipped(other);
+  return table;
 }
 
 }  // namespace brigade::training

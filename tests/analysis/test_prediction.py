@@ -133,8 +133,8 @@ def test_another_wire_format(few, tmp_path):
 
 def test_what_other_numbers_of_nodes_choose(tmp_path):
     """Two nodes took the ring, as sixty-four would not: halving-doubling needs 12 rounds of them instead of 126."""
-    runs, table = [], {"source": "as shipped", "nodes": [{"nodes": 2, "halving_doubling_up_to_bytes": 100000},
-                                                          {"nodes": 8, "halving_doubling_up_to_bytes": 300000}]}
+    runs, table = [], {"nodes": 2, "halving_doubling_up_to_bytes": 100000, "source": "as shipped",
+                       "others": [{"nodes": 8, "halving_doubling_up_to_bytes": 300000}]}
     for nodes in (1, 2):
         for images in (8, 32):
             path = write_step(tmp_path, nodes, images, wire=0.5)

@@ -62,7 +62,8 @@ def test_a_table_measured_on_these_hosts_chooses_the_algorithm(hosts, dataset, t
     code, output = hosts.run(2, 2, *train, "--run", tmp_path / "run")
     assert code == 0, output
     info = json.loads((tmp_path / "run/run.json").read_text())
-    assert info["allreduce_table"] == {"nodes": 2, "halving_doubling_up_to_bytes": 20000, "source": str(table)}
+    assert info["allreduce_table"] == {"nodes": 2, "halving_doubling_up_to_bytes": 20000, "source": str(table),
+                                       "others": []}
     assert info["options"]["allreduce-table"] == f"{table} (2 nodes: 20000 bytes)"
     chosen = {way: [one["bytes"] for one in info["sums"] if one["between"] == way] for way in ("halving-doubling", "ring")}
     assert max(chosen["halving-doubling"]) <= 20000 < min(chosen["ring"]), chosen

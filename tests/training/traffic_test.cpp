@@ -90,6 +90,7 @@ TEST(Traffic, SaysByWhichSizesSumsAreToldApart) {
   EXPECT_EQ(table->nodes, world->size());
   EXPECT_EQ(table->halving_doubling_up_to_bytes, 50'000);
   EXPECT_EQ(table->source, "table.json");
+  EXPECT_TRUE(table->others.empty()) << "nothing measured on them";
   EXPECT_THAT(
       describe_traffic(plan_of(options), options, one_a_node()),
       testing::HasSubstr(fmt::format("ring and halving-doubling between {} ranks; halving-doubling up to 48 KiB, "
@@ -100,9 +101,12 @@ TEST(Traffic, SaysByWhichSizesSumsAreToldApart) {
   EXPECT_FALSE(allreduce_table_of(plan_of(options), options, one_a_node())) << "nothing to choose";
   options.allreduce = {};
   options.allreduce_table.clear();
-  EXPECT_EQ(allreduce_table_of(plan_of(options), options, one_a_node())->source, "as shipped");
-  EXPECT_EQ(allreduce_table_of(plan_of(options), options, one_a_node())->halving_doubling_up_to_bytes,
+  const auto shipped = allreduce_table_of(plan_of(options), options, one_a_node());
+  EXPECT_EQ(shipped->source, "as shipped");
+  EXPECT_EQ(shipped->halving_doubling_up_to_bytes,
             static_cast<std::int64_t>(communication::shipped_short_bytes(world->size())));
+  EXPECT_EQ(shipped->others.at(4096), static_cast<std::int64_t>(communication::shipped_short_bytes(4096)));
+  EXPECT_FALSE(shipped->others.contains(world->size()));
 }
 
 TEST(Traffic, NotesAWireThatNothingTravelsOn) {

@@ -26,6 +26,7 @@ struct AllreduceTableInfo {
   int nodes = 0;                                  ///< that exchange messages
   std::int64_t halving_doubling_up_to_bytes = 0;  ///< of a sum; longer ones go by ring
   std::string source{};                           ///< "as shipped", or the file it was read from
+  std::map<int, std::int64_t> others{};           ///< what other numbers of nodes would take, where that is known
 };
 
 /// Between two ranks, as measured before the run.
