@@ -2,6 +2,7 @@
 #include "brigade/communication/communicator.hpp"
 
 #include <mpi.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -44,6 +45,32 @@ std::vector<T> all_gather_elements(Communicator::Impl& impl, std::span<const T> 
   return all;
 }
 
+// What the ranks of `ranks` are called in `world`, of which they are a part.
+std::vector<int> ranks_in(MPI_Comm world, MPI_Comm ranks) {
+  MPI_Group all = MPI_GROUP_NULL, some = MPI_GROUP_NULL;
+  check_mpi(MPI_Comm_group(world, &all), "MPI_Comm_group");
+  check_mpi(MPI_Comm_group(ranks, &some), "MPI_Comm_group");
+  int size = 0;
+  check_mpi(MPI_Group_size(some, &size), "MPI_Group_size");
+  std::vector<int> own(static_cast<std::size_t>(size)), theirs(own.size());
+  std::iota(own.begin(), own.end(), 0);
+  check_mpi(MPI_Group_translate_ranks(some, size, own.data(), all, theirs.data()), "MPI_Group_translate_ranks");
+  check_mpi(MPI_Group_free(&all), "MPI_Group_free");
+  check_mpi(MPI_Group_free(&some), "MPI_Group_free");
+  return theirs;
+}
+
+// By the processors that the ranks of `node` may use together: bound ranks own some each, unbound ones all see the
+// same.
+Idling idling_of(MPI_Comm node, int node_size) {
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  for (const int processor : allowed_processors()) CPU_SET(static_cast<std::size_t>(processor), &processors);
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &processors, sizeof processors, MPI_BYTE, MPI_BOR, node), "MPI_Allreduce");
+  if (processor_limit() < node_size) return Idling::sleep;
+  return CPU_COUNT(&processors) < node_size ? Idling::yield : Idling::spin;
+}
+
 std::int64_t least(Communicator::Impl& impl, std::int64_t value, std::string_view what) {
   MPI_Request request;
   check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MIN, impl.comm, &request), "MPI_Iallreduce");
@@ -65,21 +92,24 @@ Buffer SegmentPool::take(std::size_t bytes) {
   return buffer;
 }
 
-Communicator::Impl::Impl(MPI_Comm parent, double timeout_s) : hang_timeout_s(timeout_s) {
-  check_mpi(MPI_Comm_dup(parent, &comm), "MPI_Comm_dup");
+std::string World::name(int rank) const {
+  return fmt::format("rank {} on host {}", rank, hosts[static_cast<std::size_t>(rank)]);
+}
+
+Communicator::Impl::Impl(MPI_Comm ranks, std::shared_ptr<World> of) : world(std::move(of)) {
+  check_mpi(MPI_Comm_dup(ranks, &comm), "MPI_Comm_dup");
   check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(comm, &size), "MPI_Comm_size");
+  if (world->comm == MPI_COMM_NULL) world->comm = comm;
+  world_ranks = ranks_in(world->comm, comm);
 }
 
 void Communicator::Impl::share_nodes(int max_node_size) {
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_), "MPI_Comm_split_type");
   check_mpi(MPI_Comm_rank(node_, &node_rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(node_, &node_size), "MPI_Comm_size");
-  const auto processors = static_cast<int>(allowed_processors().size());
-  // A bound rank owns its cores; unbound ranks all see the node's.
-  oversubscribed = node_size > 1 && processors < node_size && processors > 1;
-  rationed = processor_limit() < node_size;
+  world->idling = idling_of(node_, node_size);
   if (max_node_size > 0) {
     MPI_Comm whole = node_;
     check_mpi(MPI_Comm_split(whole, node_rank / max_node_size, rank, &node_), "MPI_Comm_split");
@@ -92,9 +122,8 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   nodes_are_branches = extremes[2] == 0;
   nodes = extremes[0] == -extremes[1] ? size / node_size : 0;
   if (node_size > 1) {
-    presence = std::make_shared<Presence>(node_, rank);
-    node_team_.impl_ = std::make_unique<Impl>(node_, hang_timeout_s);
-    node_team_.impl_->presence = presence;
+    world->presence = std::make_unique<Presence>(node_, rank);
+    node_team_.impl_ = std::make_unique<Impl>(node_, world);
   }
   if (nodes == 0 || node_size == 1) return;
   scatter_window_ = std::make_unique<NodeWindow>(node_);
@@ -106,14 +135,13 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   if (nodes <= 1) return;
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
-  peers_ = std::make_unique<Impl>(split, hang_timeout_s);
-  peers_->presence = presence;
+  peers_ = std::make_unique<Impl>(split, world);
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
 }
 
 // Each node for itself: what is summed in place and what through the windows goes well together.
 void Communicator::Impl::prepare_in_place() {
-  in_place = std::make_unique<InPlace>(node_);
+  in_place = std::make_unique<InPlace>(*node_team_.impl_);
   if (nodes == 1)
     in_place->sums = std::make_unique<InPlaceSums>(node_);
   else
@@ -178,12 +206,6 @@ Communicator::~Communicator() = default;
 Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
 
-void Communicator::Impl::set_hang_timeout(double seconds) {
-  hang_timeout_s = seconds;
-  if (peers_) peers_->hang_timeout_s = seconds;
-  if (node_team_.impl_) node_team_.impl_->hang_timeout_s = seconds;
-}
-
 Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   EXPECT(mpi_is_live());
   require_positive(hang_timeout_s);
@@ -191,15 +213,12 @@ Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   Communicator world;
   if (size == 1) return world;
-  world.impl_ = std::make_unique<Impl>(MPI_COMM_WORLD, hang_timeout_s);
+  auto shared = std::make_shared<World>();
+  shared->hang_timeout_s = hang_timeout_s;
+  shared->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the exchange of names need to complain
+  world.impl_ = std::make_unique<Impl>(MPI_COMM_WORLD, shared);
   world.impl_->share_nodes(max_node_size);
-  world.impl_->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the next line need to complain
-  world.impl_->hosts = world.all_gather(host_name(), "exchange of host names");
-  if (Impl* node = world.impl_->node().impl()) {
-    node->hosts.assign(static_cast<std::size_t>(node->size), host_name());
-    node->oversubscribed = world.impl_->oversubscribed;
-    node->rationed = world.impl_->rationed;
-  }
+  shared->hosts = world.all_gather(host_name(), "exchange of host names");
   return world;
 }
 
@@ -207,23 +226,18 @@ Communicator Communicator::split(int part) const {
   EXPECT(part >= 0);
   Communicator ranks;
   if (!impl_) return ranks;
+  meet(*impl_, "splitting the ranks into groups");  // watched; what follows is not
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(impl_->comm, part, impl_->rank, &split), "MPI_Comm_split");
-  auto own = std::make_unique<Impl>(split, impl_->hang_timeout_s);
+  auto own = std::make_unique<Impl>(split, impl_->world);
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
-  if (own->size == 1) return ranks;
-  ranks.impl_ = std::move(own);
-  ranks.impl_->oversubscribed = impl_->oversubscribed;
-  ranks.impl_->rationed = impl_->rationed;
-  ranks.impl_->presence = impl_->presence;
-  ranks.impl_->hosts.assign(static_cast<std::size_t>(ranks.impl_->size), "unknown");
-  ranks.impl_->hosts = ranks.all_gather(host_name(), "exchange of host names");
+  if (own->size > 1) ranks.impl_ = std::move(own);
   return ranks;
 }
 
 void Communicator::set_hang_timeout(double seconds) {
   require_positive(seconds);
-  if (impl_) impl_->set_hang_timeout(seconds);
+  if (impl_) impl_->world->hang_timeout_s = seconds;
 }
 
 int Communicator::rank() const { return impl_ ? impl_->rank : 0; }
@@ -231,14 +245,17 @@ int Communicator::size() const { return impl_ ? impl_->size : 1; }
 int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }
 int Communicator::node_size() const { return impl_ ? impl_->node_size : 1; }
 std::vector<std::string> Communicator::hosts() const {
-  return impl_ ? impl_->hosts : std::vector<std::string>{host_name()};
+  if (!impl_) return {host_name()};
+  std::vector<std::string> hosts;
+  for (int rank = 0; rank < impl_->size; ++rank) hosts.push_back(impl_->host(rank));
+  return hosts;
 }
 
 Team& Communicator::node() { return impl_ ? static_cast<Team&>(impl_->node()) : alone(); }
 
 std::unique_ptr<SharedBlock> Communicator::share(std::size_t size, std::string_view what) {
   if (!impl_) return Team::share(size, what);
-  barrier(what);  // watched; what follows is not
+  meet(*impl_, what);  // watched; what follows is not
   return share_block(impl_->comm, size);
 }
 
@@ -247,10 +264,7 @@ MemoryResource& Communicator::array_memory() const {
 }
 
 void Communicator::barrier(std::string_view what) {
-  if (!impl_) return;
-  MPI_Request request;
-  check_mpi(MPI_Ibarrier(impl_->comm, &request), "MPI_Ibarrier");
-  wait(*impl_, request, what);
+  if (impl_) meet(*impl_, what);
 }
 
 std::int64_t Communicator::minimum(std::int64_t mine, std::string_view what) {
@@ -324,7 +338,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& mine, std::
 
 void Communicator::abort(ExitCode code) {
   std::fflush(nullptr);
-  if (impl_ && impl_->presence) impl_->presence->leave();
+  if (impl_ && impl_->world->presence) impl_->world->presence->leave();
   const int status = static_cast<int>(code);
   if (mpi_is_live()) {
     int ranks = 1;

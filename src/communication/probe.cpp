@@ -98,7 +98,7 @@ std::vector<Link> probe_links(Communicator& communicator, std::size_t message_by
 double clock_offset_s(Communicator& communicator) {
   Communicator::Impl* impl = communicator.impl();
   if (impl == nullptr) return 0;
-  const auto elsewhere = [&](int rank) { return impl->hosts[static_cast<std::size_t>(rank)] != impl->hosts.front(); };
+  const auto elsewhere = [&](int rank) { return impl->host(rank) != impl->host(0); };
   if (impl->rank != 0 && !elsewhere(impl->rank)) return 0;
   if (impl->rank == 0) {
     for (int rank = 1; rank < impl->size; ++rank)
