@@ -82,9 +82,7 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
     for (const Contender& contender : all) check(communicator, contender, data(contender), wanted.segment_bytes);
     const int repetitions = wanted.repetitions > 0 ? wanted.repetitions : repetitions_of(bytes);
     const auto samples = static_cast<std::size_t>(repetitions);
-    // By contender, repetition and rank; each rank fills in its own.
-    const auto ranks = static_cast<std::size_t>(report.ranks);
-    std::vector<double> seconds(all.size() * samples * ranks);
+    std::vector<double> seconds(all.size() * samples);  // by contender and repetition
     for (std::size_t r = 0; r < samples; ++r)
       for (std::size_t c = 0; c < all.size(); ++c) {
         // Each rank has just written its array, from the end to the beginning, as backward has.
@@ -92,15 +90,12 @@ AllreduceReport measure_allreduce(Communicator& communicator, const AllreduceBen
         communicator.barrier("the start of a sum");
         const double start_s = now_s();
         all[c].sum(communicator, data(all[c]), wanted.segment_bytes);
-        seconds[(c * samples + r) * ranks + static_cast<std::size_t>(communicator.rank())] = now_s() - start_s;
+        seconds[c * samples + r] = now_s() - start_s;
       }
-    communicator.sum(seconds, "times");
+    communicator.maximum(seconds, "times of the slowest ranks");
     for (std::size_t c = 0; c < all.size(); ++c) {
-      std::vector<double> slowest;
-      for (std::size_t r = 0; r < samples; ++r) {
-        const auto first = seconds.begin() + static_cast<std::ptrdiff_t>((c * samples + r) * ranks);
-        slowest.push_back(*std::max_element(first, first + static_cast<std::ptrdiff_t>(ranks)));
-      }
+      const auto first = seconds.begin() + static_cast<std::ptrdiff_t>(c * samples);
+      const std::vector<double> slowest(first, first + repetitions);
       report.rows.push_back({.algorithm = all[c].name,
                              .bytes = bytes,
                              .repetitions = repetitions,

@@ -20,27 +20,25 @@
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
 #include "foreign_calls.hpp"
+#include "pieces.hpp"
 #include "watch.hpp"
 
 namespace brigade::communication {
 namespace {
 
-constexpr std::size_t kPieceElements = 1U << 30;  // MPI counts with int: longer arrays go in pieces
-
 void require_positive(double hang_timeout_s) {
   require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
 }
 
-// The same `bytes` of every rank, in rank order.
+// The elements of every rank, equally many, in rank order.
 template <class T>
-std::vector<T> all_gather_elements(Communicator::Impl& impl, std::span<const T> mine, std::string_view what) {
+std::vector<T> all_gather_elements(Communicator::Impl& impl, std::span<const T> mine, MPI_Datatype type,
+                                   std::string_view what) {
+  EXPECT(mine.size() <= INT_MAX);
   std::vector<T> all(mine.size() * static_cast<std::size_t>(impl.size));
-  require<OptionError>(mine.size_bytes() <= INT_MAX, "{} bytes are too many for one all-gather ('{}')",
-                       mine.size_bytes(), what);
-  const int bytes = static_cast<int>(mine.size_bytes());
+  const int count = static_cast<int>(mine.size());
   MPI_Request request;
-  check_mpi(MPI_Iallgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, impl.comm, &request),
-            "MPI_Iallgather");
+  check_mpi(MPI_Iallgather(mine.data(), count, type, all.data(), count, type, impl.comm, &request), "MPI_Iallgather");
   wait(impl, request, what);
   return all;
 }
@@ -71,10 +69,18 @@ Idling idling_of(MPI_Comm node, int node_size) {
   return CPU_COUNT(&processors) < node_size ? Idling::yield : Idling::spin;
 }
 
+// By MPI's algorithm, left on every rank.
+template <class T>
+void combine(Communicator::Impl& impl, std::span<T> values, MPI_Datatype type, MPI_Op how, std::string_view what) {
+  in_pieces(values, [&](T* piece, int count) {
+    MPI_Request request;
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece, count, type, how, impl.comm, &request), "MPI_Iallreduce");
+    wait(impl, request, what);
+  });
+}
+
 std::int64_t least(Communicator::Impl& impl, std::int64_t value, std::string_view what) {
-  MPI_Request request;
-  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MIN, impl.comm, &request), "MPI_Iallreduce");
-  wait(impl, request, what);
+  combine(impl, std::span(&value, 1), MPI_INT64_T, MPI_MIN, what);
   return value;
 }
 
@@ -274,13 +280,11 @@ std::int64_t Communicator::minimum(std::int64_t mine, std::string_view what) {
 void Communicator::broadcast(std::span<std::byte> bytes, int root, std::string_view what) {
   EXPECT(root >= 0 && root < size());
   if (!impl_) return;
-  for (std::size_t begin = 0; begin < bytes.size(); begin += kPieceElements) {
-    const auto piece = bytes.subspan(begin, std::min(kPieceElements, bytes.size() - begin));
+  in_pieces(bytes, [&](std::byte* piece, int count) {
     MPI_Request request;
-    check_mpi(MPI_Ibcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root, impl_->comm, &request),
-              "MPI_Ibcast");
+    check_mpi(MPI_Ibcast(piece, count, MPI_BYTE, root, impl_->comm, &request), "MPI_Ibcast");
     wait(*impl_, request, what);
-  }
+  });
 }
 
 std::string Communicator::broadcast(std::string text, int root, std::string_view what) {
@@ -292,20 +296,12 @@ std::string Communicator::broadcast(std::string text, int root, std::string_view
 }
 
 void Communicator::sum(std::span<std::int64_t> values, std::string_view what) {
-  if (!impl_) return;
-  for (std::size_t begin = 0; begin < values.size(); begin += kPieceElements) {
-    const auto piece = values.subspan(begin, std::min(kPieceElements, values.size() - begin));
-    MPI_Request request;
-    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_INT64_T, MPI_SUM,
-                             impl_->comm, &request),
-              "MPI_Iallreduce");
-    wait(*impl_, request, what);
-  }
+  if (impl_) combine(*impl_, values, MPI_INT64_T, MPI_SUM, what);
 }
 
 void Communicator::sum(std::span<double> values, std::string_view what) {
   if (!impl_) return;
-  const auto all = all_gather_elements<double>(*impl_, values, what);
+  const std::vector<double> all = all_gather(std::span<const double>(values), what);
   for (std::size_t i = 0; i < values.size(); ++i) {
     double total = all[i];
     for (std::size_t at = i + values.size(); at < all.size(); at += values.size()) total += all[at];
@@ -313,12 +309,22 @@ void Communicator::sum(std::span<double> values, std::string_view what) {
   }
 }
 
+void Communicator::maximum(std::span<double> values, std::string_view what) {
+  if (impl_) combine(*impl_, values, MPI_DOUBLE, MPI_MAX, what);
+}
+
+std::vector<double> Communicator::all_gather(std::span<const double> mine, std::string_view what) {
+  if (!impl_) return {mine.begin(), mine.end()};
+  return all_gather_elements(*impl_, mine, MPI_DOUBLE, what);
+}
+
 std::vector<std::string> Communicator::all_gather(const std::string& mine, std::string_view what) {
   if (!impl_) return {mine};
   const std::int64_t my_bytes = std::ssize(mine);
-  const auto bytes = all_gather_elements<std::int64_t>(*impl_, std::span(&my_bytes, 1), what);
+  const auto bytes = all_gather_elements(*impl_, std::span(&my_bytes, 1), MPI_INT64_T, what);
   const std::int64_t total = std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
-  require<OptionError>(total <= INT_MAX, "{} bytes are too many for one all-gather ('{}')", total, what);
+  require(total <= INT_MAX, "{} bytes of text are too many for '{}' (all ranks together may have 2^31 - 1)", total,
+          what);
 
   const std::vector<int> counts(bytes.begin(), bytes.end());
   std::vector<int> offsets(counts.size());

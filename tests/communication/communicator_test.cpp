@@ -46,6 +46,8 @@ TEST(Communicator, AloneIsRankZeroOfOne) {
   EXPECT_EQ(integers, std::vector<std::int64_t>{7});
   EXPECT_EQ(alone.broadcast("text", 0, "nobody"), "text");
   EXPECT_EQ(alone.all_gather("mine", "nobody"), std::vector<std::string>{"mine"});
+  alone.maximum(doubles, "nobody");
+  EXPECT_EQ(alone.all_gather(doubles, "nobody"), (std::vector<double>{1.5, -2}));
 }
 
 TEST(Communicator, BroadcastsFromEveryRoot) {
@@ -74,6 +76,33 @@ TEST(Communicator, SumsDoublesInRankOrder) {
   for (int rank = 1; rank < world().size(); ++rank) in_order += 0.1 * (rank + 1);
   world().sum(values, "losses");
   EXPECT_EQ(values, (std::vector<double>{1e16, in_order}));
+}
+
+TEST(Communicator, GathersNumbersInRankOrder) {
+  const double rank = world().rank();
+  std::vector<double> expected;
+  for (int other = 0; other < world().size(); ++other) expected.insert(expected.end(), {other + 0.5, -other * 1e300});
+  EXPECT_EQ(world().all_gather(std::array{rank + 0.5, -rank * 1e300}, "numbers"), expected);
+  EXPECT_TRUE(world().all_gather(std::span<const double>{}, "nothing").empty());
+}
+
+TEST(Communicator, FindsTheGreatestOfEachElement) {
+  std::vector<double> values{1.0 * world().rank(), -1.0 * world().rank(), -7};
+  world().maximum(values, "a test");
+  EXPECT_EQ(values, (std::vector<double>{world().size() - 1.0, 0, -7}));
+}
+
+// A key that is too long is this rank's own mistake.
+TEST(Communicator, DoesNotBlameOthersForItsOwnMistakes) {
+  try {
+    world().mpi({{std::string(1000, 'k'), "value"}});
+    FAIL() << "the key was taken";
+  } catch (const Error& error) {
+    FAIL() << "thrown with exit code " << static_cast<int>(error.code()) << ": " << error.what();
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("MPI_Info_set failed ("));
+    EXPECT_THAT(error.what(), testing::Not(testing::HasSubstr("gone")));
+  }
 }
 
 TEST(Communicator, GathersTextsOfAnyLengthInRankOrder) {

@@ -77,10 +77,14 @@ class Communicator final : public Team {
   void broadcast(std::span<std::byte> bytes, int root, std::string_view what);
   std::string broadcast(std::string text, int root, std::string_view what);
   /// Element sums over ranks, left on every rank; doubles are added in rank order, so all ranks hold
-  /// the same bits.
+  /// the same bits, which takes the memory of all_gather().
   void sum(std::span<std::int64_t> values, std::string_view what);
   void sum(std::span<double> values, std::string_view what);
-  /// Every rank's text, in rank order, on every rank.
+  /// Of each element the greatest of all ranks, left on every rank.
+  void maximum(std::span<double> values, std::string_view what);
+  /// Every rank's numbers, equally many, in rank order, on every rank.
+  std::vector<double> all_gather(std::span<const double> mine, std::string_view what);
+  /// Every rank's text, in rank order, on every rank. Throws DataError if they are 2 GiB or more together.
   std::vector<std::string> all_gather(const std::string& mine, std::string_view what);
 
   /// Ends the whole job now, with this exit code on all ranks.
