@@ -103,9 +103,8 @@ std::vector<std::vector<double>> measure(Communicator& communicator, const std::
     return std::span((contender.in_array_memory ? shared : own).as<float>(), bytes / sizeof(float));
   };
   for (const Contender& contender : all) check(communicator, contender, data(contender));
-  const auto samples = static_cast<std::size_t>(repetitions), ranks = static_cast<std::size_t>(communicator.size());
-  // By contender, repetition and rank; each rank fills in its own.
-  std::vector<double> seconds(all.size() * samples * ranks);
+  const auto samples = static_cast<std::size_t>(repetitions);
+  std::vector<double> seconds(all.size() * samples);  // by contender and repetition
   for (std::size_t r = 0; r < samples; ++r)
     for (std::size_t c = 0; c < all.size(); ++c) {
       // Each rank has just written its array, from the end to the beginning, as backward has.
@@ -113,15 +112,14 @@ std::vector<std::vector<double>> measure(Communicator& communicator, const std::
       communicator.barrier("the start of a sum");
       const double start_s = now_s();
       all[c].sum(communicator, data(all[c]));
-      seconds[(c * samples + r) * ranks + static_cast<std::size_t>(communicator.rank())] = now_s() - start_s;
+      seconds[c * samples + r] = now_s() - start_s;
     }
-  communicator.sum(seconds, "times");
-  std::vector<std::vector<double>> slowest(all.size());
-  for (std::size_t c = 0; c < all.size(); ++c)
-    for (std::size_t r = 0; r < samples; ++r) {
-      const auto first = seconds.begin() + static_cast<std::ptrdiff_t>((c * samples + r) * ranks);
-      slowest[c].push_back(*std::max_element(first, first + static_cast<std::ptrdiff_t>(ranks)));
-    }
+  communicator.maximum(seconds, "times of the slowest ranks");
+  std::vector<std::vector<double>> slowest;
+  for (std::size_t c = 0; c < all.size(); ++c) {
+    const auto first = seconds.begin() + static_cast<std::ptrdiff_t>(c * samples);
+    slowest.emplace_back(first, first + repetitions);
+  }
   return slowest;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
@@ -49,12 +50,9 @@ PreflightReport preflight(communication::Communicator& communicator, int threads
   const auto hosts = communicator.hosts();
   communicator.barrier("preflight");
   const Ceilings own = measure_ceilings(threads, Probe::quick);
-  const auto ranks = static_cast<std::size_t>(communicator.size()), me = static_cast<std::size_t>(communicator.rank());
-  std::vector<double> speeds(2 * ranks);
-  speeds[2 * me] = own.flops_per_s;
-  speeds[2 * me + 1] = own.bandwidth.best_bytes_per_s();
-  communicator.sum(std::span(speeds), "preflight");
-  for (std::size_t rank = 0; rank < ranks; ++rank)
+  const std::vector<double> speeds =
+      communicator.all_gather(std::array{own.flops_per_s, own.bandwidth.best_bytes_per_s()}, "preflight");
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank)
     report.ranks.push_back({hosts[rank], speeds[2 * rank], speeds[2 * rank + 1]});
   report.links = communication::probe_links(communicator);
   report.seconds = watch.elapsed();

@@ -18,9 +18,9 @@ struct Allreduce::State {
   /// Does what can be done without waiting; true if anything was done.
   virtual bool advance() = 0;
   virtual bool done() const = 0;
+  virtual std::size_t bytes_sent() const = 0;
 
   Communicator::Impl& impl;
-  std::size_t bytes_sent = 0;
 };
 
 /// An algorithm over messages; `tag` keeps its messages apart, equal on all ranks. Only the ring knows a wire but fp32.

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "brigade/core/checksum.hpp"
-#include "communicator_impl.hpp"
 
 namespace brigade::communication {
 namespace {
@@ -75,9 +74,10 @@ void require_same(Communicator& ranks, const Facts& facts, ExitCode code, const 
     all.push_back(unpacked(text));
     for (const auto& [name, value] : all.back()) names.insert(name);
   }
+  const std::vector<std::string> hosts = ranks.hosts();
   std::string differences;
   for (const std::string& name : names)
-    if (const std::string text = difference(name, all, ranks.impl()->hosts); !text.empty())
+    if (const std::string text = difference(name, all, hosts); !text.empty())
       differences += (differences.empty() ? "" : "; ") + text;
   throw_on_all_ranks(code, fmt::format("the ranks do not agree: {}. {}", differences, suggestion));
 }

@@ -81,8 +81,8 @@ class Job:
         return self.process.returncode, errors
 
 
-def endless(dataset, run, *options):
-    return [BRIGADE, "train", "--dataset", dataset, "--run", run, "--network", "lenet5", "--epochs", 100000, "--threads", 1,
+def endless(dataset, run, *options, network="lenet5"):
+    return [BRIGADE, "train", "--dataset", dataset, "--run", run, "--network", network, "--epochs", 100000, "--threads", 1,
             "--hang-timeout", 2, *options]
 
 
@@ -106,6 +106,16 @@ def test_a_hanging_rank_is_named(dataset, tmp_path):
         code, errors = job.end()
     assert code == 5, errors
     assert "no answer from rank 1 on host" in errors and "gradients" in errors, errors
+
+
+# Rank 2 waits for it in their group, where it is number 1, and the others for both in the sum of gradients.
+def test_a_hanging_rank_of_a_group_is_named(dataset, tmp_path):
+    options = ["--batch-size", 8, "--batchnorm-group", 2, "--checkpoint-every", 0, "--validation-split", "none"]
+    with Job(endless(dataset, tmp_path / "r", *options, network="fashion-cnn"), ranks=4) as job:
+        job.strike(3, signal.SIGSTOP, when=lambda: has_trained(tmp_path / "r"))
+        code, errors = job.end()
+    assert code == 5, errors
+    assert "(no answer from rank 3 on host" in errors and "from rank 1" not in errors, errors
 
 
 # Calls of MPI-IO, in which MPI waits by itself: a rank is stopped in its third read, or stays there, alive.

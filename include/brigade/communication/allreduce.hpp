@@ -77,10 +77,10 @@ SumRoute route_of(const Communicator& communicator, std::size_t bytes, const All
 /// divided equally; Algorithm::mpi: what an optimal algorithm would send.
 std::size_t message_bytes(const SumRoute& route, std::size_t bytes);
 
-/// A sum in flight: a small state machine that moves on whenever somebody calls progress(). `data`
+/// A sum in flight: a small state machine that moves on whenever somebody calls advance(). `data`
 /// is summed in place and must stay alive and untouched until done. Several may be in flight; all
 /// ranks start them in the same order, and who waits for one has waited for the older ones or goes on with their
-/// progress(), as the reducer does. All ranks end with the same bits (for a given number of ranks and of nodes);
+/// advance(), as the reducer does. All ranks end with the same bits (for a given number of ranks and of nodes);
 /// only MPI's own algorithm just promises to be close.
 class Allreduce {
  public:
@@ -89,8 +89,10 @@ class Allreduce {
   Allreduce(Allreduce&&) noexcept;
   Allreduce& operator=(Allreduce&&) noexcept;
 
-  /// Does what can be done without waiting; true when the sum is complete on this rank.
-  bool progress();
+  /// Does what can be done without waiting; true if anything was done.
+  bool advance();
+  /// The sum is complete on this rank.
+  bool done() const;
   /// Waits for completion; throws PeerError after the communicator's hang timeout.
   void wait(std::string_view what);
   /// Bytes this rank has sent for this sum so far (Algorithm::mpi: what an optimal algorithm would send; hierarchical:
