@@ -81,6 +81,11 @@ class Sums:
         return sum(self.bytes_)
 
     @property
+    def could_be_halved(self) -> bool:
+        """By 16 bits on the wire, which only a ring takes; `auto` would choose one."""
+        return self.wire == "fp32" and (self.between == "ring" or bool(self.choice))
+
+    @property
     def wire_bytes(self) -> float:
         """As they travel between nodes."""
         return self.total_bytes * WIRE_SHARE.get(self.wire, 1.0)

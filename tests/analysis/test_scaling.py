@@ -128,6 +128,12 @@ def test_bytes_on_the_wire():
     assert of_sums(np.full(4, 150.0), hosts, halving) == 100  # of 100 summed, 1.5 a rank: half of it in the node
 
 
+def test_who_could_send_half_the_bytes():
+    assert Sums("ring", wire="fp32").could_be_halved and Sums("halving-doubling", wire="fp32", choice=((2, 1e6),)).could_be_halved
+    for none in (Sums("halving-doubling", wire="fp32"), Sums("ring", wire="bf16"), Sums("mpi", wire="fp32"), Sums()):
+        assert not none.could_be_halved
+
+
 def test_bytes_of_parameter_servers_are_those_of_the_busiest_link():
     assert to_servers(np.array([10.0, 10.0]), ["a", "b"], ["s"]) == 20  # the server's
     assert to_servers(np.array([10.0, 10.0]), ["a", "b"], ["s", "t"]) == 10
