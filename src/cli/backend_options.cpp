@@ -59,7 +59,8 @@ void declare_precision(Options& options, network::Precision& precision) {
                  "optimizer are always fp32");
 }
 
-LiveBackend::LiveBackend(const BackendOptions& options, communication::Communicator& communicator) {
+LiveBackend::LiveBackend(const BackendOptions& options, communication::Communicator& communicator)
+    : communicator_(communicator) {
   const int cpus = static_cast<int>(allowed_processors().size());
   if (options.kind == BackendKind::host && options.threads > cpus && communicator.rank() == 0)
     fmt::print(
@@ -71,9 +72,12 @@ LiveBackend::LiveBackend(const BackendOptions& options, communication::Communica
     placement_ = place_this_rank(options.threads, options.pin, communicator);
     runtime_.emplace(placement_.threads, placement_.processors);
     backend_ = host::make_backend();
+    communicator.set_threads(host::kernel_threads());
   } else {
     communication::collectively(communicator, "starting the GPU", [&] { backend_ = device::make_backend(); });
   }
 }
+
+LiveBackend::~LiveBackend() { communicator_.set_threads(calling_thread()); }
 
 }  // namespace brigade::cli

@@ -44,12 +44,17 @@ ThreadPlacement place_this_rank(int threads, bool pin, communication::Communicat
 // A backend and the runtime it lives in.
 class LiveBackend {
  public:
+  // `communicator` lives longer; until then its sums have the threads of the kernels.
   LiveBackend(const BackendOptions& options, communication::Communicator& communicator);
+  ~LiveBackend();
+  LiveBackend(const LiveBackend&) = delete;
+  LiveBackend& operator=(const LiveBackend&) = delete;
   ops::Backend& operator*() const { return *backend_; }
   ops::Backend* operator->() const { return backend_.get(); }
   const ThreadPlacement& placement() const { return placement_; }  // of the host backend
 
  private:
+  communication::Communicator& communicator_;
   ThreadPlacement placement_;
   std::optional<host::Runtime> runtime_;
   std::unique_ptr<ops::Backend> backend_;

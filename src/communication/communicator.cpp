@@ -149,9 +149,9 @@ void Communicator::Impl::share_nodes(int max_node_size) {
 void Communicator::Impl::prepare_in_place() {
   in_place = std::make_unique<InPlace>(*node_team_.impl_);
   if (nodes == 1)
-    in_place->sums = std::make_unique<InPlaceSums>(node_);
+    in_place->sums = std::make_unique<InPlaceSums>(node_, *world);
   else
-    in_place->slices = std::make_unique<InPlaceSlices>(node_);
+    in_place->slices = std::make_unique<InPlaceSlices>(node_, *world);
   if (nodes == 1 ? !*in_place->sums : !*in_place->slices) in_place.reset();
 }
 
@@ -244,6 +244,10 @@ Communicator Communicator::split(int part) const {
 void Communicator::set_hang_timeout(double seconds) {
   require_positive(seconds);
   if (impl_) impl_->world->hang_timeout_s = seconds;
+}
+
+void Communicator::set_threads(Threads& threads) {
+  if (impl_) impl_->world->threads = &threads;
 }
 
 int Communicator::rank() const { return impl_ ? impl_->rank : 0; }

@@ -14,6 +14,7 @@
 
 #include "brigade/communication/communicator.hpp"
 #include "brigade/core/memory.hpp"
+#include "brigade/core/threads.hpp"
 #include "in_place_slices.hpp"
 #include "in_place_sums.hpp"
 #include "node_memory.hpp"
@@ -47,6 +48,7 @@ struct World {
   MPI_Comm comm = MPI_COMM_NULL;  ///< of all its ranks: here the roll is called. It belongs to the world()'s Impl.
   double hang_timeout_s = 300;
   Idling idling = Idling::spin;
+  Threads* threads = &calling_thread();  ///< that add and copy long arrays
   std::vector<std::string> hosts;      ///< of each rank
   std::unique_ptr<Presence> presence;  ///< of this node's ranks; null alone on a node
 

@@ -175,7 +175,7 @@ bool HalvingDoubling::take_segment() {
   if (arrived == 0) return false;
   if (exchange().add) {
     const Range s = segment(exchange().receive, taken_);
-    add_unpacked(Wire::fp32, staging(taken_), s.size(), data_ + s.begin);
+    add_unpacked(*impl.world->threads, Wire::fp32, staging(taken_), s.size(), data_ + s.begin);
   }
   ++taken_;
   return true;

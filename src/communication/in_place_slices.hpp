@@ -21,14 +21,15 @@
 #include <vector>
 
 #include "shared_memory.hpp"
-#include "tree_sum.hpp"
 
 namespace brigade::communication {
+
+struct World;
 
 class InPlaceSlices {
  public:
   /// Collective over the ranks of `node` (2 or more), which share memory.
-  explicit InPlaceSlices(MPI_Comm node);
+  InPlaceSlices(MPI_Comm node, const World& world);
   /// False, on all ranks of the node, if there is not enough shared memory: unusable then.
   explicit operator bool() const { return static_cast<bool>(memory_); }
 
@@ -48,10 +49,10 @@ class InPlaceSlices {
   };
   Counters& own() const { return memory_.notes<Counters>(rank_); }
 
+  const World& world_;   // for its threads
   SharedMemory memory_;  // counters of each rank
   int rank_ = 0, size_ = 1;
   std::uint64_t started_ = 0, delivered_ = 0;
-  TreeSum tree_sum_;
 };
 
 }  // namespace brigade::communication

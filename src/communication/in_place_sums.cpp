@@ -7,6 +7,10 @@
 #include <span>
 #include <utility>
 
+#include "communicator_impl.hpp"
+#include "tree_sum.hpp"
+#include "wire.hpp"
+
 namespace brigade::communication {
 namespace {
 
@@ -46,10 +50,25 @@ void sum_at_once(std::span<float* const> arrays, std::size_t begin, std::size_t 
   }
 }
 
+void sum_in_place(std::span<float* const> arrays, std::size_t begin, std::size_t end) {
+  switch (arrays.size()) {
+    case 2: return sum_at_once<2>(arrays, begin, end);
+    case 3: return sum_at_once<3>(arrays, begin, end);
+    case 4: return sum_at_once<4>(arrays, begin, end);
+    default: break;
+  }
+  std::array<float, kRun> sum;
+  for (std::size_t at = begin; at < end; at += kRun) {
+    const std::size_t count = std::min(kRun, end - at);
+    tree_sum(arrays, at, count, sum.data());
+    for (float* array : arrays) std::memcpy(array + at, sum.data(), count * sizeof(float));
+  }
+}
+
 }  // namespace
 
-InPlaceSums::InPlaceSums(MPI_Comm node)
-    : memory_(node, sizeof(Counters)), rank_(memory_.rank()), size_(memory_.ranks()), tree_sum_(size_), sum_(kRun) {
+InPlaceSums::InPlaceSums(MPI_Comm node, const World& world)
+    : world_(world), memory_(node, sizeof(Counters)), rank_(memory_.rank()), size_(memory_.ranks()) {
   if (memory_) own().working.store(kNone);
 }
 
@@ -90,17 +109,8 @@ void InPlaceSums::add_up(const Claim& claimed) {
   const Job& job = *claimed.job;
   const std::size_t begin = static_cast<std::size_t>(job.end - claimed.last) * kSegment;
   const std::size_t end = std::min(static_cast<std::size_t>(job.end - claimed.first) * kSegment, job.floats);
-  switch (size_) {
-    case 2: return sum_at_once<2>(job.arrays, begin, end);
-    case 3: return sum_at_once<3>(job.arrays, begin, end);
-    case 4: return sum_at_once<4>(job.arrays, begin, end);
-    default: break;
-  }
-  for (std::size_t at = begin; at < end; at += kRun) {
-    const std::size_t count = std::min(kRun, end - at);
-    tree_sum_(job.arrays, at, count, sum_.data());
-    for (float* array : job.arrays) std::memcpy(array + at, sum_.data(), count * sizeof(float));
-  }
+  in_ranges(*world_.threads, begin, end, kThreadFloats,
+            [&](std::size_t first, std::size_t last) { sum_in_place(job.arrays, first, last); });
 }
 
 bool InPlaceSums::done(std::uint64_t ticket) const {

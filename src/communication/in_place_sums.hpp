@@ -28,14 +28,15 @@
 #include <vector>
 
 #include "shared_memory.hpp"
-#include "tree_sum.hpp"
 
 namespace brigade::communication {
+
+struct World;
 
 class InPlaceSums {
  public:
   /// Collective over the ranks of `node` (2 or more), which share memory.
-  explicit InPlaceSums(MPI_Comm node);
+  InPlaceSums(MPI_Comm node, const World& world);
   /// False, on all ranks of the node, if there is not enough shared memory: unusable then.
   explicit operator bool() const { return static_cast<bool>(memory_); }
 
@@ -70,12 +71,11 @@ class InPlaceSums {
   void add_up(const Claim& claimed);
   Counters& own() const { return memory_.notes<Counters>(rank_); }
 
+  const World& world_;   // for its threads
   SharedMemory memory_;  // counters of each rank
   int rank_ = 0, size_ = 1;
   std::deque<Job> jobs_;
   std::uint64_t started_ = 0;  // segments of all sums so far
-  TreeSum tree_sum_;
-  std::vector<float> sum_;  // of a run, for many ranks
   bool broken_ = false;
 };
 

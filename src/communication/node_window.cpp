@@ -15,8 +15,7 @@ NodeWindow::NodeWindow(MPI_Comm node)
     : memory_(node, sizeof(Counters) + kSlots * kSlotFloats * sizeof(float)),
       rank_(memory_.rank()),
       size_(memory_.ranks()),
-      terms_(static_cast<std::size_t>(size_)),
-      tree_sum_(size_) {}
+      terms_(static_cast<std::size_t>(size_)) {}
 
 float* NodeWindow::slot(int rank, std::uint64_t segment) const {
   return reinterpret_cast<float*>(memory_.part(rank) + sizeof(Counters)) + segment % kSlots * kSlotFloats;
@@ -102,7 +101,7 @@ bool NodeWindow::copy_in() {
 
 void NodeWindow::sum_piece(const Piece& p, std::uint64_t index, float* data) {
   for (int rank = 0; rank < size_; ++rank) terms_[static_cast<std::size_t>(rank)] = slot(rank, index);
-  tree_sum_(terms_, p.in_slot, p.range.size(), data + p.range.begin);
+  tree_sum(terms_, p.in_slot, p.range.size(), data + p.range.begin);
 }
 
 bool NodeWindow::reduce() {

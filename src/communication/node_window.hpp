@@ -97,7 +97,6 @@ class NodeWindow {
   std::uint64_t started_ = 0;                           // segments of all collectives so far
   std::uint64_t copied_ = 0, reduced_ = 0, taken_ = 0;  // my counters
   std::vector<const float*> terms_;                     // of a sum, by rank
-  TreeSum tree_sum_;
   bool broken_ = false;
 };
 

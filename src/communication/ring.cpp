@@ -179,9 +179,9 @@ bool Ring::take_segment() {
   if (arrived == 0) return false;
   float* const here = data_ + taking_.offset();
   if (taken_ < to_add_)
-    add_unpacked(wire_, staging(taken_), taking_.count(), here);
+    add_unpacked(*impl.world->threads, wire_, staging(taken_), taking_.count(), here);
   else if (packed_)
-    unpack(wire_, staging(taken_), taking_.count(), here);
+    unpack(*impl.world->threads, wire_, staging(taken_), taking_.count(), here);
   taking_.next();
   ++taken_;
   return true;
@@ -192,8 +192,8 @@ const void* Ring::outgoing() {
   float* const here = data_ + sending_.offset();
   if (!packed_) return here;
   std::byte* const message = staging(sending_count_, 1);
-  pack(wire_, here, sending_.count(), message);
-  if (sending_count_ >= to_send_partial_) unpack(wire_, message, sending_.count(), here);
+  pack(*impl.world->threads, wire_, here, sending_.count(), message);
+  if (sending_count_ >= to_send_partial_) unpack(*impl.world->threads, wire_, message, sending_.count(), here);
   return message;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 namespace brigade::communication {
 namespace {
@@ -33,12 +34,11 @@ void add_up(std::span<const float* const> terms, std::size_t at, std::size_t cou
 
 }  // namespace
 
-TreeSum::TreeSum(int terms)
-    : spare_(2 * kRun * static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(terms)))) {}
-
-void TreeSum::operator()(std::span<const float* const> terms, std::size_t at, std::size_t count, float* to) {
+void tree_sum(std::span<const float* const> terms, std::size_t at, std::size_t count, float* to) {
+  thread_local std::vector<float> spare;  // partial sums of a run
+  spare.resize(2 * kRun * static_cast<std::size_t>(std::bit_width(terms.size())));
   for (std::size_t done = 0; done < count; done += kRun)
-    add_up(terms, at + done, std::min(kRun, count - done), to + done, spare_.data());
+    add_up(terms, at + done, std::min(kRun, count - done), to + done, spare.data());
 }
 
 }  // namespace brigade::communication

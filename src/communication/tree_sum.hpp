@@ -5,19 +5,10 @@
 
 #include <cstddef>
 #include <span>
-#include <vector>
 
 namespace brigade::communication {
 
-class TreeSum {
- public:
-  explicit TreeSum(int terms);
-
-  /// to[0, count) = the sum of the terms' elements [at, at + count). `to` may be a term's own place.
-  void operator()(std::span<const float* const> terms, std::size_t at, std::size_t count, float* to);
-
- private:
-  std::vector<float> spare_;  // partial sums of a run
-};
+/// to[0, count) = the sum of the terms' elements [at, at + count). `to` may be a term's own place. From any thread.
+void tree_sum(std::span<const float* const> terms, std::size_t at, std::size_t count, float* to);
 
 }  // namespace brigade::communication

@@ -61,16 +61,23 @@ void from_fp16(const Fp16* from, std::size_t floats, float scale, Then&& then) {
   }
 }
 
+// then(i, value) for each element from `begin` to `end`.
 template <class Then>
-void for_each_unpacked(Wire wire, const std::byte* message, std::size_t floats, Then&& then) {
+void for_each_unpacked(Wire wire, const std::byte* message, std::size_t begin, std::size_t end, Then&& then) {
   if (wire == Wire::fp16) {
     float scale = 1;
     std::memcpy(&scale, message, kHeader);
-    from_fp16(reinterpret_cast<const Fp16*>(message + kHeader), floats, scale, then);
+    from_fp16(reinterpret_cast<const Fp16*>(message + kHeader) + begin, end - begin, scale,
+              [&](std::size_t i, float value) { then(begin + i, value); });
   } else {
     const auto* from = reinterpret_cast<const Bf16*>(message);
-    for (std::size_t i = 0; i < floats; ++i) then(i, static_cast<float>(from[i]));
+    for (std::size_t i = begin; i < end; ++i) then(i, static_cast<float>(from[i]));
   }
+}
+
+// to[i] += from[i]: neither is the other, which parameters can say to the compiler.
+void add(const float* __restrict from, std::size_t floats, float* __restrict to) {
+  for (std::size_t i = 0; i < floats; ++i) to[i] += from[i];
 }
 
 }  // namespace
@@ -85,28 +92,34 @@ std::size_t floats_in(Wire wire, std::size_t bytes) {
   return bytes <= header ? 1 : std::max<std::size_t>(1, (bytes - header) / each);
 }
 
-void pack(Wire wire, const float* __restrict from, std::size_t floats, std::byte* __restrict message) {
+void pack(Threads& threads, Wire wire, const float* from, std::size_t floats, std::byte* message) {
   if (wire == Wire::fp16) {
     const float scale = scale_for(from, floats);
     std::memcpy(message, &scale, kHeader);
-    to_fp16(from, floats, scale, reinterpret_cast<Fp16*>(message + kHeader));
+    auto* to = reinterpret_cast<Fp16*>(message + kHeader);
+    in_ranges(threads, 0, floats, kThreadFloats,
+              [=](std::size_t begin, std::size_t end) { to_fp16(from + begin, end - begin, scale, to + begin); });
   } else {
     auto* to = reinterpret_cast<Bf16*>(message);
-    for (std::size_t i = 0; i < floats; ++i) to[i] = Bf16(from[i]);
+    in_ranges(threads, 0, floats, kThreadFloats, [=](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) to[i] = Bf16(from[i]);
+    });
   }
 }
 
-void unpack(Wire wire, const std::byte* __restrict message, std::size_t floats, float* __restrict to) {
-  for_each_unpacked(wire, message, floats, [to](std::size_t i, float value) { to[i] = value; });
+void unpack(Threads& threads, Wire wire, const std::byte* message, std::size_t floats, float* to) {
+  in_ranges(threads, 0, floats, kThreadFloats, [=](std::size_t begin, std::size_t end) {
+    for_each_unpacked(wire, message, begin, end, [to](std::size_t i, float value) { to[i] = value; });
+  });
 }
 
-void add_unpacked(Wire wire, const std::byte* __restrict message, std::size_t floats, float* __restrict to) {
-  if (wire == Wire::fp32) {
-    const auto* __restrict from = reinterpret_cast<const float*>(message);
-    for (std::size_t i = 0; i < floats; ++i) to[i] += from[i];
-  } else {
-    for_each_unpacked(wire, message, floats, [to](std::size_t i, float value) { to[i] += value; });
-  }
+void add_unpacked(Threads& threads, Wire wire, const std::byte* message, std::size_t floats, float* to) {
+  in_ranges(threads, 0, floats, kThreadFloats, [=](std::size_t begin, std::size_t end) {
+    if (wire == Wire::fp32)
+      add(reinterpret_cast<const float*>(message) + begin, end - begin, to + begin);
+    else
+      for_each_unpacked(wire, message, begin, end, [to](std::size_t i, float value) { to[i] += value; });
+  });
 }
 
 }  // namespace brigade::communication

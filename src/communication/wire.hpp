@@ -16,6 +16,7 @@
 #include <cstddef>
 
 #include "brigade/communication/allreduce.hpp"
+#include "brigade/core/threads.hpp"
 
 namespace brigade::communication {
 
@@ -24,9 +25,12 @@ std::size_t packed_bytes(Wire wire, std::size_t floats);
 /// How many floats fit into a message of `bytes` bytes; at least one.
 std::size_t floats_in(Wire wire, std::size_t bytes);
 
-void pack(Wire wire, const float* from, std::size_t floats, std::byte* message);
-void unpack(Wire wire, const std::byte* message, std::size_t floats, float* to);
+/// For two threads, a message has at least twice so many floats.
+inline constexpr std::size_t kThreadFloats = 64 << 10;
+
+void pack(Threads& threads, Wire wire, const float* from, std::size_t floats, std::byte* message);
+void unpack(Threads& threads, Wire wire, const std::byte* message, std::size_t floats, float* to);
 /// to[i] += what travelled.
-void add_unpacked(Wire wire, const std::byte* message, std::size_t floats, float* to);
+void add_unpacked(Threads& threads, Wire wire, const std::byte* message, std::size_t floats, float* to);
 
 }  // namespace brigade::communication

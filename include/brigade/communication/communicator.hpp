@@ -21,6 +21,7 @@
 #include "brigade/core/error.hpp"
 #include "brigade/core/memory.hpp"
 #include "brigade/core/team.hpp"
+#include "brigade/core/threads.hpp"
 
 namespace brigade::communication {
 
@@ -43,6 +44,9 @@ class Communicator final : public Team {
   static Communicator world(double hang_timeout_s = 300, int max_node_size = 0);
   /// From now on, for all communicators of the same world(). Throws OptionError unless it is positive.
   void set_hang_timeout(double seconds);
+  /// Which add and copy long arrays in sums, as long as they live; at first the calling thread alone. The same bits with
+  /// any number. For all communicators of the same world(), by the thread that calls these.
+  void set_threads(Threads& threads);
   ~Communicator() override;
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "brigade/core/threads.hpp"
 #include "brigade/ops/backend.hpp"
 
 namespace brigade::host {
@@ -26,5 +27,8 @@ class Runtime {
 
 /// Needs a live Runtime. Results are the same bits for any number of threads.
 std::unique_ptr<ops::Backend> make_backend();
+
+/// Those of the Runtime, while they compute nothing: for the thread that started it.
+Threads& kernel_threads();
 
 }  // namespace brigade::host
