@@ -3,6 +3,7 @@
 #include "brigade/core/atomic_file.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 
@@ -16,10 +17,8 @@ ExitCode bench_allreduce(Call& call) {
       .add("segment", segment, "bytes of a message, and of what passes through shared memory at once (K, M, G)")
       .add("repetitions", wanted.repetitions, {0}, "of each algorithm and size; 0: 5 to 200 by size")
       .optional("json", json, "FILE: all numbers, for programs");
-  bool run = false;
-  collectively(call.communicator, "reading the options", [&] {
-    run = options.parse(call.arguments, call.speaks());
-    if (!run) return;
+  if (!read_options(call, options)) return ExitCode::done;
+  collectively(call.communicator, "checking the options", [&] {
     wanted.least_bytes = parse_bytes(least, "min-bytes");
     wanted.most_bytes = parse_bytes(most, "max-bytes");
     wanted.segment_bytes = parse_bytes(segment, "segment");
@@ -28,7 +27,6 @@ ExitCode bench_allreduce(Call& call) {
                          "--min-bytes {} must be at least 4 and no more than --max-bytes {}", least, most);
     require<OptionError>(wanted.segment_bytes >= 4, "--segment {} is shorter than a float", segment);
   });
-  if (!run) return ExitCode::done;
   const auto report = benchmarks::measure_allreduce(call.communicator, wanted);
   if (!call.speaks()) return ExitCode::done;
   benchmarks::print(report);

@@ -147,6 +147,7 @@ void check(const training::TrainOptions& t, const Options& options) {
   in_unit_interval("batch-norm-momentum", t.batch_norm_momentum);
 }
 
+// Collective, as all that reads options is.
 bool parse(Call& call, TrainCommand& command) {
   auto& t = command.train;
   Options options("train", "train a network on a dataset, synchronously over all ranks");
@@ -158,10 +159,12 @@ bool parse(Call& call, TrainCommand& command) {
   declare_sums(options, t);
   options.section("The machine");
   command.backend.declare(options);
-  if (!options.parse(call.arguments, call.speaks())) return false;
+  if (!read_options(call, options)) return false;
 
-  check(t, options);
-  call.communicator.set_hang_timeout(command.hang_timeout_s);
+  communication::collectively(call.communicator, "checking the options", [&] {
+    check(t, options);
+    call.communicator.set_hang_timeout(command.hang_timeout_s);
+  });
   t.command_line = call.command_line;
   t.resolved = options.resolved();
   t.resolved["augment"] = dataset::to_string(t.augmentation);
@@ -182,10 +185,7 @@ void print_result(const training::TrainResult& result, const std::string& run) {
 
 ExitCode train(Call& call) {
   TrainCommand command;
-  bool run = false;
-  communication::collectively(call.communicator, "reading the options", [&] { run = parse(call, command); });
-  if (!run) return ExitCode::done;
-  check_options(call.communicator, command.train.resolved);
+  if (!parse(call, command)) return ExitCode::done;
   if (!command.train.dry_run) call.launch.check_allocation(call.communicator);
   const LiveBackend backend(command.backend, call.communicator);
   command.train.pinned_processors = backend.placement().processors;

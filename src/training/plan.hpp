@@ -44,9 +44,6 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks)
 // For --dry-run: memory, traffic and steps, as text.
 std::string describe(const Plan& plan, const TrainOptions& options, int ranks);
 
-// What tells one dataset from another, for people and by digest.
-std::map<std::string, std::string> dataset_facts(const Plan& plan, const TrainOptions& options);
-
 // The options that must not change between a run and its resumption.
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options);
 

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "brigade/communication/probe.hpp"
-#include "brigade/communication/require_same.hpp"
 #include "brigade/core/error.hpp"
+#include "brigade/training/same_dataset.hpp"
 #include "parameter_server.hpp"
 #include "plan.hpp"
 #include "strategy.hpp"
@@ -40,8 +40,7 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
     check_strategy(options, communicator);
     plan = make_plan(options, std::min(communicator.rank(), workers - 1), workers, communicator.node_size());
   });
-  communication::require_same(communicator, dataset_facts(*plan, options), ExitCode::bad_data,
-                              "Is --dataset the same directory on every node?");
+  require_same_dataset(communicator, options.dataset, plan->manifest);
   if (options.dry_run) {
     if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, workers));
     return {};

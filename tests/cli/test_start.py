@@ -53,6 +53,28 @@ def test_another_command(dataset, tmp_path):
     assert "the command is inspect on rank 1 on " in message
 
 
+# What commands would do together with different options, and what the message says of them. Datasets need not be there:
+# options are compared before they are used.
+DIFFERENCES = [
+    ("evaluate --dataset d", "--run a", "--run b", ["--run is a on rank 0 on ", "b on rank 1 on "]),
+    ("evaluate --dataset d --run r", "", "--split train", ["--split is test on rank 0 on ", "train on rank 1 on "]),
+    ("evaluate --dataset d --run r --worst 3", "", "--help", ["--help is set on rank 1 on ", "unset on rank 0 on "]),
+    ("inspect", "--dataset a", "--dataset b", ["--dataset is a on rank 0 on ", "b on rank 1 on "]),
+    ("shard --source s --output o", "", "--shards 3", ["--shards is 0 on rank 0 on ", "3 on rank 1 on "]),
+    ("models", "lenet5", "vgg16", ["the command is models lenet5 on rank 0 on ", "models vgg16 on rank 1 on "]),
+    ("bench", "allreduce", "io", ["the command is bench allreduce on rank 0 on ", "bench io on rank 1 on "]),
+    ("bench allreduce --min-bytes 4K", "--max-bytes 8K", "--max-bytes 1M", ["--max-bytes is 1M on rank 1 on ", "8K on rank 0 on "]),
+    ("bench io --dataset d", "", "--batches 7", ["--batches is 20 on rank 0 on ", "7 on rank 1 on "]),
+    ("bench kernels", "", "--batch-size 2", ["--batch-size is ", " 2 on rank 1 on "]),
+]
+
+
+@pytest.mark.parametrize("command, first, second, said", DIFFERENCES)
+def test_other_options_of_any_command(command, first, second, said):
+    message = only_error(start(*([BRIGADE, *command.split(), *own.split()] for own in (first, second))), 2)
+    assert message.startswith("brigade: error: the ranks do not agree: ") and all(words in message for words in said), message
+
+
 def make_dataset(brigade, directory, train_samples, test_samples):
     (directory / "idx").mkdir(parents=True)
     write_idx(directory / "idx", "train", *blocks(train_samples, 1))
@@ -61,14 +83,48 @@ def make_dataset(brigade, directory, train_samples, test_samples):
     assert result.code == 0, result.all_err
 
 
-def test_another_dataset_under_the_same_name(brigade, tmp_path):
-    # A directory that each rank sees otherwise, as node-local ones are.
-    ranks = []
-    for rank, samples in enumerate([300, 301]):
-        make_dataset(brigade, tmp_path / str(rank), samples, 50)
-        ranks.append(["sh", "-c", f'cd {tmp_path / str(rank)} && exec "$@"', "sh", *train("data", tmp_path / "r")])
-    message = only_error(start(*ranks), 3)
-    assert "manifest.json of the dataset is " in message and "300 on rank 0 on " in message and "301 on rank 1 on " in message
+@pytest.fixture(scope="module")
+def two_places(brigade, tmp_path_factory):
+    """Directories that ranks see under one name, as node-local ones are: in each "idx", "data", and "r", a run."""
+    places = []
+    for samples in (300, 301):
+        places.append(tmp_path_factory.mktemp("place"))
+        make_dataset(brigade, places[-1], samples, 50)
+        result = brigade(*train("data", "r", "--batch-size", 8)[1:], cwd=places[-1])
+        assert result.code == 0, result.all_err
+    return places
+
+
+def sharing(name, places, directory):
+    """The same places, but that they have one thing in common."""
+    second = shutil.copytree(places[1], directory / "second")
+    shutil.rmtree(second / name)
+    shutil.copytree(places[0] / name, second / name)
+    return [places[0], second]
+
+
+def in_places(places, *arguments):
+    return start(*(["sh", "-c", f'cd {place} && exec "$@"', "sh", *arguments] for place in places))
+
+
+@pytest.mark.parametrize("command", ["train --run s", "evaluate --checkpoint r/checkpoints/step-00000001", "inspect", "bench io"])
+def test_another_dataset_under_the_same_name(two_places, tmp_path, command):
+    places = sharing("r", two_places, tmp_path)
+    message = only_error(in_places(places, BRIGADE, *command.split(), "--dataset", "data"), 3)
+    assert "manifest.json of the dataset is CRC-32C " in message
+    assert "samples of split 'train' is 300 on rank 0 on " in message and "301 on rank 1 on " in message
+
+
+def test_another_checkpoint_under_the_same_name(two_places, tmp_path):
+    places = sharing("data", two_places, tmp_path)
+    message = only_error(in_places(places, BRIGADE, "evaluate", "--run", "r", "--dataset", "data"), 3)
+    assert "manifest.json of the checkpoint is CRC-32C " in message and "on rank 1 on " in message
+
+
+def test_other_images_under_the_same_name(two_places):
+    message = only_error(in_places(two_places, BRIGADE, "shard", "--source", "idx", "--output", "new"), 3)
+    assert "split 'train' is 300 samples of 10 classes on rank 0 on " in message and "301 samples of " in message
+    assert not any((place / "new").exists() for place in two_places)
 
 
 def test_more_ranks_than_samples(brigade, tmp_path):
