@@ -1,6 +1,7 @@
 // What a training run is going to do, decided and checked before any of it is done.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "brigade/telemetry/place.hpp"
 #include "brigade/training/checkpoint.hpp"
 #include "brigade/training/trainer.hpp"
+#include "last_words.hpp"
 
 namespace brigade::training {
 
@@ -36,6 +38,7 @@ struct Plan {
 struct Job {
   std::vector<telemetry::Place> places;  // of each rank
   double clock_offset_s = 0;             // what to add to this rank's now_s() to read rank 0's
+  std::shared_ptr<LastWords> last_words;
 };
 
 // `node_ranks`: ranks on this node. Throws OptionError or DataError. Does not communicate.

@@ -19,12 +19,14 @@ namespace {
 std::atomic<bool> stop_is_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
 
-Job look_around(const TrainOptions& options, communication::Communicator& communicator, int workers) {
+Job look_around(const TrainOptions& options, communication::Communicator& communicator, int workers,
+                std::shared_ptr<LastWords> last_words) {
   telemetry::Place own = telemetry::place_of_this_process(options.pinned_processors);
   if (communicator.rank() >= workers) own.role = "server";
   return {
       .places = telemetry::places_from(communicator.all_gather(telemetry::to_line(own), "gathering where ranks run")),
-      .clock_offset_s = communication::clock_offset_s(communicator)};
+      .clock_offset_s = communication::clock_offset_s(communicator),
+      .last_words = std::move(last_words)};
 }
 
 }  // namespace
@@ -45,9 +47,15 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
     if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, workers));
     return {};
   }
-  const Job job = look_around(options, communicator, workers);
-  if (served) return train_with_servers(options, *plan, backend, communicator, workers, job);
-  return TrainingLoop(options, *plan, backend, communicator, job).run();
+  const auto last_words = std::make_shared<LastWords>(options.run, communicator.rank());
+  try {
+    const Job job = look_around(options, communicator, workers, last_words);
+    if (served) return train_with_servers(options, *plan, backend, communicator, workers, job);
+    return TrainingLoop(options, *plan, backend, communicator, job).run();
+  } catch (const PeerError& error) {
+    last_words->say(error.what());
+    throw;
+  }
 }
 
 }  // namespace brigade::training
