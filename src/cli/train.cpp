@@ -31,7 +31,9 @@ void declare_run(Options& options, TrainCommand& command) {
       .flag("resume", t.resume, "continue from the newest checkpoint in --run; harmless on a first run")
       .flag("dry-run", t.dry_run, "print the plan (memory, traffic, steps) and exit")
       .flag("preflight", command.preflight,
-            "first measure arithmetic, memory and links of all ranks (seconds), and name those far from the others")
+            "first measure arithmetic, memory and links of all ranks (seconds), and name those far from the others and "
+            "ranks "
+            "with fewer processors than threads")
       .add("hang-timeout", command.hang_timeout_s,
            "seconds a rank waits for the others before it names who is missing and the job ends (exit code 5)")
       .add("seed", t.seed, "of weights, sample order and dropout")

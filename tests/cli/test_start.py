@@ -1,6 +1,7 @@
 """Ranks that were not started alike: one message that shows the difference, and the right exit code."""
 import os
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -133,6 +134,17 @@ def test_more_ranks_than_samples(brigade, tmp_path):
     assert "4 ranks, but only 3 training samples" in only_error(brigade(*few, "--batch-size", 4, ranks=4), 2)
     result = brigade(*few, "--batch-size", 3, ranks=3)  # two test images among three ranks
     assert result.code == 0, result.all_err
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
+def test_preflight_names_ranks_on_one_processor(dataset, tmp_path):
+    one = str(min(os.sched_getaffinity(0)))
+    result = start(*2 * [["taskset", "--cpu-list", one, *train(dataset, tmp_path / "r", "--preflight")]])
+    assert result.code == 0, result.all_err
+    host, count = socket.gethostname(), os.sysconf("SC_NPROCESSORS_ONLN")
+    assert (f"preflight: ranks 0, 1 of host {host} share processor {one} of {count} with 2 threads (left to nobody: {count - 1}). "
+            "Bind with `mpirun --map-by slot:PE=1`") in result.all_err, result.all_err
+    assert f"the only link within a node, rank 0 on {host} and rank 1 on {host}: " in result.out, result.out
 
 
 def test_mpi_without_threads(dataset, tmp_path):
