@@ -184,7 +184,7 @@ void TrainingLoop::train_epochs() {
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
-                     .data_first = batch_norm_group_ != nullptr,
+                     .batch_norm_group = batch_norm_group_.get(),
                      .clock_origin_s = origin_s - job_.clock_offset_s,
                      .stop_requested = stop_requested});
   summary_.startup_s = wall_clock_s() - process_start_s();

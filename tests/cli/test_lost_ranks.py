@@ -1,5 +1,6 @@
 """Ranks that hang or are killed, wherever they are: the job ends, says which it was, and leaves no process behind."""
 import contextlib
+import csv
 import json
 import os
 import pathlib
@@ -84,9 +85,9 @@ class Job:
         return self.process.returncode, errors
 
 
-def endless(dataset, run, *options):
-    return [BRIGADE, "train", "--dataset", dataset, "--run", run, "--network", "lenet5", "--epochs", 100000, "--threads", 1,
-            "--hang-timeout", 2, *options]
+def endless(dataset, run, *options, network="lenet5", timeout=2):
+    return [BRIGADE, "train", "--dataset", dataset, "--run", run, "--network", network, "--epochs", 100000, "--threads", 1,
+            "--hang-timeout", timeout, *options]
 
 
 def has_trained(run):
@@ -117,6 +118,40 @@ def test_a_hanging_rank_is_named(dataset, tmp_path):
     assert said and float(said[1]) >= 2, failure  # --hang-timeout
     assert f"brigade: error on rank 0 ({host}): {failure['problem']}\n" in errors
     assert not (tmp_path / "r/failure-00001.json").exists()
+
+
+def rows_of(run, rank):
+    with open(run / f"steps-{rank:05}.csv", newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+# Ranks of a batch-norm group wait for one another all the time, most of it within forward and backward.
+def test_a_pause_of_a_rank_is_not_its_groups_own_time(dataset, tmp_path):
+    run = tmp_path / "r"
+    with Job(endless(dataset, run, *IN_A_STEP, "--batchnorm-group", 2, network="fashion-cnn", timeout=60)) as job:
+        job.strike(1, signal.SIGSTOP, when=lambda: has_trained(run))
+        time.sleep(1)
+        job.strike(1, signal.SIGCONT)
+        seen = len(rows_of(run, 0))
+        wait_for(lambda: len(rows_of(run, 0)) > seen + 1)
+    longest = max(rows_of(run, 0), key=lambda row: row["step_s"])
+    assert longest["step_s"] > 0.9, longest
+    assert longest["wait_data_s"] + longest["forward_s"] + longest["backward_s"] < longest["step_s"] / 2, longest
+
+
+# The average of weights is what ranks meet for; before it comes the optimizer's step.
+def test_ranks_of_local_sgd_arrive_at_the_average(brigade, dataset, tmp_path):
+    result = brigade("train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "lenet5", "--max-steps", 8, "--batch-size",
+                     30, "--strategy", "local-sgd", "--sync-every", 2, "--validation-split", "none", ranks=2)
+    assert result.code == 0, result.all_err
+    ranks = [rows_of(tmp_path / "r", rank) for rank in range(2)]
+    for rows in ranks:
+        for row in rows:
+            own = sum(row[part] for part in ("start_s", "wait_data_s", "forward_s", "backward_s", "optimizer_s"))
+            assert own - 1e-5 < row["reduce_arrive_s"] < row["start_s"] + row["step_s"] + 1e-5, row  # columns have 1 us
+    for first, second in list(zip(*ranks))[1::2]:  # both leave the average after the later one has come
+        for row, other in ((first, second), (second, first)):
+            assert row["start_s"] + row["step_s"] > other["reduce_arrive_s"] - 1e-5, (row, other)
 
 
 # Calls of MPI-IO, in which MPI waits by itself: a rank is stopped in its third read, or stays there, alive.

@@ -147,7 +147,8 @@ def test_preflight_names_ranks_on_one_processor(dataset, tmp_path):
     assert f"the only link within a node, rank 0 on {host} and rank 1 on {host}: " in result.out, result.out
 
 
-def test_mpi_without_threads(dataset, tmp_path):
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_mpi_without_threads(brigade, dataset, tmp_path, ranks):
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     (tmp_path / "low.c").write_text("""
@@ -159,6 +160,5 @@ int MPI_Init_thread(int *argc, char ***argv, int required, int *provided) {
 }
 """)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "low.so", tmp_path / "low.c"], check=True)
-    result = Result(subprocess.run(list(map(str, train(dataset, tmp_path / "r"))), capture_output=True, text=True, timeout=60,
-                                   env=dict(ENVIRONMENT, LD_PRELOAD=str(tmp_path / "low.so"))))
-    assert "does not allow threads" in only_error(result, 2)
+    result = brigade(*train(dataset, tmp_path / "r")[1:], ranks=ranks, environment={"LD_PRELOAD": str(tmp_path / "low.so")})
+    assert "does not allow threads (level 0 of at least 1)" in only_error(result, 2)
