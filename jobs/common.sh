@@ -9,9 +9,12 @@ step() {
   printf '   %s: %.1f s\n' "$title" "$(awk "BEGIN { print $EPOCHREALTIME - $start }")"
 }
 
+# How many processors (hardware threads) this shell may use; nproc by itself would heed OpenMP's variables.
+count_processors() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
+
 # choose_launcher N: leaves in `launcher` the command that starts N ranks (`all`: as many as Slurm granted): srun inside
 # a Slurm allocation, else mpirun. In the environment: LAUNCHER=mpirun takes mpirun inside an allocation, too;
-# MPIRUN_OPTIONS and SRUN_OPTIONS are handed on (words separated by blanks).
+# MPIRUN_OPTIONS and SRUN_OPTIONS are handed on (words separated by blanks) and go last, so that they win.
 choose_launcher() {
   local ranks=$1 more
   if [ -n "${SLURM_JOB_ID:-}" ] && [ "${LAUNCHER:-srun}" = srun ]; then
@@ -28,12 +31,30 @@ choose_launcher() {
     # Open MPI notices a host that is gone after 8 s instead of Linux' default of minutes.
     export OMPI_MCA_oob_tcp_keepalive_time=5 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
     [ "$ranks" = all ] || launcher+=(-n "$ranks")
-    if [ "$ranks" != all ] && [ "$(nproc)" -lt "$ranks" ]; then launcher+=(--oversubscribe --bind-to none); fi
+    bind_ranks "$ranks"
     if [ "$(id -u)" = 0 ]; then  # a container, most likely
       export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     fi
   fi
   launcher+=("${more[@]}")
+}
+
+# bind_ranks N: adds to `launcher` mpirun's options that give each rank the processors which Slurm granted it, or outside
+# Slurm its share of this machine's. By default Open MPI binds one or two ranks to a single core each.
+bind_ranks() {
+  local ranks=$1 here each="" as_linux_counts=""
+  here=$(count_processors)
+  if [ -n "${SLURM_JOB_ID:-}" ]; then
+    each=${SLURM_CPUS_PER_TASK:-}
+    # Slurm's processors are hardware threads at most sites, cores at some: threads, if Linux counts as many.
+    [ "$here" != "${SLURM_CPUS_ON_NODE:-}" ] || as_linux_counts=1
+  elif [ "$ranks" != all ]; then
+    each=$((here / ranks)) as_linux_counts=1
+    [ "$each" -gt 0 ] || { launcher+=(--oversubscribe --bind-to none); return; }
+  fi
+  [ -n "$each" ] || return 0
+  launcher+=(--map-by "slot:PE=$each")
+  [ -z "$as_linux_counts" ] || launcher+=(--use-hwthread-cpus)  # PE counts cores otherwise
 }
 
 # run_ranks N COMMAND...: the command on N ranks.
@@ -94,13 +115,22 @@ brigade_binary() {
   fi
 }
 
-# A Python that has what analysis/ needs; Debian's own comes first, since another may lead the PATH.
+# A Python that has what analysis/ needs: PYTHON, or else Debian's own before another that may lead the PATH.
 find_python() {
-  local candidate
-  for candidate in "${PYTHON:-}" /usr/bin/python3 python3; do
-    [ -n "$candidate" ] || continue
-    "$candidate" -c 'import numpy, pandas, matplotlib' 2>/dev/null && { echo "$candidate"; return 0; }
+  local needed=(numpy pandas matplotlib scipy) candidates=(/usr/bin/python3 python3) candidate missing tried=""
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
+    if ! missing=$("$candidate" -c 'import importlib.util, sys
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))' "${needed[@]}" 2>/dev/null); then
+      tried+="; $candidate does not run"
+    elif [ -n "$missing" ]; then
+      tried+="; $candidate has no ${missing// /, }"
+    else
+      echo "$candidate"
+      return
+    fi
   done
-  echo "no python3 with numpy, pandas and matplotlib was found. Install python3-pandas and python3-matplotlib, or set PYTHON?" >&2
-  return 1
+  echo "no Python with ${needed[*]} was found (${tried#; }). Install Debian's ${needed[*]/#/python3-} (jobs/setup.sh does)," \
+       "or set PYTHON to one that has them?" >&2
+  return 2
 }

@@ -11,6 +11,13 @@
 #   bash jobs/quickstart.sh        on this machine (mpirun)
 #   sbatch jobs/quickstart.sh      on a cluster, submitted from the repository's root (srun)
 #
+# --job-name         how squeue lists it
+# --nodes, --ntasks  two ranks on one node, of one processor each (more threads: sbatch --cpus-per-task=4 ...)
+# --time             two minutes, and what the build takes the first time
+# --output           %x is the job's name, %j its number
+#
+# It computes on CPUs: this version of Brigade has no GPU backend (see jobs/train.sbatch).
+#
 # What is done already is skipped: run it again after an interruption, or remove runs/quickstart
 # to train anew. RANKS, FASHION_MNIST (where the images are), DATASET and RUN (what is made) may be set in the
 # environment: RANKS=4 bash jobs/quickstart.sh.
@@ -40,11 +47,10 @@ train() {
 }
 
 bash jobs/setup.sh
+find_python >/dev/null  # what the report needs is missed now, not after training
 brigade=$(brigade_binary)
 step "shard" run_ranks "$ranks" "$brigade" shard --source "$images" --output "$dataset"
 step "train" train
 step "evaluate" run_ranks "$ranks" "$brigade" evaluate --dataset "$dataset" --run "$run" --split test
-python=$(find_python)
-report() { (cd analysis && "$python" -m brigade_analysis report "$run"); }
-step "report" report
+step "report" analysis/brigade-analysis report "$run"
 echo "finished in $((SECONDS - start)) s; open $run/report/index.html"

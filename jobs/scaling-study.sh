@@ -16,12 +16,14 @@
 #   --steps S          optimizer steps of each run; the first tenth is left out as warm-up              (100)
 #   --out DIR          runs go to DIR/ring-strong-2-1 (strategy, mode, nodes, repetition), the report to
 #                      DIR/report                                                             (runs/scaling)
-#   --local            by mpirun on this machine, one after another, instead of sbatch
-#   --sbatch OPTIONS   handed to sbatch, e.g. "--partition=gpu --ntasks-per-node=4 --time=00:20:00"
+#   --local            by mpirun on this machine, one after another, instead of sbatch. Every rank of every run has as many
+#                      threads as the run with most ranks leaves to each; to extend a study later, fix them: -- --threads T
+#   --sbatch OPTIONS   handed to sbatch, e.g. "--account=physics --partition=standard --ntasks-per-node=4 --time=00:20:00"
 #
-# Under Slurm every run is a job of its own (jobs/train.sbatch, where the directives are explained), and one more job
-# with --dependency=afterany makes the report when all have ended. After `--` come options of `brigade train`, the same
-# for all runs: bash jobs/scaling-study.sh --dataset datasets/fashion-mnist -- --network fashion-cnn --allreduce ring
+# Under Slurm every run is a job of its own (jobs/train.sbatch, where directives and GPUs are explained), and one more job
+# with --dependency=afterany makes the report when all have ended; it is submitted with the same options of sbatch, but
+# takes a quarter of an hour of one processor. After `--` come options of `brigade train`, the same for all runs:
+# bash jobs/scaling-study.sh --dataset datasets/fashion-mnist -- --network fashion-cnn --allreduce ring
 # The runs neither validate nor write checkpoints but the last, so that nothing but training steps is measured. A run
 # that is finished already is left as it is. Costs and efficiencies count the nodes of servers, too.
 set -euo pipefail
@@ -31,7 +33,7 @@ cd "${BRIGADE_ROOT:-${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}}"
 
 nodes="1 2 4" mode=both batch=256 strategies=multi-worker servers=1 repetitions=3 steps=100 out=runs/scaling dataset=""
 local_only="" sbatch_options="" analyse_only=""
-fail() { echo "scaling-study: $1" >&2; exit 2; }
+fail() { echo "scaling-study: $*" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
     --local) local_only=1; shift; continue ;;
@@ -56,11 +58,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-analyse() {
-  local python
-  python=$(find_python)
-  PYTHONPATH=analysis "$python" -m brigade_analysis scaling --output "$out/report" "$out"/*-{strong,weak}-*/
-}
+analyse() { analysis/brigade-analysis scaling --output "$out/report" "$out"/*-{strong,weak}-*/; }
 
 [ -z "$analyse_only" ] || { shopt -s nullglob; analyse; exit; }
 [ -n "$dataset" ] || fail "--dataset is missing"
@@ -73,6 +71,7 @@ case $mode in
   *) fail "--mode $mode is none of strong, weak, both" ;;
 esac
 read -r first _ <<<"$nodes"
+find_python >/dev/null  # what the report needs is missed now, not after all runs
 
 # options_of STRATEGY: leaves in `chosen` the options of brigade train, and in `extra` the nodes (or ranks) that do not train.
 options_of() {
@@ -83,7 +82,8 @@ options_of() {
     ring | halving-doubling | hierarchical | mpi) chosen=(--strategy multi-worker --allreduce "$1") ;;
     parameter-server) extra=$servers chosen=("${served[@]}") ;;
     parameter-server-async) extra=$servers chosen=("${served[@]}" --async) ;;
-    *) fail "'$1' is none of multi-worker, local-sgd, parameter-server, parameter-server-async, ring, halving-doubling, hierarchical, mpi" ;;
+    *) fail "'$1' is none of multi-worker, local-sgd, parameter-server, parameter-server-async, ring, halving-doubling," \
+            "hierarchical, mpi" ;;
   esac
 }
 
@@ -92,10 +92,22 @@ ranks_per_node=1
 if [ -z "$local_only" ] && [[ "$sbatch_options $(grep '^#SBATCH' jobs/train.sbatch)" =~ --ntasks-per-node[=\ ]([0-9]+) ]]; then
   ranks_per_node=${BASH_REMATCH[1]}
 fi
-chosen=() extra=0
-for strategy in $strategies; do options_of "$strategy"; done  # wrong ones are said before anything runs
+chosen=() extra=0 most=0
+for strategy in $strategies; do  # wrong ones are said before anything runs
+  options_of "$strategy"
+  for count in $nodes; do [ $((count + extra)) -le "$most" ] || most=$((count + extra)); done
+done
+[ "$most" -gt 0 ] || fail "--nodes and --strategies want one at least"
+
+# Runs whose ranks have other numbers of threads are no series, so none may take what fewer ranks leave.
+threads=()
+if [ -n "$local_only" ] && ! [[ " $* " =~ \ --threads[=\ ] ]]; then
+  each=$(($(count_processors) / most))
+  threads=(--threads "$((each > 0 ? each : 1))")
+fi
 
 # run STRATEGY MODE NODES REPETITION TRAIN OPTIONS...: starts one run, or submits it and adds its number to `jobs`.
+read -ra sbatch_more <<<"$sbatch_options"
 jobs=()
 run() {
   local name=$1-$2-$3-$4 count=$3 images=$batch
@@ -107,15 +119,12 @@ run() {
     return
   fi
   local options=(--dataset "$dataset" --run "$out/$name" --batch-size "$images" --max-steps "$steps" --epochs 1000000
-                 --validation-split none --checkpoint-every 0 "${chosen[@]}" "$@")
+                 --validation-split none --checkpoint-every 0 "${chosen[@]}" "${threads[@]}" "$@")
   if [ -n "$local_only" ]; then
     RANKS=$((count + extra)) step "$name" train_job "${options[@]}"
   else
-    local more
-    read -ra more <<<"$sbatch_options"
     jobs+=("$(PREFLIGHT=no sbatch --parsable --job-name="scaling-$name" --nodes="$((count + extra))" --output="$out/$name.out" \
-                     "${more[@]}" \
-                     jobs/train.sbatch "${options[@]}")")
+                     "${sbatch_more[@]}" jobs/train.sbatch "${options[@]}")")
   fi
 }
 
@@ -132,7 +141,9 @@ if [ -n "$local_only" ]; then
   step "report" analyse
 else
   ids=$(IFS=:; echo "${jobs[*]%%;*}")
-  report=$(sbatch --parsable --job-name=scaling-report --nodes=1 --ntasks=1 --output="$out/report.out" \
+  # Account, partition, quality of service and what else the site wants are those of the runs; the later options win.
+  report=$(sbatch --parsable "${sbatch_more[@]}" --job-name=scaling-report --nodes=1 --ntasks=1 --ntasks-per-node=1 \
+                  --cpus-per-task=1 --time=00:15:00 --output="$out/report.out" \
                   ${ids:+--dependency=afterany:$ids} jobs/scaling-study.sh --analyse --out "$out")
   echo "${#jobs[@]} jobs submitted (${ids:-none}); job ${report%%;*} makes $out/report when they have ended"
 fi

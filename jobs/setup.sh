@@ -19,10 +19,10 @@ preset=release target=brigade
 packages=(g++ cmake ninja-build pkg-config ca-certificates
           openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libboost-program-options-dev libgtest-dev libgmock-dev
           libjpeg62-turbo-dev libpng-dev zlib1g-dev libminizip-dev nlohmann-json3-dev libfmt-dev libprotobuf-dev protobuf-compiler
-          dpkg-dev dataset-fashion-mnist python3 python3-numpy python3-pandas python3-matplotlib python3-h5py)
+          dpkg-dev dataset-fashion-mnist python3 python3-numpy python3-pandas python3-matplotlib python3-scipy python3-h5py)
 while [ $# -gt 0 ]; do
   case $1 in
-    --tests) packages+=(python3-pytest python3-scipy python3-pil slurm-wlm munge iproute2); target=all ;;
+    --tests) packages+=(python3-pytest python3-pil slurm-wlm munge iproute2 tcl); target=all ;;
     --peers) packages+=(python3-torch python3-torchvision python3-pil libtcmalloc-minimal4) ;;
     --fuzz) packages+=(clang libclang-rt-14-dev); preset=fuzz target=all ;;
     --preset) preset=$2; shift ;;
@@ -78,7 +78,8 @@ build_kokkos() {
 
 build() {
   cmake --preset "$preset" >"build/configure-$preset.log" || { cat "build/configure-$preset.log" >&2; return 1; }
-  cmake --build --preset "$preset" --target "$target" >"build/build-$preset.log" || { grep -v '^\[' "build/build-$preset.log" | head -n 60 >&2; return 1; }
+  cmake --build --preset "$preset" --target "$target" >"build/build-$preset.log" || {
+    grep -v '^\[' "build/build-$preset.log" | head -n 60 >&2; return 1; }
   tail -n 1 "build/build-$preset.log"
 }
 

@@ -14,7 +14,7 @@ python=$(find_python)
 
 step "includes" "$python" cmake/check-includes.py
 step "unit and rank tests" ctest --preset release --output-on-failure
-step "command line and analysis" "$python" -m pytest -q -p no:cacheprovider tests/cli tests/analysis
+step "command line, jobs and analysis" "$python" -m pytest -q -p no:cacheprovider tests/cli tests/jobs tests/analysis
 step "jobs under Slurm" bash tests/sandboxed.sh slurm
 step "several hosts" bash tests/sandboxed.sh hosts
 

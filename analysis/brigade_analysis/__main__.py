@@ -1,4 +1,4 @@
-"""python3 -m brigade_analysis report RUN | compare RUN... | scaling RUN... | predict RUN... | ratios FILE... | io DIR..."""
+"""brigade-analysis report RUN | compare RUN... | scaling RUN... | predict RUN... | ratios FILE... | io DIR..."""
 import argparse
 import importlib.util
 import os
@@ -12,7 +12,7 @@ BAD_OPTIONS, BAD_DATA = 2, 3  # exit codes, as the program's
 
 
 def parser_of_commands() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="brigade_analysis",
+    parser = argparse.ArgumentParser(prog="brigade-analysis",
                                      description="Tables, plots and a page from the logs of a run.")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="write RUN/report: index.html, tables and plots")
@@ -29,7 +29,8 @@ def parser_of_commands() -> argparse.ArgumentParser:
     scaling.add_argument("--output", default="scaling-report", metavar="DIR", help="for index.html, tables and plots (%(default)s)")
     scaling.add_argument("--link-gbps", type=positive, metavar="G", help="what a node's link carries, to say how busy it was")
     predict = commands.add_parser("predict", help="fit a model to runs on few nodes, predict images/s on others")
-    predict.add_argument("runs", nargs="+", metavar="RUN", help="on one and two or more nodes, of one network, all with as many ranks a node")
+    predict.add_argument("runs", nargs="+", metavar="RUN",
+                         help="on one and two or more nodes, of one network, all with as many ranks a node")
     predict.add_argument("--nodes", default="1..4096", metavar="LIST", help="1,2,4 or 1..4096, by powers of two (%(default)s)")
     predict.add_argument("--fit-nodes", metavar="LIST", help="fit to runs on these only; the others are for comparison (all)")
     predict.add_argument("--fit-link-gbps", type=positive, metavar="G", help="what links of the runs carry: no sum was quicker (not known)")
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser_of_commands().parse_args(arguments)
     needed = NEEDED | NEEDED_BY.get(options.command, {})
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        print(f"brigade_analysis: {explain_missing(missing, needed)}", file=sys.stderr)
+        print(f"brigade-analysis: {explain_missing(missing, needed)}", file=sys.stderr)
         return BAD_OPTIONS
     try:
         from .load import RunError
@@ -58,13 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
             return print_predictions(options)
         return make_report(options.run) if options.command == "report" else print_comparison(options.runs)
     except RunError as error:
-        print(f"brigade_analysis: {error}", file=sys.stderr)
+        print(f"brigade-analysis: {error}", file=sys.stderr)
         return BAD_DATA
     except BrokenPipeError:  # who reads, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"brigade_analysis: cannot write {error.filename} ({error.strerror}).", file=sys.stderr)
+        print(f"brigade-analysis: cannot write {error.filename} ({error.strerror}).", file=sys.stderr)
         return BAD_DATA
 
 
@@ -122,7 +123,7 @@ def print_comparison(paths: list[str]) -> int:
         try:
             rows.append(summary_row(analyse(load_run(path))))
         except RunError as error:
-            print(f"brigade_analysis: {error}", file=sys.stderr)
+            print(f"brigade-analysis: {error}", file=sys.stderr)
             failed = True
     if rows:
         print(comparison(rows))
@@ -139,7 +140,7 @@ def load_measurements(paths: list[str]):
         try:
             runs.append(measure(load_run(path)))
         except RunError as error:
-            print(f"brigade_analysis: {error} It is left out.", file=sys.stderr)
+            print(f"brigade-analysis: {error} It is left out.", file=sys.stderr)
     if not runs:
         raise RunError("none of the runs can be read.")
     return runs
@@ -161,17 +162,17 @@ def make_scaling_report(options) -> int:
 def print_predictions(options) -> int:
     import json
 
-    from .prediction import SPLIT_TITLES, about_crowding, bytes_per_s, describe, parse_nodes, predictions, split_rows, text_table
-    from .step_model import fit
+    from .prediction import SPLIT_TITLES, about_fit, about_hosts, describe, parse_nodes, predictions, split_rows, text_table
     from .tables import align, write_text
 
     nodes = parse_nodes(options.nodes)
     fit_nodes = parse_nodes(options.fit_nodes) if options.fit_nodes else None
     runs = load_measurements(options.runs)
-    rows = predictions(runs, nodes, fit_nodes, options.link_gbps, options.latency_us, options.wire, options.fit_link_gbps)
+    link = (options.link_gbps, options.latency_us, options.wire)
+    fitted, rows = predictions(runs, nodes, fit_nodes, link, options.fit_link_gbps)
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
-    print(f"fitted to {len(used)} runs: {describe(fit(used, bytes_per_s(options.fit_link_gbps)))}\n")
-    print("\n".join([text_table(rows), *(f"* {line}" for line in about_crowding(rows))]))
+    print(f"fitted to {len(used)} runs: {describe(fitted.model)}\n")
+    print("\n".join([text_table(rows), *(f"* {line}" for line in about_hosts(rows)), *about_fit(fitted, used)]))
     if split := split_rows(rows):
         print("\n" + align([SPLIT_TITLES, *split], left=0))
     if options.json:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .causes import origins, until_meetings
 from .load import Run, RunError
 
 PHASES = ("wait_data", "forward", "backward", "straggler", "exchange", "optimizer", "other")
@@ -40,7 +41,7 @@ class Straggler:
     delay_s: float  # median, in those steps, of its arrival after the median of the other ranks
     cost_share: float  # of the time of all steady steps, if it arrived with the next to last instead
     lag_s: float  # the same over all steady steps; negative if it is usually earlier than the others
-    excess_s: dict[str, float]  # the delay by its origin: data, compute, between steps
+    excess_s: dict[str, float]  # the delay by its origin, see causes.py
     named: bool  # late often enough and long enough to be called slow
 
     @property
@@ -62,6 +63,7 @@ class Analysis:
     images_per_second: np.ndarray  # [steps], all ranks
     phases: dict[str, np.ndarray]  # seconds, [steps, ranks], of PHASES and "reduce_wait", "step"
     lateness_s: np.ndarray  # [steps, ranks], arrival after that of the first rank
+    origins_s: dict[str, np.ndarray]  # [meetings, ranks], what arrivals at steady ones are made of, see causes.py
     straggler: Straggler | None  # None where nobody waits for another rank
     notes: list[str]
 
@@ -94,15 +96,17 @@ def analyse(run: Run) -> Analysis:
         notes.append(f"The run was resumed {int(session[-1])} time{'s' if session[-1] > 1 else ''}: plots show all "
                      "starts one after another, start-up and total time are those of the latest one.")
     phases = split_phases(grid, run.asynchronous)
-    elapsed_s, period_s = clock(grid, steps, epoch, session)
+    follows = (np.diff(session) == 0) & (np.diff(epoch) == 0) & (np.diff(steps) == 1)
+    elapsed_s, period_s = clock(grid, session, follows)
     images = run.number("global_batch") or grid["images"].sum(axis=1)
     steady = steady_steps(session)
     met = steady & meetings(run, steps)
     arrive = grid["reduce_arrive_s"]
-    straggler = find_straggler(ranks, arrive[met], {k: v[met] for k, v in {**phases, **grid}.items()},
-                               phases["step"][steady].max(axis=1).sum())
+    parts = origins(grid["start_s"], arrive + phases["reduce_wait"], phases, follows)
+    parts = until_meetings({name: values[steady] for name, values in parts.items()}, met[steady])
+    straggler = find_straggler(ranks, arrive[met], parts, phases["step"][steady])
     return Analysis(run, ranks, steps, epoch, session, steady, met, elapsed_s, period_s, images / period_s, phases,
-                    arrive - arrive.min(axis=1, keepdims=True), straggler, notes)
+                    arrive - arrive.min(axis=1, keepdims=True), parts, straggler, notes)
 
 
 def meetings(run: Run, steps: np.ndarray) -> np.ndarray:
@@ -154,7 +158,7 @@ def split_phases(grid: dict[str, np.ndarray], asynchronous: bool) -> dict[str, n
     return phases
 
 
-def clock(grid, steps, epoch, session):
+def clock(grid, session, follows):
     """When each step began, and how long until the next one did (validation between epochs not counted)."""
     start, step_s = np.median(grid["start_s"], axis=1), grid["step_s"].max(axis=1)
     elapsed, offset = np.empty(len(start)), 0.0
@@ -163,7 +167,6 @@ def clock(grid, steps, epoch, session):
         elapsed[own] = start[own] - start[own][0] + offset
         offset = elapsed[own][-1] + step_s[own][-1]
     period = step_s.copy()
-    follows = (np.diff(session) == 0) & (np.diff(epoch) == 0) & (np.diff(steps) == 1)
     period[:-1][follows] = np.diff(start)[follows]
     period[period <= 0] = np.nan
     return elapsed, period
@@ -177,8 +180,8 @@ def steady_steps(session: np.ndarray) -> np.ndarray:
     return steady
 
 
-def find_straggler(ranks: list[int], arrive: np.ndarray, values: dict[str, np.ndarray], time_s: float) -> Straggler | None:
-    """Over steps in which ranks wait for one another; `time_s` is that of all steady steps."""
+def find_straggler(ranks: list[int], arrive: np.ndarray, parts: dict[str, np.ndarray], step_s: np.ndarray) -> Straggler | None:
+    """`arrive` at the meetings, and what that is made of: [meetings, ranks]. `step_s`: of all steady steps."""
     if len(ranks) < 2 or len(arrive) == 0:
         return None
     last = arrive.argmax(axis=1)
@@ -191,14 +194,12 @@ def find_straggler(ranks: list[int], arrive: np.ndarray, values: dict[str, np.nd
         return float(np.median(values[steps, column] - np.median(values[steps][:, others], axis=1)))
 
     next_to_last = np.sort(arrive[its_steps], axis=1)[:, -2]
-    cost = (arrive[its_steps, column] - next_to_last).sum() / time_s
+    cost = (arrive[its_steps, column] - next_to_last).sum() / step_s.max(axis=1).sum()
     last_share, lag_s = times_last[column] / len(last), excess(arrive, np.full(len(last), True))
     often = last_share >= min(CLEARLY_OFTEN / len(ranks), 0.9)
     return Straggler(rank=ranks[column], last_share=float(last_share), delay_s=excess(arrive), lag_s=lag_s,
-                     cost_share=float(cost), named=bool(often and lag_s >= CLEARLY_LATE * np.median(values["step"])),
-                     excess_s={"data": excess(values["wait_data"]),
-                               "compute": excess(values["forward"] + values["backward"]),
-                               "between steps": excess(values["start_s"])})
+                     cost_share=float(cost), named=bool(often and lag_s >= CLEARLY_LATE * np.median(step_s)),
+                     excess_s={name: excess(values) for name, values in parts.items()})
 
 
 def phase_table(a: Analysis) -> pd.DataFrame:

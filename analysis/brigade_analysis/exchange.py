@@ -5,10 +5,11 @@
     halving-doubling     log2 P exchanges of K/2, K/4, ..., and the same backwards, with P the largest power of two of nodes;
                          the other N - P nodes first add theirs to one of these, and are given the sum (Rabenseifner 2004)
 
-Which of these a run took, and the bytes of each of its sums, are in run.json.
+Which of these a run took, and the bytes of each of its sums, are in run.json; and where that was chosen by bytes and nodes, the
+table by which it was, for it says what other numbers of nodes would take.
 """
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .load import Run, RunError
 
@@ -20,6 +21,15 @@ class Exchange:
     algorithm: str  # between nodes: "ring", "halving-doubling"
     ranks_per_node: int = 1
     flat: bool = False  # a ring through all ranks, instead of one of nodes for each slice
+    choice: tuple[tuple[int, float], ...] = ()  # (nodes, bytes of a sum up to which so many take halving-doubling), ascending
+    sum_bytes: float = 0.0  # of most of the sums, for which that is asked
+
+    def at(self, nodes: int) -> "Exchange":
+        """As this number of nodes does it."""
+        if nodes < 2 or not self.choice:
+            return self
+        up_to = [bytes_ for known, bytes_ in self.choice if known <= nodes] or [self.choice[0][1]]
+        return replace(self, algorithm="halving-doubling" if self.sum_bytes <= up_to[-1] else "ring")
 
     def link_share(self, nodes: int) -> float:
         """Of the summed bytes, those which the busiest node's link carries each way."""
@@ -48,7 +58,8 @@ class Exchange:
     @property
     def name(self) -> str:
         each = f" of {self.ranks_per_node} ranks a node" if self.ranks_per_node > 1 else ""
-        return f"{'hierarchical ' if each and not self.flat else ''}{self.algorithm}{each}"
+        chosen = " (by bytes and nodes)" if self.choice else ""
+        return f"{'hierarchical ' if each and not self.flat else ''}{self.algorithm}{chosen}{each}"
 
 
 def power_of_two(n: int) -> int:
@@ -63,10 +74,22 @@ class Sums:
     node_memory: bool = False  # ranks of a node add in shared memory
     wire: str = ""
     bytes_: tuple[float, ...] = ()
+    choice: tuple[tuple[int, float], ...] = ()  # of `between`, see Exchange; empty: it does not depend on bytes and nodes
 
     @property
     def total_bytes(self) -> float:
         return sum(self.bytes_)
+
+    @property
+    def wire_bytes(self) -> float:
+        """As they travel between nodes."""
+        return self.total_bytes * WIRE_SHARE.get(self.wire, 1.0)
+
+    @property
+    def usual_bytes(self) -> float:
+        """Of the sum that half of the bytes are in sums no larger than."""
+        ascending = sorted(self.bytes_)
+        return next((one for i, one in enumerate(ascending) if sum(ascending[:i + 1]) >= self.total_bytes / 2), 0.0)
 
     @property
     def last_share(self) -> float:
@@ -79,13 +102,18 @@ def sums_of(run: Run) -> Sums:
     for one in (listed := run.info.get("sums") or []):
         route = str(one["between"]), bool(one["node_memory"]), str(one["wire"])
         routes[route] = routes.get(route, 0.0) + one["bytes"]
-    return Sums(*max(routes, key=routes.get, default=("", False, "")), tuple(float(one["bytes"]) for one in listed))
+    table = run.info.get("allreduce_table")
+    rows = [table, *table["others"]] if table else []
+    choice = tuple(sorted((int(row["nodes"]), float(row["halving_doubling_up_to_bytes"])) for row in rows))
+    return Sums(*max(routes, key=routes.get, default=("", False, "")), tuple(float(one["bytes"]) for one in listed), choice)
 
 
 def exchange_of(sums: Sums, ranks_per_node: int) -> Exchange:
-    """Of a run on several nodes. Which algorithm a sum takes depends on its bytes, but not on the number of nodes."""
+    """Of a run on several nodes."""
     if sums.between not in ("ring", "halving-doubling"):
         raise RunError(f"the runs sum by {sums.between} (nobody but MPI knows how). Run with ring, halving-doubling or hierarchical?"
                        if sums.between else "run.json of the runs lists no sums over ranks in every step (parameter servers make none, "
                        "and versions before did not list them). Give other runs?")
-    return Exchange(sums.between, ranks_per_node, flat=sums.between == "ring" and ranks_per_node > 1 and not sums.node_memory)
+    flat = sums.between == "ring" and ranks_per_node > 1 and not sums.node_memory
+    choice = () if flat else sums.choice
+    return Exchange(sums.between, ranks_per_node, flat, choice, sums.usual_bytes if choice else 0.0)

@@ -1,12 +1,13 @@
 """A discrete-event simulation of bucketed, overlapped sums over N nodes.
 
-It checks the closed form of step_model.py, and knows what that does not: every node's own backward, links that carry one
-message at a time, buckets and slices that wait for one another.
+It checks the closed form of network.py with the same terms, and knows what that does not: every node's own backward, links that
+carry one message at a time, buckets and slices that wait for one another.
 
-Each node has one link, that carries messages one after another, each `latency_s` on its way after its last byte left.
-Bucket k is complete on a node when a share of its backward is done, and then summed among the node's ranks. Each of these
-owns a slice, whose sum over nodes is a list of rounds: in a round a node may send a message, and goes on to the next round
-when the one it expects has arrived. When the last round is over, the node's ranks gather the slices.
+Each node has one link, that carries messages one after another, each a latency on its way after its last byte left; while the
+node's backward runs, at a part of its speed (the overlap), but for what its head start takes off the first buckets' messages.
+Bucket k is complete on a node when backward has worked through the bytes before it, and the last one when it is over. It is summed
+by the node's ranks, each of which owns a slice, whose sum over nodes is a list of rounds: in a round a node may send a message, and
+goes on to the next round when the one it expects has arrived.
 """
 import heapq
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .exchange import Exchange, power_of_two
+from .network import Network
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,9 @@ def schedule(algorithm: str, node: int, nodes: int) -> list[Round]:
 @dataclass(frozen=True)
 class SumsInFlight:
     buckets: tuple[float, ...]  # bytes, in the order in which backward completes them
-    backward_s: tuple[float, ...]  # of each node; bucket k of n is complete at (k + 1) / n of it, by bytes
-    seconds_per_byte: float
-    latency_s: float
-    overlap: float = 1.0  # speed of a node's link while its backward runs, of the full one
+    backward_s: tuple[float, ...]  # of each node
+    network: Network
     exchange: Exchange = Exchange("ring")
-    node_seconds_per_byte: float = 0.0  # of the sum among the ranks of a node: half of it before, half after the rounds
 
     @property
     def nodes(self) -> int:
@@ -58,29 +57,40 @@ class SumsInFlight:
         return self.exchange.ranks_per_node
 
     def complete_s(self, node: int, bucket: int) -> float:
-        """When this node has its own gradients of the bucket: backward works through the bytes evenly."""
-        return self.backward_s[node] * sum(self.buckets[:bucket + 1]) / sum(self.buckets)
+        """When this node has its own gradients of the bucket."""
+        before_last = sum(self.buckets[:-1])
+        return self.backward_s[node] * (sum(self.buckets[:bucket]) / before_last if before_last else 1.0)
 
-    def within_s(self, bucket: int) -> float:
-        """Half of what the ranks of a node need to sum the bucket."""
-        return self.node_seconds_per_byte * self.buckets[bucket] / 2
 
-    def sent_s(self, node: int, begin: float, size: float) -> float:
-        """When a message that this node begins to send then has left."""
-        work = size * self.seconds_per_byte
-        during_backward = max(0.0, self.backward_s[node] - begin) * self.overlap
-        return begin + work / self.overlap if work < during_backward else max(begin, self.backward_s[node]) + work - during_backward
+class Link:
+    """Of one node to the others."""
+
+    def __init__(self, network: Network, backward_s: float):
+        self.network, self.backward_s, self.head_start_s, self.free_at = network, backward_s, network.head_start_s, 0.0
+
+    def send(self, begin: float, bytes_: float, in_time: bool) -> float:
+        """When a message that begins to leave then has arrived. `in_time`: the head start counts."""
+        work, overlap = bytes_ * self.network.seconds_per_byte, self.network.overlap
+        if in_time:
+            ahead = min(work, self.head_start_s)
+            self.head_start_s, work = self.head_start_s - ahead, work - ahead
+        during_backward = max(0.0, self.backward_s - begin) * overlap
+        if work <= during_backward:
+            self.free_at = begin + (work / overlap if work else 0.0)
+        else:
+            self.free_at = max(begin, self.backward_s) + work - during_backward
+        return self.free_at + self.network.latency_s
 
 
 def simulate(sums: SumsInFlight) -> float:
     """Seconds from the begin of backward until every node holds all sums."""
     n = sums.nodes
     if n == 1:
-        return sums.backward_s[0] + 2 * sums.within_s(len(sums.buckets) - 1)
+        return sums.backward_s[0]
     rounds = [schedule(sums.exchange.algorithm, node, n) for node in range(n)]
-    link_free, end = [0.0] * n, max(sums.backward_s)
+    links, end = [Link(sums.network, backward_s) for backward_s in sums.backward_s], max(sums.backward_s)
     begun, arrived = {}, {}  # by (bucket, slice, round, node): when the node came to the round, when its message came
-    events = [(sums.complete_s(node, bucket) + sums.within_s(bucket), bucket, slice_, 0, node) for node in range(n)
+    events = [(sums.complete_s(node, bucket), bucket, slice_, 0, node) for node in range(n)
               for bucket in range(len(sums.buckets)) for slice_ in range(sums.slices)]
     heapq.heapify(events)  # (when it could go on, bucket, slice, round, node); earlier buckets go first
 
@@ -94,30 +104,20 @@ def simulate(sums: SumsInFlight) -> float:
         if round_ + 1 < len(rounds[node]):
             heapq.heappush(events, (at, bucket, slice_, round_ + 1, node))
         else:
-            end = max(end, at + sums.within_s(bucket))
+            end = max(end, at)
 
     while events:
         ready, bucket, slice_, round_, node = heapq.heappop(events)
         this = rounds[node][round_]
         if this.to is not None:
-            if (begin := max(ready, link_free[node])) > ready:  # the link is taken: later, in order
+            if (begin := max(ready, links[node].free_at)) > ready:  # the link is taken: later, in order
                 heapq.heappush(events, (begin, bucket, slice_, round_, node))
                 continue
-            link_free[node] = sums.sent_s(node, begin, this.share * sums.buckets[bucket] / sums.slices)
-            arrived[bucket, slice_, round_, this.to] = link_free[node] + sums.latency_s
+            message = this.share * sums.buckets[bucket] / sums.slices
+            arrived[bucket, slice_, round_, this.to] = links[node].send(begin, message, in_time=bucket + 1 < len(sums.buckets))
             go_on((bucket, slice_, round_, this.to))
         begun[bucket, slice_, round_, node] = ready
         go_on((bucket, slice_, round_, node))
-    return end
-
-
-def closed_form(sums: SumsInFlight) -> float:
-    """The same where all nodes are alike, links are at full speed, and a bucket is summed before the next one begins."""
-    n, end = sums.nodes, 0.0
-    path, rounds = sums.exchange.path_share(n), sums.exchange.rounds(n)
-    for bucket, size in enumerate(sums.buckets):
-        end = max(end, sums.complete_s(0, bucket) + sums.within_s(bucket))
-        end += path * size * sums.seconds_per_byte + rounds * sums.latency_s + sums.within_s(bucket)
     return end
 
 

@@ -3,9 +3,8 @@ from dataclasses import dataclass, field
 
 from .html import table
 from .load import RunError
-from .prediction import SPLIT_TITLES, bytes_per_s, describe, predictions, split_rows
+from .prediction import SPLIT_TITLES, about_fit, describe, predictions, split_rows
 from .scaling import Measurement, Series
-from .step_model import fit
 from .tables import align
 from .words import digits, digits_or_int, percent, seconds
 
@@ -34,7 +33,8 @@ class Outlook:
 def outlook(series: list[Series], link_gbps: float | None = None) -> list[Outlook]:
     """One for each label. Where nothing can be said, it says why. `link_gbps`: of the runs' links, if known."""
     if series[0].unit == "rank":
-        return [Outlook("Nothing is known of more nodes: ranks of one machine say nothing of a network. Run the study on two nodes or more?")]
+        return [Outlook("Nothing is known of more nodes: ranks of one machine say nothing of a network. Run the study on two nodes or "
+                        "more?")]
     labels = list(dict.fromkeys(s.label for s in series))
     return [outlook_of(label, [run for s in series if s.label == label for p in s.points for run in p.runs], link_gbps) for label in labels]
 
@@ -43,12 +43,11 @@ def outlook_of(label: str, runs: list[Measurement], link_gbps: float | None) -> 
     runs = list({id(run): run for run in runs}.values())  # one may be in a strong and in a weak series
     largest = max(run.nodes for run in runs)
     try:
-        model = fit(runs, bytes_per_s(link_gbps))
-        rows = predictions(runs, [largest * factor for factor in TIMES], None, None, None, fit_link_gbps=link_gbps)
+        fitted, rows = predictions(runs, [largest * factor for factor in TIMES], fit_link_gbps=link_gbps)
     except RunError as error:
         return Outlook(f"{label}: no prediction, since {error}")
     images = max(run.images_per_epoch for run in runs)
-    return Outlook(f"{label}, by the model fitted to {len(runs)} runs: {describe(model)}", [
+    return Outlook(" ".join([f"{label}, by the model fitted to {len(runs)} runs: {describe(fitted.model)}", *about_fit(fitted, runs)]), [
         [row["mode"], str(row["nodes"]), digits_or_int(row["global_batch"]), digits(row["images_per_second"]),
          f"{digits(row['low'])} to {digits(row['high'])}", percent(row["efficiency"]), seconds(row["step_s"]),
          percent(row["exchange_s"] / row["step_s"]), percent(row["straggler_s"] / row["step_s"]),
@@ -57,9 +56,9 @@ def outlook_of(label: str, runs: list[Measurement], link_gbps: float | None) -> 
 
 
 def held_out(runs: list[Measurement], largest: int, link_gbps: float | None) -> list[list[str]]:
-    """None, if the others are on one node only."""
+    """Empty, if the others are on one node only."""
     fewer = sorted({run.nodes for run in runs} - {largest})
     try:
-        return split_rows(predictions(runs, [largest], fewer, None, None, fit_link_gbps=link_gbps)) if fewer else []
+        return split_rows(predictions(runs, [largest], fewer, fit_link_gbps=link_gbps)[1]) if fewer else []
     except RunError:
         return []

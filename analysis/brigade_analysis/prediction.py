@@ -3,13 +3,14 @@ import re
 
 import numpy as np
 
-from .load import RunError
 from .crowding import Crowding
 from .exchange_simulation import SumsInFlight, mean_end_after_backward
+from .forecast import Forecast, forecast
+from .load import RunError
 from .scaling import Measurement, group, label_of
-from .step_model import Prediction, StepModel, fit, predict
+from .step_model import StepModel, middle
 from .tables import align
-from .words import digits, digits_or_int, percent, seconds
+from .words import digits, digits_or_int, percent, seconds, times
 
 MOST_SIMULATED = 32  # nodes: the number of messages grows with their square
 MOST_NODES = 1 << 20
@@ -31,89 +32,91 @@ def parse_nodes(text: str) -> list[int]:
     return nodes
 
 
-def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] | None, link_gbps: float | None,
-                latency_us: float | None, wire: str | None = None, fit_link_gbps: float | None = None) -> list[dict]:
-    """A row for each scaling mode, batch and node count. `fit_link_gbps`: of the runs' own links, if known."""
+def predictions(runs: list[Measurement], nodes: list[int], fit_nodes: list[int] | None = None, link: tuple = (None, None, None),
+                fit_link_gbps: float | None = None) -> tuple[Forecast, list[dict]]:
+    """The model, and a row for each scaling mode, batch and node count. `link`: Gbit/s, latency in us and wire format to predict for,
+    None: as in the runs. `fit_link_gbps`: of the runs' own links, if known."""
     if len({label_of(run, "node") for run in runs}) > 1:
         raise RunError("the runs are not of one kind: " + "; ".join(sorted({label_of(run, 'node') for run in runs})) +
                        ". Give runs that differ in nodes and batch only?")
     used = [run for run in runs if fit_nodes is None or run.nodes in fit_nodes]
     if not used:
         raise RunError(f"no run has one of the node counts {fit_nodes}.")
-    link = (bytes_per_s(link_gbps), latency_us * 1e-6 if latency_us is not None else None, wire)
-    own_link = bytes_per_s(fit_link_gbps)
-    model = fit(used, own_link).on_link(*link)
-    crowding = max(run.crowding.factor for run in used)
+    link_gbps, latency_us, wire = link
+    latency_s = None if latency_us is None else latency_us * 1e-6
+    fitted = forecast(used, bytes_per_s(fit_link_gbps)).on_link(bytes_per_s(link_gbps), latency_s, wire)
     comparable = runs if link == (None, None, None) else []  # those on another network are not
-    rows = []
+    crowding, rows = max(run.crowding.factor for run in used), []
     for mode, batch, batch_of in batches(used):
-        one = batch_of(1) / model.step_s(1, batch_of(1))
-        for p in predict(used, nodes, batch_of, link, own_link):
-            if (images := batch_of(p.nodes)) < p.nodes:
-                continue  # a node needs an image
-            rows.append({"mode": mode, "batch": batch, "global_batch": images, **as_row(p),
-                         "efficiency": p.images_per_second / (p.nodes * one),
-                         "simulated_step_s": simulated_step_s(model, p, images / p.nodes),
-                         "measured": measured(comparable, p.nodes, images),
-                         **measured_parts(comparable, p.nodes, images),
-                         **crowded_row(model, crowded_more(comparable, p.nodes, images, crowding), crowding, p.nodes, images)})
-    return rows
+        for n in nodes:
+            if (images := batch_of(n)) >= n:  # a node needs an image
+                same = [run for run in comparable if (run.nodes, run.batch) == (n, images)]
+                rows.append({"mode": mode, "batch": batch, **row(fitted, n, images, batch_of(1), same, crowding)})
+    return fitted, rows
 
 
 def bytes_per_s(gbps: float | None) -> float | None:
     return gbps * 1e9 / 8 if gbps else None
 
 
-def crowded_row(model: StepModel, crowded: Crowding | None, than: float, nodes: int, images: float) -> dict:
-    """What the model says with computation slowed as much as that of the runs measured there; None and NaN if it was not."""
-    slowed = model.slowed(crowded.factor / than if crowded else np.nan)
-    return {"measured_threads": crowded.threads if crowded else None,
-            "measured_processors": crowded.processors if crowded else None,
-            "crowded_images_per_second": images / slowed.step_s(nodes, images / nodes)}
+def row(fitted: Forecast, nodes: int, images: float, of_one: float, same: list[Measurement], crowding: float) -> dict:
+    """`of_one`: images a step on one node, `same`: runs that measured it, `crowding`: of the runs fitted to."""
+    model = fitted.model
+    parts = model.parts_s(nodes, images / nodes)
+    step_s = sum(parts.values())
+    low, high = fitted.band(nodes, images)
+    there, how = on_hosts_measured(model, nodes, images / nodes, same, crowding)
+    return {"nodes": nodes, "global_batch": images, "images_per_second": images / step_s, "low": low, "high": high,
+            "step_s": step_s, **{f"{part}_s": value for part, value in parts.items()},
+            "efficiency": images / step_s / nodes / (of_one / model.step_s(1, of_one)),
+            "simulated_step_s": simulated_step_s(model, nodes, images / nodes, parts),
+            "measured": middle([run.images_per_second for run in same]), **measured_parts(same),
+            "hosts_measured": how, "there_step_s": sum(there.values()), **{f"there_{part}_s": value for part, value in there.items()}}
 
 
-def crowded_more(runs: list[Measurement], nodes: int, batch: float, than: float) -> Crowding | None:
-    """That of runs whose threads shared processors more than those which the model was fitted to: no such nodes are meant."""
-    found = [run.crowding for run in runs if run.nodes == nodes and run.batch == batch]
-    most = max(found, key=lambda one: one.factor, default=Crowding())
-    return most if most.factor > MORE * than else None
+def on_hosts_measured(model: StepModel, nodes: int, images: float, same: list[Measurement], crowding: float) -> tuple[dict, str]:
+    """The parts of a step where nodes share processors as those of the runs do, and how they do; the same as on nodes of their own,
+    and nothing, if they do not."""
+    most = max((run.crowding for run in same), key=lambda one: one.factor, default=Crowding())
+    slower = most.factor / crowding if most.factor > MORE * crowding else 1.0
+    ranks, places = nodes * model.exchange.ranks_per_node, min((run.places for run in same), default=0)
+    how = []
+    if slower > 1:
+        how.append(f"{most.threads} threads on {most.processors} processors of one machine, computation slowed by that (but not what "
+                   "messages cost)")
+    if 0 < places < ranks:
+        how.append(f"{ranks} ranks on {times(places, 'processor')}, which alone can differ steadily")
+    return (model.slowed(slower) if how else model).parts_s(nodes, images, places if how else None), "; ".join(how)
 
 
-def about_crowding(rows: list[dict]) -> list[str]:
+def about_hosts(rows: list[dict]) -> list[str]:
     """Where a measurement is not of what the model speaks of, and what it says of that instead."""
+    return [f"{row['mode']} {digits_or_int(row['batch'])}, {row['nodes']} nodes: the prediction is for nodes with processors of their own. "
+            f"For hosts as measured ({row['hosts_measured']}) it says {digits(row['global_batch'] / row['there_step_s'])} images/s "
+            f"({100 * (row['global_batch'] / row['there_step_s'] / row['measured'] - 1):+.1f} %)." for row in rows if row["hosts_measured"]]
+
+
+def about_fit(fitted: Forecast, runs: list[Measurement]) -> list[str]:
+    """What the runs could not tell."""
+    several = [run for run in runs if run.nodes > 1]
     lines = []
-    for row in rows:
-        if row["measured_threads"] is None:
-            continue
-        error = row["crowded_images_per_second"] / row["measured"] - 1
-        lines.append(f"{row['mode']} {digits_or_int(row['batch'])}, {row['nodes']} nodes: the prediction does not apply to these runs, "
-                     f"which had {row['measured_threads']} threads on {row['measured_processors']} processors of one machine; it is for "
-                     f"nodes with processors of their own. With computation slowed by that (but not what messages cost) it says "
-                     f"{digits(row['crowded_images_per_second'])} images/s ({100 * error:+.1f} %).")
+    if len({run.nodes for run in several}) == 1 and not np.isfinite(middle([run.latency_s for run in several])):
+        lines.append("Latency counts as 0 unless given: runs on one number of nodes beyond one cannot tell it from bandwidth, and none "
+                     "measured it (train --preflight). Many nodes by ring need many rounds: give --link-gbps and --latency-us, or runs "
+                     "on more nodes?")
+    if fitted.freedom == 0:
+        lines.append("No run was repeated, so nothing is known of how far the predictions can be trusted. Repeat the runs for a band?")
     return lines
 
 
 def batches(runs: list[Measurement]):
-    """The strong and weak series to predict: those batches that the most runs share."""
-    strong = most_common(group(runs, lambda run: run.batch))
-    yield "strong", strong, lambda nodes: strong
+    """The strong and weak series to predict: strong ones of batches measured on several numbers of nodes, or of the largest."""
+    by_batch = group(runs, lambda run: run.batch)
+    several = [batch for batch, own in by_batch.items() if len({run.nodes for run in own}) > 1]
+    for strong in sorted(several) or [max(by_batch)]:
+        yield "strong", strong, lambda nodes, strong=strong: strong
     for weak in sorted(group(runs, lambda run: run.batch / run.nodes)):
         yield "weak", weak, lambda nodes, weak=weak: weak * nodes
-
-
-def most_common(groups: dict):
-    return max(groups, key=lambda key: (len({run.nodes for run in groups[key]}), key))
-
-
-def as_row(p: Prediction) -> dict:
-    return {"nodes": p.nodes, "images_per_second": p.images_per_second, "low": p.low, "high": p.high, "step_s": p.step_s,
-            **{f"{part}_s": value for part, value in p.parts_s.items()}}
-
-
-def measured(runs: list[Measurement], nodes: int, batch: float) -> float:
-    """Median over repetitions: one that was disturbed does not count."""
-    rates = [run.images_per_second for run in runs if run.nodes == nodes and run.batch == batch]
-    return float(np.median(rates)) if rates else np.nan
 
 
 # A step's parts as the table shows them, of those of scaling.py and of the model.
@@ -122,10 +125,9 @@ PARTS = {"data": ("wait_data",), "compute": ("forward", "backward", "optimizer",
 MODEL_PARTS = {**PARTS, "compute": ("forward", "backward", "rest")}
 
 
-def measured_parts(runs: list[Measurement], nodes: int, batch: float) -> dict[str, float]:
-    """'measured_exchange_s' and so on; medians over repetitions, as `measured` is. NaN where nothing was measured."""
-    same = [run for run in runs if run.nodes == nodes and run.batch == batch]
-    return {f"measured_{title}_s": float(np.median([sum(run.parts_s[part] for part in parts) for run in same])) if same else np.nan
+def measured_parts(same: list[Measurement]) -> dict[str, float]:
+    """'measured_exchange_s' and so on; medians over repetitions: one that was disturbed does not count. NaN where there are none."""
+    return {f"measured_{title}_s": middle([sum(run.parts_s[part] for part in parts) for run in same])
             for title, parts in PARTS.items()}
 
 
@@ -133,37 +135,38 @@ SPLIT_TITLES = ["scaling", "batch", "nodes", *(f"{title} (measured)" for title i
 
 
 def split_rows(rows: list[dict]) -> list[list[str]]:
-    """Where a prediction and a measurement differ: each part of the step, predicted and measured. Of what was measured only."""
+    """Where a prediction (for hosts as measured) and a measurement differ: each part of the step. Of what was measured only."""
     lines = []
     for row in rows:
         if not np.isfinite(row["measured"]):
             continue
-        parts = {title: sum(row[f"{part}_s"] for part in parts) for title, parts in MODEL_PARTS.items()}
-        both = [(row["step_s"], row["global_batch"] / row["measured"]), *((parts[title], row[f"measured_{title}_s"]) for title in PARTS)]
-        lines.append([row["mode"], digits_or_int(row["batch"]), str(row["nodes"]), *(f"{seconds(a)} ({seconds(b)})" for a, b in both)])
+        parts = {title: sum(row[f"there_{part}_s"] for part in parts) for title, parts in MODEL_PARTS.items()}
+        both = [(row["there_step_s"], row["global_batch"] / row["measured"]),
+                *((parts[title], row[f"measured_{title}_s"]) for title in PARTS)]
+        lines.append([row["mode"], digits_or_int(row["batch"]), str(row["nodes"]),
+                      *(f"{seconds(predicted)} ({seconds(seen)})" for predicted, seen in both)])
     return lines
 
 
-def simulated_step_s(model: StepModel, p: Prediction, images: float) -> float:
+def simulated_step_s(model: StepModel, nodes: int, images: float, parts: dict[str, float]) -> float:
     """With the exchange and the wait for late ranks from the simulation instead of the closed form."""
-    if not 1 < p.nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
+    if not 1 < nodes <= MOST_SIMULATED or model.exchange.flat and model.exchange.ranks_per_node > 1:
         return np.nan
-    backward = model.compute(p.nodes).backward_s(images)
-    buckets = tuple(model.gradient_bytes * one / model.sums.total_bytes for one in model.sums.bytes_)
-    sums = SumsInFlight(buckets, (backward,) * p.nodes, model.seconds_per_byte, model.latency_s,
-                        float(np.clip(model.hidden_s(p.nodes, images) / backward, 1e-3, 1)), model.exchange)
-    waits = model.node_s + mean_end_after_backward(sums, 8, model.compute(p.nodes).scatter_s(images))
-    return p.step_s - p.parts_s["exchange"] - p.parts_s["straggler"] + waits
+    buckets = tuple(model.gradient_bytes(nodes) * one / model.sums.total_bytes for one in model.sums.bytes_)
+    sums = SumsInFlight(buckets, (parts["backward"],) * nodes, model.network, model.exchange.at(nodes))
+    waits = model.node_s + mean_end_after_backward(sums, 8, model.compute(nodes).scatter_s(images))
+    return sum(parts.values()) - parts["exchange"] - parts["straggler"] + waits
 
 
 def describe(model: StepModel) -> str:
-    within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
-    gbps = 8e-9 / model.seconds_per_byte
-    head = f" and {seconds(model.head_start_s)} before" if model.head_start_s > 0 else ""
+    network, gradients = model.network, model.sums.wire_bytes
     scatter = [seconds(model.together.scatter_s(images)) for images in model.together.scatter_s.images]
-    return (f"{model.exchange.name}; {model.gradient_bytes / 1e6:.3g} MB of gradients; {within}links carry {gbps:.3g} Gbit/s, a "
-            f"round takes {seconds(model.latency_s)} more; {percent(model.overlap)} of the speed while backward runs{head}; arrivals "
-            f"scatter by {' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}.")
+    within = f"sums within a node are waited for {seconds(model.node_s)}; " if model.node_s > 0 else ""
+    head = f" and {seconds(network.head_start_s)} before" if network.head_start_s > 0 else ""
+    return (f"{model.exchange.name}; {gradients / 1e6:.3g} MB of gradients; {within}"
+            f"links carry {8e-9 / network.seconds_per_byte:.3g} Gbit/s, a round takes {seconds(network.latency_s)} more; "
+            f"{percent(network.overlap)} of the speed while backward runs{head}; arrivals scatter by "
+            f"{' to '.join(dict.fromkeys((scatter[0], scatter[-1])))}, {percent(model.together.steady_share)} of the variance steadily.")
 
 
 def text_table(rows: list[dict]) -> str:
@@ -176,5 +179,6 @@ def text_table(rows: list[dict]) -> str:
                       f"{digits(row['low'])} to {digits(row['high'])}", percent(row["efficiency"]), seconds(row["step_s"]),
                       seconds(row["wait_data_s"]), seconds(sum(row[f"{part}_s"] for part in MODEL_PARTS["compute"])),
                       seconds(row["exchange_s"]), seconds(row["straggler_s"]), seconds(row["simulated_step_s"]),
-                      digits(row["measured"]), (f"{100 * error:+.1f} %" + ("*" if row["measured_threads"] else "")) if np.isfinite(error) else "–"])
+                      digits(row["measured"]),
+                      (f"{100 * error:+.1f} %" + ("*" if row["hosts_measured"] else "")) if np.isfinite(error) else "–"])
     return align(lines, left=0)

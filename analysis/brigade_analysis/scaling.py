@@ -14,8 +14,10 @@ import pandas as pd
 
 from .aggregate import Analysis, analyse
 from .crowding import Crowding, crowding_of
-from .exchange import Exchange, Sums, sums_of
+from .exchange import Sums, sums_of
+from .imbalance import steady_share
 from .load import Run
+from .wire import wire_bytes
 from .words import times
 
 PARTS = ("wait_data", "forward", "backward", "exchange", "straggler", "optimizer", "other")
@@ -36,14 +38,26 @@ class Measurement:
     parts_s: dict[str, float]  # of PARTS; they add up to step_s
     sent_bytes: float  # of a rank, a step
     hidden_bytes: float  # of these, sent before backward ended
-    wire_bytes: float  # of a node to others, a step
+    wire_bytes: float  # on the busiest node's link, a step; NaN: not known
     sums: Sums
     crowding: Crowding
+    steady_share: float  # of the variance between arrivals, see imbalance.py
+    latency_s: float  # of a message between nodes, as preflight measured it; NaN: it did not
     analysis: Analysis = field(repr=False)
+
+    @property
+    def places(self) -> int:
+        """That differ steadily: ranks, or processors where ranks share several."""
+        return min(self.ranks, self.crowding.places) if self.crowding.places > 1 else self.ranks
 
     @property
     def images_per_second(self) -> float:
         return self.batch / self.step_s
+
+    @property
+    def last_share(self) -> float:
+        """Of what is summed, the last bucket."""
+        return self.sums.last_share
 
     @property
     def hidden_share(self) -> float:
@@ -67,7 +81,15 @@ def measure(run: Run) -> Measurement:
         step_s=float(a.phases["step"][typical].mean()),
         parts_s={part: float(a.phases[part][typical].mean()) for part in PARTS},
         sent_bytes=float(sent.mean()), hidden_bytes=float(hidden.mean()),
-        wire_bytes=wire_bytes(sent, hosts, sums), sums=sums, crowding=crowding_of(run, len(a.ranks)), analysis=a)
+        wire_bytes=wire_bytes(run, sums, sent), sums=sums, crowding=crowding_of(run, len(a.ranks)),
+        steady_share=steady_share(a.lateness_s[typical & a.met]), latency_s=latency_s(run, hosts), analysis=a)
+
+
+def latency_s(run: Run, hosts: list[str]) -> float:
+    """Median over the links that preflight measured between nodes."""
+    between = [link["latency_s"] for link in run.info.get("links") or []
+               if max(link["from"], link["to"]) < len(hosts) and hosts[link["from"]] != hosts[link["to"]]]
+    return float(np.median(between)) if between else np.nan
 
 
 def typical_steps(a: Analysis) -> np.ndarray:
@@ -86,20 +108,6 @@ def logged(a: Analysis, column: str) -> np.ndarray:
     """[steps, ranks] of a column that aggregate.py does not keep."""
     logs = [a.run.ranks[rank] for rank in a.ranks]
     return np.stack([log[column].to_numpy()[np.searchsorted(log["step"].to_numpy(), a.steps)] for log in logs], axis=1)
-
-
-def wire_bytes(sent: np.ndarray, hosts: list[str], sums: Sums) -> float:
-    """Mean over nodes. What ranks of a node sum in its memory does not count as sent. If they send messages to one another, too,
-    only the last rank of a node sends to another node in a ring, and in halving and doubling ranks of the same node come first."""
-    if (nodes := len(set(hosts))) < 2:
-        return 0.0
-    among_all = not sums.node_memory and nodes < len(hosts)
-    if among_all and sums.between == "halving-doubling":
-        halving = Exchange(sums.between)
-        return float(np.sum(sent) / len(hosts) * halving.link_share(nodes) / halving.link_share(len(hosts)))
-    over_node = np.max if among_all and sums.between == "ring" else np.sum
-    own = [over_node([bytes_ for bytes_, at in zip(sent, hosts) if at == host]) for host in dict.fromkeys(hosts)]
-    return float(np.mean(own))
 
 
 def label_of(measured: Measurement, unit: str) -> str:
@@ -202,7 +210,8 @@ def points_of(runs: list[Measurement], unit: str) -> list[Point]:
         rates = np.array([run.images_per_second for run in repetitions])
         error = rates.std(ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.nan
         all_count = np.mean([run.all_nodes if unit == "node" else run.all_ranks for run in repetitions])
-        points.append(Point(n, float(all_count), repetitions, float(rates.mean()), float(error)))
+        step_s = np.mean([run.step_s for run in repetitions])  # of which the parts' means are parts
+        points.append(Point(n, float(all_count), repetitions, float(repetitions[0].batch / step_s), float(error)))
     base = points[0]
     for point in points:
         ideal = base.images_per_second * point.count / base.count

@@ -14,7 +14,7 @@ from .plots import STYLE as PLOT_STYLE
 from .scaling import PARTS, Measurement, Series, find_series, group, names_of, scaling_table
 from .stragglers import straggler_table
 from .tables import write_text
-from .words import count, digits, percent, seconds
+from .words import bytes_, count, digits, percent, seconds
 
 COLOURS, MARKERS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY), "os^vD"
 
@@ -52,11 +52,13 @@ def series_table(s: Series) -> str:
     served, rows = ["with servers"] if s.served else [], []
     for p in s.points:
         rows.append([str(p.count), str(len(p.runs)), plus_minus(digits(p.images_per_second), digits(p.error), p.error),
+                     digits(p.images_per_second / s.points[0].images_per_second),
                      plus_minus(percent(p.efficiency), percent(p.efficiency_error), p.efficiency_error),
                      *(scaling_words.with_servers(p) for _ in served), seconds(p.step_s),
-                     *(percent(p.part_s(part) / p.step_s) for part in PARTS), digits(p.cost)])
-    titles = [s.unit + "s", "runs", "images/s", "efficiency", *served, "step", *(PHASE_NAMES[part] for part in PARTS),
-              f"{s.unit}-seconds an epoch"]
+                     *(percent(p.part_s(part) / p.step_s) for part in PARTS), bytes_(p.mean(lambda run: run.wire_bytes)),
+                     digits(p.cost)])
+    titles = [s.unit + "s", "runs", "images/s", "speed-up", "efficiency", *served, "step", *(PHASE_NAMES[part] for part in PARTS),
+              "on the busiest link", f"{s.unit}-seconds an epoch"]
     return f"<h3>{escape(s.title)}</h3><p class=\"soft\">{escape(s.label)}</p>" + table(titles, rows, left_columns=0)
 
 
@@ -91,7 +93,8 @@ def draw_throughput(series: list[Series]):
         axis_format(FuncFormatter(lambda value, _: count(value) if f"{value:e}"[0] in "125" else ""))
     axes.set(ylabel="images/s")
     key_above(axes)
-    return picture(figure, f"scaling-throughput-{series[0].kind}", f"Throughput, {series[0].kind} scaling", "Bars: standard error over repetitions. Dashed: perfect scaling.")
+    return picture(figure, f"scaling-throughput-{series[0].kind}", f"Throughput, {series[0].kind} scaling",
+                   "Bars: standard error over repetitions. Dashed: perfect scaling.")
 
 
 def draw_efficiency(series: list[Series]):

@@ -37,10 +37,11 @@ def exchange(point: Point, series: Series, link_gbps: float | None) -> list[str]
     if sent <= 0:
         return []
     name = name_of("exchange", series).capitalize()
+    by_mpi = " (if MPI's algorithm sends as little as it can)" if any(run.sums.between == "mpi" for run in point.runs) else ""
     text = (f"{name} is {percent(share)} of the step at {times(point.count, series.unit)}; each rank sends {bytes_(sent)} "
-            f"a step, and hands {percent(point.mean(lambda run: run.hidden_share))} of it over before backward ends.")
+            f"a step{by_mpi}, and hands {percent(point.mean(lambda run: run.hidden_share))} of it over before backward ends.")
     if wire > 0:
-        text += f" A node sends {digits(8e-9 * wire / point.step_s)} Gbit/s on average"
+        text += f" {'The busiest node' if series.served else 'A node'} sends {digits(8e-9 * wire / point.step_s)} Gbit/s on average"
         text += f": links of {link_gbps:g} Gbit/s are {percent(8e-9 * wire / point.step_s / link_gbps)} busy." if link_gbps else "."
     return [text]
 
@@ -59,10 +60,11 @@ def gains(point: Point, link_gbps: float | None) -> list[str]:
     sentences = []
     step, part = point.step_s, point.part_s
     wire = point.mean(lambda run: run.wire_bytes)
-    if part("exchange") >= 0.05 * step and wire > 0 and all((run.sums.wire or "fp32") == "fp32" for run in point.runs):
-        saved = part("exchange") / 2
-        if link_gbps:  # what links are not busy with, fewer bytes do not shorten
-            saved = min(saved, 8e-9 * wire / link_gbps / 2)
+    if part("exchange") >= 0.05 * step and wire > 0 and all((run.sums.between, run.sums.wire) == ("ring", "fp32") for run in point.runs):
+        hidden, last = (point.mean(lambda run, name=name: getattr(run, name)) for name in ("hidden_share", "last_share"))
+        alone = 8e-9 * wire / link_gbps if link_gbps else part("exchange") / max(1 - hidden, 0.1)
+        # Half of it is gone, first of what is exposed; but the last bucket cannot hide.
+        saved = max(0.0, min(alone / 2, part("exchange") - last * alone / 2))
         sentences.append(f"Half the bytes (--wire bf16, by ring) would give about {percent(saved / (step - saved))} more images/s.")
     if part("straggler") >= 0.05 * step:
         saved = part("straggler")

@@ -95,22 +95,24 @@ def who_is_late(a: Analysis) -> str:
         return "One rank: nobody to wait for." if len(a.ranks) == 1 else "Ranks did not meet in these steps."
     times_met = "the steps" if a.run.sync_every == 1 else "these"
     if not s.named:
-        return (f"No single rank is slow: rank {s.rank} is last at the {meeting(a)} most often, in {percent(s.last_share)} of {times_met}, "
-                f"{seconds(s.delay_s)} after the others.")
+        return (f"No single rank is slow: rank {s.rank} is last at the {meeting(a)} most often, in {percent(s.last_share)} of "
+                f"{times_met}, {seconds(s.delay_s)} after the others.")
     why = {"data": "it waits for data longer", "compute": "its forward and backward take longer",
-           "between steps": "it starts its steps later"}[s.cause]
+           "between steps": "its optimizer, or what is between steps, takes longer",
+           "network": "the bytes of its neighbour reach it later"}[s.cause]
     return (f"Rank {s.rank}{on_host(a, s.rank)} is slow: last at the {meeting(a)} in {percent(s.last_share)} "
             f"of {times_met}, {seconds(s.delay_s)} after the others, because {why} "
-            f"({seconds(s.excess_s[s.cause])} of it). Were it as quick as the next to last rank, training would take {percent(s.cost_share)} less time.")
+            f"({seconds(s.excess_s[s.cause])} of it). Were it as quick as the next to last rank, training would take "
+            f"{percent(s.cost_share)} less time.")
 
 
 def nobody_waits(a: Analysis) -> str:
     """Of asynchronous workers: what holds them up is the servers' answers, which may be kept back for the slowest worker's sake."""
     own_s = a.mean_s("step") - a.mean_s("reduce_wait")
     slowest = a.ranks[int(own_s.argmax())]
-    return (f"Workers do not wait for one another's gradients, but for the servers' answers: {percent(a.share('reduce_wait'))} of their time, "
-            f"which includes that of workers more than {a.run.options.get('staleness', '?')} steps ahead of the slowest. The rest of a step takes "
-            f"{seconds(own_s.min())} to {seconds(own_s.max())}, longest on rank {slowest}{on_host(a, slowest)}.")
+    return (f"Workers do not wait for one another's gradients, but for the servers' answers: {percent(a.share('reduce_wait'))} of "
+            f"their time, which includes that of workers more than {a.run.options.get('staleness', '?')} steps ahead of the slowest. The "
+            f"rest of a step takes {seconds(own_s.min())} to {seconds(own_s.max())}, longest on rank {slowest}{on_host(a, slowest)}.")
 
 
 def busy_cores(a: Analysis) -> str | None:

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "allreduce_table.hpp"
 #include "brigade/communication/allreduce.hpp"
 #include "statistics.hpp"
 
@@ -29,6 +30,7 @@ struct AllreduceRow {
 
 struct AllreduceReport {
   int ranks = 1, ranks_per_node = 1;
+  int nodes = 1;  // that exchange messages (exchanging_nodes)
   std::size_t segment_bytes = 0;
   std::vector<AllreduceRow> rows = {};
 
@@ -43,5 +45,10 @@ AllreduceReport measure_allreduce(communication::Communicator& communicator, con
 
 void print(const AllreduceReport& report);
 std::string to_json(const AllreduceReport& report);
+
+// Of what was measured, the size up to which halving and doubling between nodes was quicker than the ring: of all sizes
+// that part the rows in two, that with which the sums take the least time, each beside its quicker algorithm. 0: the
+// ring always was; never more than the largest size measured. The report is of at least two nodes.
+ShortBytes measured_short_bytes(const AllreduceReport& report);
 
 }  // namespace brigade::benchmarks

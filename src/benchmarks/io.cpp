@@ -111,27 +111,19 @@ void check(Communicator& communicator, const IoData& data, const std::vector<IoT
 
 // The sum of what all ranks saw; times are means but the whole, which is the slowest rank's.
 IoMeasurement over_ranks(Communicator& communicator, const RankMeasurement& row) {
-  const auto ranks = static_cast<std::size_t>(communicator.size()), own = static_cast<std::size_t>(communicator.rank());
   const IoMeasurement& mine = row.measured;
-  const std::size_t batches = row.batch_s.size();
-  std::vector<double> latencies(batches * ranks), seconds(ranks), first_pass(ranks), resident(ranks);
-  std::ranges::copy(row.batch_s, latencies.begin() + static_cast<std::ptrdiff_t>(own * batches));
-  seconds[own] = mine.seconds;
-  first_pass[own] = mine.first_pass_s;
-  resident[own] = mine.resident_before;
-  communicator.sum(latencies, "latencies");
-  communicator.sum(seconds, "times");
-  communicator.sum(first_pass, "times of the first pass");
-  communicator.sum(resident, "page cache");
+  const std::vector<double> latencies = communicator.all_gather(row.batch_s, "latencies");
+  std::array most{mine.seconds, mine.first_pass_s, mine.resident_before};
+  communicator.maximum(most, "times and page cache");
   std::array<double, 7> times{mine.open_s, mine.read_s,    mine.decode_s,   mine.make_s,
                               mine.wait_s, mine.compute_s, mine.utilisation};
   communicator.sum(times, "parts of times");
-  for (double& time : times) time /= static_cast<double>(ranks);
+  for (double& time : times) time /= communicator.size();
   std::array counts{mine.images, mine.stored_bytes, mine.collective_reads.calls, mine.collective_reads.collective};
   communicator.sum(counts, "images");
   return {.start_s = mine.start_s,
-          .seconds = std::ranges::max(seconds),
-          .first_pass_s = std::ranges::max(first_pass),
+          .seconds = most[0],
+          .first_pass_s = most[1],
           .open_s = times[0],
           .read_s = times[1],
           .decode_s = times[2],
@@ -143,7 +135,7 @@ IoMeasurement over_ranks(Communicator& communicator, const RankMeasurement& row)
           .batch_s = quantiles(latencies),
           .slowest_batch_s = std::ranges::max(latencies),
           .utilisation = times[6],
-          .resident_before = std::ranges::max(resident),
+          .resident_before = most[2],
           .mode = mine.mode,
           .collective_reads = {.calls = counts[2], .collective = counts[3]}};
 }

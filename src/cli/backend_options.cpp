@@ -42,7 +42,9 @@ ThreadPlacement place_threads(std::span<const int> allowed, std::size_t sharing,
 }
 
 void BackendOptions::declare(Options& options) {
-  options.choice("backend", kind, {{"host", BackendKind::host}, {"cuda", BackendKind::cuda}}, "where to compute")
+  options
+      .choice("backend", kind, {{"host", BackendKind::host}, {"cuda", BackendKind::cuda}},
+              "where to compute; this version has no cuda")
       .add("threads", threads, {0},
            "threads of each rank; 0: the processors it may use, divided among the ranks that share them")
       .choice(

@@ -97,7 +97,7 @@ void declare(Options& options, IoCommand& command) {
            "ms slept after each batch, as a step would compute; 0: none")
       .flag("skip-check", command.skip_check, "do not read and compare all images before measuring")
       .add("seed", io.seed, "of the order of images")
-      .optional("output", command.output, "DIR: for logs, one a rank, see `brigade_analysis io`")
+      .optional("output", command.output, "DIR: for logs, one a rank, see `brigade-analysis io`")
       .optional("json", command.json, "FILE: all numbers, for programs");
   declare_reading(options, io.reader);
 }

@@ -104,7 +104,10 @@ bool Options::parse(const std::vector<std::string>& arguments, bool print) {
     po::notify(values);
     for (const auto& name : required_)
       require<OptionError>(values.count(name) != 0, "--{} is missing. See `brigade {} --help`?", name, command_);
-    for (const auto& [name, value] : values) resolved_[name] = value_text(value.value());
+    for (const auto& [name, value] : values) {
+      resolved_[name] = value_text(value.value());
+      if (!value.defaulted()) given_.insert(name);
+    }
   } catch (const po::error& error) {
     throw OptionError(fmt::format("{}. See `brigade {} --help`?", error.what(), command_));
   }

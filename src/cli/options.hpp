@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -74,21 +75,23 @@ class Options {
   Options& text(const char* name, std::function<void(const std::string&)> assign, const std::string& help);
   Options& text(const char* name, const std::string& by_default, std::function<void(const std::string&)> assign,
                 const std::string& help);
-  // One word of a list.
+  // One word of a list. `absent`: words that other builds take, each with a sentence why this one does not.
   template <class Enum>
   Options& choice(const char* name, Enum& variable, const std::vector<std::pair<std::string, Enum>>& words,
-                  const std::string& help) {
+                  const std::string& help, const std::map<std::string, std::string>& absent = {}) {
     std::string list, chosen;
     for (const auto& [word, value] : words) {
       list += (list.empty() ? "" : "|") + word;
       if (value == variable) chosen = word;
     }
-    const auto assign = [&variable, words, list, name](const std::string& given) {
+    const auto assign = [&variable, words, list, name, absent](const std::string& given) {
       for (const auto& [word, value] : words)
         if (word == given) {
           variable = value;
           return;
         }
+      if (const auto why = absent.find(given); why != absent.end())
+        throw NotCompiled(fmt::format("--{} {} {}", name, given, why->second));
       throw OptionError(fmt::format("--{} '{}' is not one of {}", name, given, list));
     };
     return declare(name, po::value<std::string>()->default_value(chosen)->notifier(assign), list + ": " + help);
@@ -99,6 +102,8 @@ class Options {
 
   // All options as they were resolved, for run.json.
   const std::map<std::string, std::string>& resolved() const { return resolved_; }
+  // Whether the command line or the configuration file has it, be it with the value that it has by default.
+  bool given(const std::string& name) const { return given_.contains(name); }
 
  private:
   template <class T>
@@ -111,6 +116,7 @@ class Options {
   std::deque<po::options_description> sections_;
   std::vector<std::string> required_;
   std::map<std::string, std::string> resolved_;
+  std::set<std::string> given_;
 };
 
 // "64K", "4M", "1G" or a plain number to bytes. Throws OptionError.

@@ -1,6 +1,8 @@
 #include "brigade/training/trainer.hpp"
 
+#include "allreduce_table.hpp"
 #include "backend_options.hpp"
+#include "brigade/communication/require_same.hpp"
 #include "commands.hpp"
 #include "options.hpp"
 #include "preflight.hpp"
@@ -19,6 +21,7 @@ using training::StrategyKind;
 struct TrainCommand {
   bool preflight = false;
   double hang_timeout_s = 300;
+  std::filesystem::path allreduce_table;
   training::TrainOptions train;
   BackendOptions backend;
 };
@@ -92,20 +95,30 @@ void declare_strategy(Options& options, training::TrainOptions& t) {
             "the same weights to the bit on 1, 2, 4, 8 ... ranks (that divide --micro-batches) and any threads");
 }
 
-void declare_sums(Options& options, training::TrainOptions& t) {
+void declare_sums(Options& options, TrainCommand& command) {
+  auto& t = command.train;
   const auto take_bucket = [&t](const std::string& bucket) {
     t.tune_buckets = bucket == "auto";
     t.bucket_bytes = bucket == "auto" || bucket == "eighth" ? 0 : parse_bytes(bucket, "bucket");
   };
   const auto take_segment = [&t](const std::string& size) { t.allreduce.segment_bytes = parse_bytes(size, "segment"); };
   options
-      .choice("allreduce", t.allreduce.algorithm,
-              {{"automatic", Algorithm::automatic},
-               {"ring", Algorithm::ring},
-               {"halving-doubling", Algorithm::halving_doubling},
-               {"hierarchical", Algorithm::hierarchical},
-               {"mpi", Algorithm::mpi}},
-              "how gradients are summed")
+      .choice(
+          "allreduce", t.allreduce.algorithm,
+          {{"auto", Algorithm::automatic},
+           {"ring", Algorithm::ring},
+           {"halving-doubling", Algorithm::halving_doubling},
+           {"hierarchical", Algorithm::hierarchical},
+           {"mpi", Algorithm::mpi}},
+          "how gradients are summed; auto: in shared memory within nodes, between them by halving-doubling or ring, as "
+          "is quicker for the bytes and the nodes",
+          {{"nccl",
+            "sums in the memory of GPUs, which needs the GPU backend (this brigade was built without CUDA). Use "
+            "--allreduce auto?"}})
+      .optional(
+          "allreduce-table", command.allreduce_table,
+          "FILE: what is quicker, as `brigade bench allreduce --table` measured it on as many nodes; by default as "
+          "shipped")
       .choice(
           "wire", t.allreduce.wire, {{"fp32", Wire::fp32}, {"bf16", Wire::bf16}, {"fp16", Wire::fp16}},
           "how gradients travel between nodes by ring; they are added in fp32, and in fp16 each message has a scale")
@@ -133,6 +146,50 @@ void declare_data(Options& options, training::TrainOptions& t) {
   declare_order(options, t.order);
 }
 
+// Options that were given, but have no effect on this strategy.
+void check_strategy_options(const training::TrainOptions& t, const Options& options) {
+  const std::string& strategy = options.resolved().at("strategy");
+  const auto refuse = [&](bool without_effect, std::initializer_list<const char*> names, const char* why) {
+    for (const char* name : names)
+      require<OptionError>(!without_effect || !options.given(name),
+                           "--{} has no effect with --strategy {} ({}). Leave it out?", name, strategy, why);
+  };
+  const bool served = t.strategy == StrategyKind::parameter_server, local = t.strategy == StrategyKind::local_sgd;
+  refuse(served, {"allreduce", "allreduce-table", "wire", "segment"},
+         "workers push their gradients in pieces of --bucket bytes, as fp32, and nothing is summed by allreduce");
+  refuse(!served, {"servers"}, "only parameter-server has servers");
+  refuse(!served || !t.asynchronous, {"staleness"},
+         "only workers of parameter-server --async may be ahead of one another");
+  refuse(!local, {"sync-every"}, "only local-sgd meets now and then");
+  refuse(local && !t.tune_buckets, {"bucket"}, "whole arrays are averaged");
+}
+
+// The size that was measured on as many nodes as these.
+void take_allreduce_table(TrainCommand& command, const Options& options, const communication::Communicator& ranks) {
+  if (command.allreduce_table.empty()) return;
+  auto& t = command.train;
+  require<OptionError>(!t.reproducible && (t.allreduce.algorithm == Algorithm::automatic ||
+                                           t.allreduce.algorithm == Algorithm::hierarchical),
+                       "--allreduce-table is for --allreduce auto and hierarchical without --reproducible ({} leaves "
+                       "nothing to choose). "
+                       "Leave it out?",
+                       t.reproducible ? "--reproducible" : "--allreduce " + options.resolved().at("allreduce"));
+  const auto table = benchmarks::read_allreduce_table(command.allreduce_table);
+  const int nodes = communication::exchanging_nodes(ranks);
+  if (nodes == 1) return;  // as studies begin, from one node to many
+  const auto row = table.find(nodes);
+  require<OptionError>(
+      row != table.end(),
+      "the allreduce table {} has nothing on {} nodes. Measure them with `brigade bench allreduce --table "
+      "{}` on as many, or leave it out?",
+      command.allreduce_table.string(), nodes, command.allreduce_table.string());
+  t.allreduce.short_bytes = t.allreduce.wire == Wire::fp32 ? row->second.fp32 : row->second.narrow;
+  t.allreduce_table = command.allreduce_table.string();
+  // With what it says: ranks whose files differ are found when options are compared.
+  t.resolved["allreduce-table"] =
+      fmt::format("{} ({} nodes: {} bytes)", t.allreduce_table, nodes, *t.allreduce.short_bytes);
+}
+
 // What is known to be wrong without the dataset, but not from one option alone.
 void check(const training::TrainOptions& t, const Options& options) {
   require<OptionError>(
@@ -158,18 +215,24 @@ bool parse(Call& call, TrainCommand& command) {
   declare_optimizer(options, t);
   declare_data(options, t);
   declare_strategy(options, t);
-  declare_sums(options, t);
+  declare_sums(options, command);
   options.section("The machine");
   command.backend.declare(options);
   if (!read_options(call, options)) return false;
 
+  std::string table = "none";
   communication::collectively(call.communicator, "checking the options", [&] {
     check(t, options);
+    check_strategy_options(t, options);
     call.communicator.set_hang_timeout(command.hang_timeout_s);
+    t.command_line = call.command_line;
+    t.resolved = options.resolved();
+    t.resolved["augment"] = dataset::to_string(t.augmentation);
+    take_allreduce_table(command, options, call.communicator);
+    if (!command.allreduce_table.empty()) table = communication::content_of(command.allreduce_table);
   });
-  t.command_line = call.command_line;
-  t.resolved = options.resolved();
-  t.resolved["augment"] = dataset::to_string(t.augmentation);
+  communication::require_same(call.communicator, {{"the file of --allreduce-table", table}}, ExitCode::bad_options,
+                              "Is it the same on every node?");
   return true;
 }
 

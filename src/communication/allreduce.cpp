@@ -8,28 +8,24 @@
 #include "allreduce_state.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
+#include "pieces.hpp"
 #include "watch.hpp"
 
 namespace brigade::communication {
 namespace {
 
-constexpr std::size_t kMpiPiece = 1U << 30;  // MPI counts with int
-
 // MPI's own algorithm, whichever it picks.
 class MpiSum final : public Allreduce::State {
  public:
   MpiSum(Communicator::Impl& communicator, std::span<float> data) : State(communicator) {
-    for (std::size_t begin = 0; begin < data.size(); begin += kMpiPiece) {
-      const auto piece = data.subspan(begin, std::min(kMpiPiece, data.size() - begin));
+    in_pieces(data, [&](float* piece, int count) {
       MPI_Request& request = requests_.emplace_back(MPI_REQUEST_NULL);
-      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_FLOAT, MPI_SUM,
-                               impl.comm, &request),
-                "MPI_Iallreduce");
-    }
+      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece, count, MPI_FLOAT, MPI_SUM, impl.comm, &request), "MPI_Iallreduce");
+    });
     done_ = requests_.empty();
     // MPI does not tell what it sends; a bandwidth-optimal algorithm sends this much.
     const auto ranks = static_cast<std::size_t>(impl.size);
-    bytes_sent = 2 * data.size_bytes() * (ranks - 1) / ranks;
+    bytes_ = 2 * data.size_bytes() * (ranks - 1) / ranks;
   }
   ~MpiSum() override {
     if (!done_) impl.abandon(std::move(requests_));
@@ -44,37 +40,13 @@ class MpiSum final : public Allreduce::State {
     return done_;
   }
   bool done() const override { return done_; }
+  std::size_t bytes_sent() const override { return bytes_; }
 
  private:
   std::vector<MPI_Request> requests_;
+  std::size_t bytes_ = 0;
   bool done_ = false;
 };
-
-// Between ranks that see each other only through messages.
-constexpr std::size_t kShortBytes = 64U << 10;
-
-void check(const AllreduceOptions& options) {
-  const Algorithm algorithm = options.algorithm;
-  require<OptionError>(!options.one_tree || (algorithm != Algorithm::ring && algorithm != Algorithm::mpi),
-                       "the algorithm {} does not sum as one binary tree", name_of(algorithm));
-  require<OptionError>(options.wire == Wire::fp32 || (!options.one_tree && algorithm != Algorithm::halving_doubling &&
-                                                      algorithm != Algorithm::mpi),
-                       "only the ring sends {} (the algorithm is {}{}). Use --wire fp32, or --allreduce automatic?",
-                       name_of(options.wire), name_of(algorithm), options.one_tree ? ", as one tree" : "");
-}
-
-SumRoute route_of(const Communicator::Impl& impl, std::size_t bytes, const AllreduceOptions& options) {
-  check(options);
-  const Algorithm algorithm = options.algorithm;
-  const bool free = algorithm == Algorithm::automatic || algorithm == Algorithm::hierarchical;
-  if (!free) return {.node_memory = false, .between = algorithm, .wire = options.wire};
-  const bool node_memory = impl.node_size > 1 && impl.nodes > 0 && (!options.one_tree || impl.nodes_are_branches);
-  if (node_memory && impl.nodes == 1) return {.node_memory = true, .between = std::nullopt};
-  const std::size_t message_bytes = node_memory ? bytes / static_cast<std::size_t>(impl.node_size) : bytes;
-  if (options.one_tree || message_bytes <= kShortBytes)
-    return {.node_memory = node_memory, .between = Algorithm::halving_doubling};
-  return {.node_memory = node_memory, .between = Algorithm::ring, .wire = options.wire};
-}
 
 std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<float> data,
                                         const AllreduceOptions& options) {
@@ -90,31 +62,6 @@ std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<floa
 
 }  // namespace
 
-std::string_view name_of(Algorithm algorithm) {
-  switch (algorithm) {
-    case Algorithm::automatic: return "automatic";
-    case Algorithm::ring: return "ring";
-    case Algorithm::halving_doubling: return "halving-doubling";
-    case Algorithm::hierarchical: return "hierarchical";
-    case Algorithm::mpi: return "mpi";
-  }
-  return "";
-}
-
-std::string_view name_of(Wire wire) {
-  switch (wire) {
-    case Wire::fp32: return "fp32";
-    case Wire::bf16: return "bf16";
-    case Wire::fp16: return "fp16";
-  }
-  return "";
-}
-
-SumRoute route_of(const Communicator& communicator, std::size_t bytes, const AllreduceOptions& options) {
-  if (communicator.impl() == nullptr) return {};
-  return route_of(*communicator.impl(), bytes, options);
-}
-
 Allreduce::Allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {
   Communicator::Impl* impl = communicator.impl();
   if (impl == nullptr) return;  // one rank: the sum is what is there
@@ -126,28 +73,23 @@ Allreduce::~Allreduce() = default;
 Allreduce::Allreduce(Allreduce&&) noexcept = default;
 Allreduce& Allreduce::operator=(Allreduce&&) noexcept = default;
 
-bool Allreduce::progress() {
-  if (!state_ || state_->done()) return true;
-  state_->advance();
-  return state_->done();
-}
+bool Allreduce::advance() { return !done() && state_->advance(); }
+bool Allreduce::done() const { return !state_ || state_->done(); }
 
 void Allreduce::wait(std::string_view what) {
-  if (!state_) return;
+  if (done()) return;
   Watch watch(state_->impl, what);
-  while (!state_->done()) state_->advance() ? watch.moved() : watch.idle();
+  while (!done()) advance() ? watch.moved() : watch.idle();
 }
 
-std::size_t Allreduce::bytes_sent() const { return state_ ? state_->bytes_sent : 0; }
+std::size_t Allreduce::bytes_sent() const { return state_ ? state_->bytes_sent() : 0; }
 
 void mpi_allreduce(Communicator& communicator, std::span<float> data) {
   if (communicator.impl() == nullptr) return;
-  for (std::size_t begin = 0; begin < data.size(); begin += kMpiPiece) {
-    const auto piece = data.subspan(begin, std::min(kMpiPiece, data.size() - begin));
-    check_mpi(MPI_Allreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_FLOAT, MPI_SUM,
-                            communicator.impl()->comm),
+  in_pieces(data, [&](float* piece, int count) {
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, piece, count, MPI_FLOAT, MPI_SUM, communicator.impl()->comm),
               "MPI_Allreduce");
-  }
+  });
 }
 
 void allreduce(Communicator& communicator, std::span<float> data, const AllreduceOptions& options) {

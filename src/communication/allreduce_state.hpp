@@ -18,9 +18,9 @@ struct Allreduce::State {
   /// Does what can be done without waiting; true if anything was done.
   virtual bool advance() = 0;
   virtual bool done() const = 0;
+  virtual std::size_t bytes_sent() const = 0;
 
   Communicator::Impl& impl;
-  std::size_t bytes_sent = 0;
 };
 
 /// An algorithm over messages; `tag` keeps its messages apart, equal on all ranks. Only the ring knows a wire but fp32.
@@ -30,6 +30,12 @@ std::unique_ptr<Allreduce::State> start_ring(Communicator::Impl& impl, std::span
                                              int tag, Wire wire);
 std::unique_ptr<Allreduce::State> start_halving_doubling(Communicator::Impl& impl, std::span<float> data,
                                                          std::size_t segment_bytes, int tag, Wire wire);
+
+/// Arrays up to here are exchanged whole by halving and doubling, in half as many rounds.
+inline constexpr std::size_t kWholeFloats = 4096;
+
+/// As the door's route_of(), of more than one rank.
+SumRoute route_of(const Communicator::Impl& impl, std::size_t bytes, const AllreduceOptions& options);
 
 /// How a sum goes on between nodes, or between ranks that share nothing.
 struct ByMessages {

@@ -1,4 +1,5 @@
-// Turns a failed MPI call into a PeerError that carries MPI's own text.
+// Turns a failed MPI call into an exception that carries MPI's own text: a PeerError, or a std::runtime_error where it
+// is this rank's own fault (arguments, memory).
 #pragma once
 
 #include <mpi.h>

@@ -2,6 +2,7 @@
 #include "brigade/communication/communicator.hpp"
 
 #include <mpi.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -19,35 +20,67 @@
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
 #include "foreign_calls.hpp"
+#include "pieces.hpp"
 #include "watch.hpp"
 
 namespace brigade::communication {
 namespace {
 
-constexpr std::size_t kPieceElements = 1U << 30;  // MPI counts with int: longer arrays go in pieces
-
 void require_positive(double hang_timeout_s) {
   require<OptionError>(hang_timeout_s > 0, "a hang timeout of {} s is not positive", hang_timeout_s);
 }
 
-// The same `bytes` of every rank, in rank order.
+// The elements of every rank, equally many, in rank order.
 template <class T>
-std::vector<T> all_gather_elements(Communicator::Impl& impl, std::span<const T> mine, std::string_view what) {
+std::vector<T> all_gather_elements(Communicator::Impl& impl, std::span<const T> mine, MPI_Datatype type,
+                                   std::string_view what) {
+  EXPECT(mine.size() <= INT_MAX);
   std::vector<T> all(mine.size() * static_cast<std::size_t>(impl.size));
-  require<OptionError>(mine.size_bytes() <= INT_MAX, "{} bytes are too many for one all-gather ('{}')",
-                       mine.size_bytes(), what);
-  const int bytes = static_cast<int>(mine.size_bytes());
+  const int count = static_cast<int>(mine.size());
   MPI_Request request;
-  check_mpi(MPI_Iallgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, impl.comm, &request),
-            "MPI_Iallgather");
+  check_mpi(MPI_Iallgather(mine.data(), count, type, all.data(), count, type, impl.comm, &request), "MPI_Iallgather");
   wait(impl, request, what);
   return all;
 }
 
+// What the ranks of `ranks` are called in `world`, of which they are a part.
+std::vector<int> ranks_in(MPI_Comm world, MPI_Comm ranks) {
+  MPI_Group all = MPI_GROUP_NULL, some = MPI_GROUP_NULL;
+  check_mpi(MPI_Comm_group(world, &all), "MPI_Comm_group");
+  check_mpi(MPI_Comm_group(ranks, &some), "MPI_Comm_group");
+  int size = 0;
+  check_mpi(MPI_Group_size(some, &size), "MPI_Group_size");
+  std::vector<int> own(static_cast<std::size_t>(size)), theirs(own.size());
+  std::iota(own.begin(), own.end(), 0);
+  check_mpi(MPI_Group_translate_ranks(some, size, own.data(), all, theirs.data()), "MPI_Group_translate_ranks");
+  check_mpi(MPI_Group_free(&all), "MPI_Group_free");
+  check_mpi(MPI_Group_free(&some), "MPI_Group_free");
+  return theirs;
+}
+
+// By the processors that the ranks of `node` may use together: bound ranks own some each, unbound ones all see the
+// same.
+Idling idling_of(MPI_Comm node, int node_size) {
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  for (const int processor : allowed_processors()) CPU_SET(static_cast<std::size_t>(processor), &processors);
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &processors, sizeof processors, MPI_BYTE, MPI_BOR, node), "MPI_Allreduce");
+  if (processor_limit() < node_size) return Idling::sleep;
+  return CPU_COUNT(&processors) < node_size ? Idling::yield : Idling::spin;
+}
+
+// By MPI's algorithm, left on every rank.
+template <class T>
+void combine(Communicator::Impl& impl, std::span<T> values, MPI_Datatype type, MPI_Op how, std::string_view what) {
+  in_pieces(values, [&](T* piece, int count) {
+    MPI_Request request;
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece, count, type, how, impl.comm, &request), "MPI_Iallreduce");
+    wait(impl, request, what);
+  });
+}
+
 std::int64_t least(Communicator::Impl& impl, std::int64_t value, std::string_view what) {
-  MPI_Request request;
-  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MIN, impl.comm, &request), "MPI_Iallreduce");
-  wait(impl, request, what);
+  combine(impl, std::span(&value, 1), MPI_INT64_T, MPI_MIN, what);
   return value;
 }
 
@@ -65,21 +98,24 @@ Buffer SegmentPool::take(std::size_t bytes) {
   return buffer;
 }
 
-Communicator::Impl::Impl(MPI_Comm parent, double timeout_s) : hang_timeout_s(timeout_s) {
-  check_mpi(MPI_Comm_dup(parent, &comm), "MPI_Comm_dup");
+std::string World::name(int rank) const {
+  return fmt::format("rank {} on host {}", rank, hosts[static_cast<std::size_t>(rank)]);
+}
+
+Communicator::Impl::Impl(MPI_Comm ranks, std::shared_ptr<World> of) : world(std::move(of)) {
+  check_mpi(MPI_Comm_dup(ranks, &comm), "MPI_Comm_dup");
   check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(comm, &size), "MPI_Comm_size");
+  if (world->comm == MPI_COMM_NULL) world->comm = comm;
+  world_ranks = ranks_in(world->comm, comm);
 }
 
 void Communicator::Impl::share_nodes(int max_node_size) {
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_), "MPI_Comm_split_type");
   check_mpi(MPI_Comm_rank(node_, &node_rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(node_, &node_size), "MPI_Comm_size");
-  const auto processors = static_cast<int>(allowed_processors().size());
-  // A bound rank owns its cores; unbound ranks all see the node's.
-  oversubscribed = node_size > 1 && processors < node_size && processors > 1;
-  rationed = processor_limit() < node_size;
+  world->idling = idling_of(node_, node_size);
   if (max_node_size > 0) {
     MPI_Comm whole = node_;
     check_mpi(MPI_Comm_split(whole, node_rank / max_node_size, rank, &node_), "MPI_Comm_split");
@@ -92,9 +128,8 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   nodes_are_branches = extremes[2] == 0;
   nodes = extremes[0] == -extremes[1] ? size / node_size : 0;
   if (node_size > 1) {
-    presence = std::make_shared<Presence>(node_, rank);
-    node_team_.impl_ = std::make_unique<Impl>(node_, hang_timeout_s);
-    node_team_.impl_->presence = presence;
+    world->presence = std::make_unique<Presence>(node_, rank);
+    node_team_.impl_ = std::make_unique<Impl>(node_, world);
   }
   if (nodes == 0 || node_size == 1) return;
   scatter_window_ = std::make_unique<NodeWindow>(node_);
@@ -106,14 +141,13 @@ void Communicator::Impl::share_nodes(int max_node_size) {
   if (nodes <= 1) return;
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(comm, node_rank, rank, &split), "MPI_Comm_split");
-  peers_ = std::make_unique<Impl>(split, hang_timeout_s);
-  peers_->presence = presence;
+  peers_ = std::make_unique<Impl>(split, world);
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
 }
 
 // Each node for itself: what is summed in place and what through the windows goes well together.
 void Communicator::Impl::prepare_in_place() {
-  in_place = std::make_unique<InPlace>(node_);
+  in_place = std::make_unique<InPlace>(*node_team_.impl_);
   if (nodes == 1)
     in_place->sums = std::make_unique<InPlaceSums>(node_);
   else
@@ -178,12 +212,6 @@ Communicator::~Communicator() = default;
 Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
 
-void Communicator::Impl::set_hang_timeout(double seconds) {
-  hang_timeout_s = seconds;
-  if (peers_) peers_->hang_timeout_s = seconds;
-  if (node_team_.impl_) node_team_.impl_->hang_timeout_s = seconds;
-}
-
 Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   EXPECT(mpi_is_live());
   require_positive(hang_timeout_s);
@@ -191,15 +219,12 @@ Communicator Communicator::world(double hang_timeout_s, int max_node_size) {
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   Communicator world;
   if (size == 1) return world;
-  world.impl_ = std::make_unique<Impl>(MPI_COMM_WORLD, hang_timeout_s);
+  auto shared = std::make_shared<World>();
+  shared->hang_timeout_s = hang_timeout_s;
+  shared->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the exchange of names need to complain
+  world.impl_ = std::make_unique<Impl>(MPI_COMM_WORLD, shared);
   world.impl_->share_nodes(max_node_size);
-  world.impl_->hosts.assign(static_cast<std::size_t>(size), "unknown");  // should the next line need to complain
-  world.impl_->hosts = world.all_gather(host_name(), "exchange of host names");
-  if (Impl* node = world.impl_->node().impl()) {
-    node->hosts.assign(static_cast<std::size_t>(node->size), host_name());
-    node->oversubscribed = world.impl_->oversubscribed;
-    node->rationed = world.impl_->rationed;
-  }
+  shared->hosts = world.all_gather(host_name(), "exchange of host names");
   return world;
 }
 
@@ -207,23 +232,18 @@ Communicator Communicator::split(int part) const {
   EXPECT(part >= 0);
   Communicator ranks;
   if (!impl_) return ranks;
+  meet(*impl_, "splitting the ranks into groups");  // watched; what follows is not
   MPI_Comm split = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(impl_->comm, part, impl_->rank, &split), "MPI_Comm_split");
-  auto own = std::make_unique<Impl>(split, impl_->hang_timeout_s);
+  auto own = std::make_unique<Impl>(split, impl_->world);
   check_mpi(MPI_Comm_free(&split), "MPI_Comm_free");
-  if (own->size == 1) return ranks;
-  ranks.impl_ = std::move(own);
-  ranks.impl_->oversubscribed = impl_->oversubscribed;
-  ranks.impl_->rationed = impl_->rationed;
-  ranks.impl_->presence = impl_->presence;
-  ranks.impl_->hosts.assign(static_cast<std::size_t>(ranks.impl_->size), "unknown");
-  ranks.impl_->hosts = ranks.all_gather(host_name(), "exchange of host names");
+  if (own->size > 1) ranks.impl_ = std::move(own);
   return ranks;
 }
 
 void Communicator::set_hang_timeout(double seconds) {
   require_positive(seconds);
-  if (impl_) impl_->set_hang_timeout(seconds);
+  if (impl_) impl_->world->hang_timeout_s = seconds;
 }
 
 void Communicator::set_last_words(std::function<void(const std::string& problem)> say) {
@@ -235,14 +255,17 @@ int Communicator::size() const { return impl_ ? impl_->size : 1; }
 int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }
 int Communicator::node_size() const { return impl_ ? impl_->node_size : 1; }
 std::vector<std::string> Communicator::hosts() const {
-  return impl_ ? impl_->hosts : std::vector<std::string>{host_name()};
+  if (!impl_) return {host_name()};
+  std::vector<std::string> hosts;
+  for (int rank = 0; rank < impl_->size; ++rank) hosts.push_back(impl_->host(rank));
+  return hosts;
 }
 
 Team& Communicator::node() { return impl_ ? static_cast<Team&>(impl_->node()) : alone(); }
 
 std::unique_ptr<SharedBlock> Communicator::share(std::size_t size, std::string_view what) {
   if (!impl_) return Team::share(size, what);
-  barrier(what);  // watched; what follows is not
+  meet(*impl_, what);  // watched; what follows is not
   return share_block(impl_->comm, size);
 }
 
@@ -251,10 +274,7 @@ MemoryResource& Communicator::array_memory() const {
 }
 
 void Communicator::barrier(std::string_view what) {
-  if (!impl_) return;
-  MPI_Request request;
-  check_mpi(MPI_Ibarrier(impl_->comm, &request), "MPI_Ibarrier");
-  wait(*impl_, request, what);
+  if (impl_) meet(*impl_, what);
 }
 
 std::int64_t Communicator::minimum(std::int64_t mine, std::string_view what) {
@@ -264,13 +284,11 @@ std::int64_t Communicator::minimum(std::int64_t mine, std::string_view what) {
 void Communicator::broadcast(std::span<std::byte> bytes, int root, std::string_view what) {
   EXPECT(root >= 0 && root < size());
   if (!impl_) return;
-  for (std::size_t begin = 0; begin < bytes.size(); begin += kPieceElements) {
-    const auto piece = bytes.subspan(begin, std::min(kPieceElements, bytes.size() - begin));
+  in_pieces(bytes, [&](std::byte* piece, int count) {
     MPI_Request request;
-    check_mpi(MPI_Ibcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root, impl_->comm, &request),
-              "MPI_Ibcast");
+    check_mpi(MPI_Ibcast(piece, count, MPI_BYTE, root, impl_->comm, &request), "MPI_Ibcast");
     wait(*impl_, request, what);
-  }
+  });
 }
 
 std::string Communicator::broadcast(std::string text, int root, std::string_view what) {
@@ -282,20 +300,12 @@ std::string Communicator::broadcast(std::string text, int root, std::string_view
 }
 
 void Communicator::sum(std::span<std::int64_t> values, std::string_view what) {
-  if (!impl_) return;
-  for (std::size_t begin = 0; begin < values.size(); begin += kPieceElements) {
-    const auto piece = values.subspan(begin, std::min(kPieceElements, values.size() - begin));
-    MPI_Request request;
-    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()), MPI_INT64_T, MPI_SUM,
-                             impl_->comm, &request),
-              "MPI_Iallreduce");
-    wait(*impl_, request, what);
-  }
+  if (impl_) combine(*impl_, values, MPI_INT64_T, MPI_SUM, what);
 }
 
 void Communicator::sum(std::span<double> values, std::string_view what) {
   if (!impl_) return;
-  const auto all = all_gather_elements<double>(*impl_, values, what);
+  const std::vector<double> all = all_gather(std::span<const double>(values), what);
   for (std::size_t i = 0; i < values.size(); ++i) {
     double total = all[i];
     for (std::size_t at = i + values.size(); at < all.size(); at += values.size()) total += all[at];
@@ -303,12 +313,22 @@ void Communicator::sum(std::span<double> values, std::string_view what) {
   }
 }
 
+void Communicator::maximum(std::span<double> values, std::string_view what) {
+  if (impl_) combine(*impl_, values, MPI_DOUBLE, MPI_MAX, what);
+}
+
+std::vector<double> Communicator::all_gather(std::span<const double> mine, std::string_view what) {
+  if (!impl_) return {mine.begin(), mine.end()};
+  return all_gather_elements(*impl_, mine, MPI_DOUBLE, what);
+}
+
 std::vector<std::string> Communicator::all_gather(const std::string& mine, std::string_view what) {
   if (!impl_) return {mine};
   const std::int64_t my_bytes = std::ssize(mine);
-  const auto bytes = all_gather_elements<std::int64_t>(*impl_, std::span(&my_bytes, 1), what);
+  const auto bytes = all_gather_elements(*impl_, std::span(&my_bytes, 1), MPI_INT64_T, what);
   const std::int64_t total = std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
-  require<OptionError>(total <= INT_MAX, "{} bytes are too many for one all-gather ('{}')", total, what);
+  require(total <= INT_MAX, "{} bytes of text are too many for '{}' (all ranks together may have 2^31 - 1)", total,
+          what);
 
   const std::vector<int> counts(bytes.begin(), bytes.end());
   std::vector<int> offsets(counts.size());
@@ -328,7 +348,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& mine, std::
 
 void Communicator::abort(ExitCode code) {
   std::fflush(nullptr);
-  if (impl_ && impl_->presence) impl_->presence->leave();
+  if (impl_ && impl_->world->presence) impl_->world->presence->leave();
   const int status = static_cast<int>(code);
   if (mpi_is_live()) {
     int ranks = 1;

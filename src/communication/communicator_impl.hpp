@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -35,12 +36,30 @@ class SegmentPool {
   std::vector<Buffer> free_;
 };
 
+/// What a wait begins with; in the end it sleeps for moments (watch.hpp).
+enum class Idling : std::uint8_t {
+  spin,   ///< looks for messages without a pause
+  yield,  ///< more ranks than processors on this node: those that have work go first
+  sleep,  ///< less processor time than this node's ranks could use
+};
+
+/// What a world() and the communicators split off from it have in common.
+struct World {
+  MPI_Comm comm = MPI_COMM_NULL;  ///< of all its ranks: here the roll is called. It belongs to the world()'s Impl.
+  double hang_timeout_s = 300;
+  Idling idling = Idling::spin;
+  std::vector<std::string> hosts;      ///< of each rank
+  std::unique_ptr<Presence> presence;  ///< of this node's ranks; null alone on a node
+
+  /// "rank 3 on host b"
+  std::string name(int rank) const;
+};
+
 struct Communicator::Impl {
-  /// Of all ranks of `parent`, on a communicator of its own.
-  Impl(MPI_Comm parent, double timeout_s);
+  /// Of all `ranks`, on a communicator of its own. The first of a world is that of all its ranks.
+  Impl(MPI_Comm ranks, std::shared_ptr<World> of);
   /// Finds out who shares memory, and prepares for sums through it. Collective, waits without a watch.
   void share_nodes(int max_node_size);
-  void set_hang_timeout(double seconds);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -48,14 +67,14 @@ struct Communicator::Impl {
   MPI_Comm comm = MPI_COMM_NULL;
   int rank = 0, size = 1;
   int node_rank = 0, node_size = 1;
-  double hang_timeout_s = 300;
-  bool oversubscribed = false;         ///< more ranks than cores on this node: never spin
-  bool rationed = false;               ///< less processor time than this node's ranks could use: nap instead
-  std::vector<std::string> hosts;      ///< of each rank
-  std::shared_ptr<Presence> presence;  ///< of this node's ranks, one for all communicators; null alone on a node
-  int nodes = 1;                       ///< 0: they have different numbers of ranks, or one has no memory to share
+  std::shared_ptr<World> world;
+  std::vector<int> world_ranks;  ///< what each rank is called in the world, and so in every message to the user
+  int nodes = 1;                 ///< 0: they have different numbers of ranks, or one has no memory to share
   /// Of the binary tree over all ranks: node k has ranks k L ... k L + L - 1 for an L = 2, 4, 8 ...
   bool nodes_are_branches = false;
+
+  const std::string& host(int of) const { return world->hosts[static_cast<std::size_t>(world_rank(of))]; }
+  int world_rank(int of) const { return world_ranks[static_cast<std::size_t>(of)]; }
 
   /// Tags keep the messages of sums in flight apart; equal on all ranks, as the order of sums is.
   int next_tag() { return tag_ = (tag_ + 1) % kSumTags; }
@@ -64,7 +83,7 @@ struct Communicator::Impl {
 
   /// Memory whose arrays are summed where they are: `sums` with all ranks on one node, `slices` with several nodes.
   struct InPlace {
-    explicit InPlace(MPI_Comm node) : memory(node) {}
+    explicit InPlace(Communicator::Impl& node) : memory(node) {}
     NodeMemory memory;
     std::unique_ptr<InPlaceSums> sums;
     std::unique_ptr<InPlaceSlices> slices;

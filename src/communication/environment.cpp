@@ -10,10 +10,13 @@
 // rank alone, that would be the next hang; then it is left out.
 #include <mpi.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <stdexcept>
+#include <string>
 
 #include "brigade/communication/communicator.hpp"
 #include "check_mpi.hpp"
@@ -41,15 +44,30 @@ void skip_absent_fabrics() {
   if (!kernel_knows_a_fabric()) setenv("OMPI_MCA_mtl", "^ofi,psm,psm2", 0);
 }
 
+// Whether a call failed for what this rank has asked for, or has no memory for.
+bool is_own_fault(int code) {
+  int kind = MPI_ERR_UNKNOWN;
+  if (MPI_Error_class(code, &kind) != MPI_SUCCESS) return false;
+  constexpr std::array kOwn{MPI_ERR_BUFFER,   MPI_ERR_COUNT,    MPI_ERR_TYPE,      MPI_ERR_TAG,      MPI_ERR_COMM,
+                            MPI_ERR_RANK,     MPI_ERR_REQUEST,  MPI_ERR_ROOT,      MPI_ERR_GROUP,    MPI_ERR_OP,
+                            MPI_ERR_TOPOLOGY, MPI_ERR_DIMS,     MPI_ERR_ARG,       MPI_ERR_TRUNCATE, MPI_ERR_NO_MEM,
+                            MPI_ERR_INFO,     MPI_ERR_INFO_KEY, MPI_ERR_INFO_VALUE};
+  return std::ranges::find(kOwn, kind) != kOwn.end();
+}
+
 }  // namespace
 
 void throw_mpi_error(int code, const char* call) {
   std::array<char, MPI_MAX_ERROR_STRING + 1> text{};
   int length = 0;
   if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) length = 0;
-  throw PeerError(fmt::format(
-      "{} failed ({}). Is another rank or its host gone?", call,
-      length > 0 ? std::string(text.data(), static_cast<std::size_t>(length)) : fmt::format("MPI error {}", code)));
+  const std::string why =
+      length > 0 ? std::string(text.data(), static_cast<std::size_t>(length)) : fmt::format("MPI error {}", code);
+  if (is_own_fault(code))
+    throw std::runtime_error(fmt::format(
+        "{} failed ({}), whatever other ranks do. Is this host out of memory, or is it a mistake of this program?",
+        call, why));
+  throw PeerError(fmt::format("{} failed ({}). Is another rank or its host gone?", call, why));
 }
 
 bool mpi_is_live() {

@@ -52,7 +52,7 @@ void ForeignCalls::enter(std::string_view what) {
   EXPECT(!inside_);
   what_ = what;
   since_s_ = now_s();
-  patience_s_ = impl_.hang_timeout_s;
+  patience_s_ = impl_.world->hang_timeout_s;
   inside_ = true;
 }
 
@@ -66,34 +66,34 @@ void ForeignCalls::run() {
   unpin_this_thread();
   std::unique_lock lock(mutex_);
   while (!ending_) {
-    if (impl_.presence) impl_.presence->live(now_s());
+    if (impl_.world->presence) impl_.world->presence->live(now_s());
     if (inside_) look_around(now_s());
     ending_changed_.wait_for(lock, kPeriod, [&] { return ending_; });
   }
 }
 
 void ForeignCalls::look_around(double now) {
-  if (impl_.presence)
-    if (const auto missing = impl_.presence->missing()) end_process(ended_without_a_word(*missing, what_));
+  if (impl_.world->presence)
+    if (const auto missing = impl_.world->presence->missing()) end_process(ended_without_a_word(*missing, what_));
   const double waited_s = now - since_s_;
   if (waited_s > patience_s_)
-    end_process(fmt::format("rank {} on host {} has been in '{}' for {:.4g} s {}", impl_.rank,
-                            impl_.hosts[static_cast<std::size_t>(impl_.rank)], what_, waited_s, who_is_late()));
+    end_process(fmt::format("{} has been in '{}' for {:.4g} s {}", impl_.world->name(impl_.world_rank(impl_.rank)),
+                            what_, waited_s, who_is_late()));
 }
 
 std::string ForeignCalls::who_is_late() const {
-  if (impl_.presence)
-    if (const auto silent = impl_.presence->silent_since(now_s() - kSilent_s))
+  if (impl_.world->presence)
+    if (const auto silent = impl_.world->presence->silent_since(now_s() - kSilent_s))
       return fmt::format("(no sign of life from rank {} on host {}). Is that rank stopped, or its host out of memory?",
                          *silent, host_name());
   return "(the ranks of this host are alive). Is the storage slow, or a rank on another host stopped?";
 }
 
 void ForeignCalls::end_process(const std::string& problem) const {
-  fmt::print(stderr, "brigade: error on rank {} ({}): {}\n", impl_.rank, host_name(), problem);
+  fmt::print(stderr, "brigade: error on rank {} ({}): {}\n", impl_.world_rank(impl_.rank), host_name(), problem);
   std::fflush(stderr);
   if (impl_.last_words) impl_.last_words(problem);
-  if (impl_.presence) impl_.presence->leave();
+  if (impl_.world->presence) impl_.world->presence->leave();
   std::_Exit(static_cast<int>(ExitCode::peer_lost));
 }
 

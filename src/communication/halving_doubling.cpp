@@ -29,19 +29,18 @@
 #include <vector>
 
 #include "allreduce_state.hpp"
+#include "brigade/core/range.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
+#include "pieces.hpp"
+#include "wire.hpp"
 
 namespace brigade::communication {
 namespace {
 
 constexpr std::size_t kInFlight = 4;  // segments on their way in each direction
-constexpr std::size_t kWholeFloats = 4096;
 
-struct Range {
-  std::size_t begin = 0, end = 0;
-  std::size_t size() const { return end - begin; }
-};
+using Range = brigade::Range<std::size_t>;  // of the array
 
 // What a rank does with one partner: send a range, receive another and add or copy it.
 struct Exchange {
@@ -92,6 +91,7 @@ class HalvingDoubling final : public Allreduce::State {
     return moved;
   }
   bool done() const override { return current_ == exchanges_.size(); }
+  std::size_t bytes_sent() const override { return bytes_sent_; }
 
  private:
   const Exchange& exchange() const { return exchanges_[current_]; }
@@ -100,7 +100,9 @@ class HalvingDoubling final : public Allreduce::State {
     const std::size_t begin = range.begin + i * segment_;
     return {begin, std::min(begin + segment_, range.end)};
   }
-  float* staging(std::size_t i) { return staging_.as<float>() + i % kInFlight * segment_; }
+  std::byte* staging(std::size_t i) {
+    return staging_.as<std::byte>() + i % kInFlight * packed_bytes(Wire::fp32, segment_);
+  }
 
   bool send_segment();
   bool complete_send();
@@ -114,6 +116,7 @@ class HalvingDoubling final : public Allreduce::State {
   std::vector<Exchange> exchanges_;
   std::size_t current_ = 0;
   std::size_t sending_ = 0, sent_ = 0, asked_ = 0, taken_ = 0;  // segments of the current exchange
+  std::size_t bytes_sent_ = 0;
   std::array<MPI_Request, kInFlight> sends_, receives_;
   Buffer staging_;
 };
@@ -123,11 +126,12 @@ HalvingDoubling::HalvingDoubling(Communicator::Impl& communicator, std::span<flo
     : State(communicator),
       data_(data.data()),
       tag_(tag),
-      segment_(std::clamp<std::size_t>(segment_bytes / sizeof(float), 1, std::max<std::size_t>(data.size(), 1))),
+      segment_(std::clamp<std::size_t>(segment_bytes / sizeof(float), 1,
+                                       std::clamp<std::size_t>(data.size(), 1, kMessageFloats))),
       exchanges_(exchanges_of(communicator.rank, communicator.size, data.size())) {
   sends_.fill(MPI_REQUEST_NULL);
   receives_.fill(MPI_REQUEST_NULL);
-  staging_ = impl.segments.take(kInFlight * segment_ * sizeof(float));
+  staging_ = impl.segments.take(kInFlight * packed_bytes(Wire::fp32, segment_));
 }
 
 HalvingDoubling::~HalvingDoubling() { impl.close(receives_, sends_, std::move(staging_)); }
@@ -138,7 +142,7 @@ bool HalvingDoubling::send_segment() {
   check_mpi(MPI_Isend(data_ + s.begin, static_cast<int>(s.size()), MPI_FLOAT, exchange().partner, tag_, impl.comm,
                       &sends_[sending_ % kInFlight]),
             "MPI_Isend");
-  bytes_sent += s.size() * sizeof(float);
+  bytes_sent_ += s.size() * sizeof(float);
   ++sending_;
   return true;
 }
@@ -154,9 +158,10 @@ bool HalvingDoubling::complete_send() {
 bool HalvingDoubling::ask_for_segment() {
   if (done() || asked_ == segments(exchange().receive) || asked_ - taken_ == kInFlight) return false;
   const Range s = segment(exchange().receive, asked_);
-  check_mpi(MPI_Irecv(exchange().add ? staging(asked_) : data_ + s.begin, static_cast<int>(s.size()), MPI_FLOAT,
-                      exchange().partner, tag_, impl.comm, &receives_[asked_ % kInFlight]),
-            "MPI_Irecv");
+  check_mpi(
+      MPI_Irecv(exchange().add ? static_cast<void*>(staging(asked_)) : data_ + s.begin, static_cast<int>(s.size()),
+                MPI_FLOAT, exchange().partner, tag_, impl.comm, &receives_[asked_ % kInFlight]),
+      "MPI_Irecv");
   ++asked_;
   return true;
 }
@@ -170,9 +175,7 @@ bool HalvingDoubling::take_segment() {
   if (arrived == 0) return false;
   if (exchange().add) {
     const Range s = segment(exchange().receive, taken_);
-    float* __restrict to = data_ + s.begin;
-    const float* __restrict more = staging(taken_);
-    for (std::size_t i = 0; i < s.size(); ++i) to[i] += more[i];
+    add_unpacked(Wire::fp32, staging(taken_), s.size(), data_ + s.begin);
   }
   ++taken_;
   return true;

@@ -2,19 +2,19 @@
 
 #include <algorithm>
 
-#include "check_mpi.hpp"
+#include "communicator_impl.hpp"
+#include "watch.hpp"
 
 namespace brigade::communication {
 
 void* NodeMemory::allocate(std::size_t bytes) {
-  int rank = 0;
-  check_mpi(MPI_Comm_rank(node_, &rank), "MPI_Comm_rank");
-  Block& block = blocks_.emplace_back(Block{SharedMemory(node_, std::max<std::size_t>(bytes, 1)), nullptr, bytes});
+  meet(node_, "allocating arrays that the ranks of a node share");  // watched; what follows is not
+  Block& block = blocks_.emplace_back(Block{SharedMemory(node_.comm, std::max<std::size_t>(bytes, 1)), nullptr, bytes});
   if (!block.memory) {
     blocks_.pop_back();
     return host_memory().allocate(bytes);
   }
-  return block.mine = block.memory.part(rank);
+  return block.mine = block.memory.part(node_.rank);
 }
 
 void NodeMemory::deallocate(void* pointer, std::size_t bytes) noexcept {

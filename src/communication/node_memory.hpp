@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "brigade/communication/communicator.hpp"
 #include "brigade/core/memory.hpp"
 #include "shared_memory.hpp"
 
@@ -12,10 +13,10 @@ namespace brigade::communication {
 
 class NodeMemory final : public MemoryResource {
  public:
-  explicit NodeMemory(MPI_Comm node) : node_(node) {}
+  explicit NodeMemory(Communicator::Impl& node) : node_(node) {}
 
-  /// Collective over the ranks of the node, which ask for the same sizes in the same order. Where shared memory does
-  /// not suffice it is memory of one's own, on all of them.
+  /// Collective over the ranks of the node, which ask for the same sizes in the same order: a watched wait. Where
+  /// shared memory does not suffice it is memory of one's own, on all of them.
   void* allocate(std::size_t bytes) override;
   void deallocate(void* pointer, std::size_t bytes) noexcept override;
 
@@ -28,7 +29,7 @@ class NodeMemory final : public MemoryResource {
     std::byte* mine;
     std::size_t bytes;
   };
-  MPI_Comm node_;
+  Communicator::Impl& node_;
   std::list<Block> blocks_;
 };
 

@@ -21,7 +21,7 @@ namespace brigade::communication {
 namespace {
 
 // Up to here, copying through the window costs less than the second wait of a sum in place.
-constexpr std::size_t kShortBytes = 16U << 10;
+constexpr std::size_t kWindowBytes = 16U << 10;
 
 // A sum that waits for its turn among those of the node: in a NodeWindow, or in place.
 template <class Queue>
@@ -33,12 +33,9 @@ class QueuedSum final : public Allreduce::State {
     if (!done()) queue_.forget();
   }
 
-  bool advance() override {
-    const bool moved = queue_.advance();
-    if (done()) bytes_sent = bytes_;
-    return moved;
-  }
+  bool advance() override { return queue_.advance(); }
   bool done() const override { return queue_.done(ticket_); }
+  std::size_t bytes_sent() const override { return done() ? bytes_ : 0; }
 
  private:
   Queue& queue_;
@@ -73,7 +70,6 @@ class HierarchicalSum final : public Allreduce::State {
     }
     if (between_ && !released_) {
       moved |= between_->advance();
-      bytes_sent = between_->bytes_sent;
       if (between_->done()) {
         gather_.release(gathered_);
         released_ = moved = true;
@@ -83,6 +79,7 @@ class HierarchicalSum final : public Allreduce::State {
     return moved;
   }
   bool done() const override { return released_ && gather_.done(gathered_); }
+  std::size_t bytes_sent() const override { return between_ ? between_->bytes_sent() : 0; }
 
  private:
   NodeWindow &scatter_, &gather_;
@@ -117,18 +114,18 @@ class HierarchicalInPlace final : public Allreduce::State {
     }
     if (between_ && !delivered_) {
       moved |= between_->advance();
-      bytes_sent = between_->bytes_sent;
       delivered_ = between_->done() && slices_.deliver(ticket_, arrays_, chunk_.begin, chunk_.end);
       moved |= delivered_;
     }
     return moved;
   }
   bool done() const override { return delivered_ && slices_.done(ticket_); }
+  std::size_t bytes_sent() const override { return between_ ? between_->bytes_sent() : 0; }
 
  private:
   InPlaceSlices& slices_;
   std::vector<float*> arrays_;  // by local rank
-  NodeWindow::Range chunk_;
+  Range<std::size_t> chunk_;
   std::span<float> mine_;  // chunk of my array
   ByMessages by_messages_;
   int peers_tag_;
@@ -139,7 +136,7 @@ class HierarchicalInPlace final : public Allreduce::State {
 
 // The arrays of all ranks of the node, if the sum shall happen in place; else none.
 std::vector<float*> arrays_in_place(const Communicator::Impl& impl, std::span<float> data) {
-  if (!impl.in_place || data.size_bytes() <= kShortBytes) return {};
+  if (!impl.in_place || data.size_bytes() <= kWindowBytes) return {};
   return impl.in_place->memory.everyones(data);
 }
 

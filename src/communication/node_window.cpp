@@ -22,7 +22,7 @@ float* NodeWindow::slot(int rank, std::uint64_t segment) const {
   return reinterpret_cast<float*>(memory_.part(rank) + sizeof(Counters)) + segment % kSlots * kSlotFloats;
 }
 
-NodeWindow::Range NodeWindow::chunk(std::size_t floats, int rank) const {
+Range<std::size_t> NodeWindow::chunk(std::size_t floats, int rank) const {
   const auto begin = [&](int r) {
     if (r == size_) return floats;
     return floats * static_cast<std::size_t>(r) / static_cast<std::size_t>(size_) / kLineFloats * kLineFloats;
@@ -66,10 +66,10 @@ NodeWindow::Piece NodeWindow::piece(const Job& job, std::uint64_t segment, int o
   const std::size_t skipped = static_cast<std::size_t>(segment - job.first) * job.piece;
   if (job.pattern == NodePattern::sum) {
     const std::size_t floats = std::min(job.piece, job.data.size() - skipped);
-    const Range slice = of == size_ ? Range{0, floats} : chunk(floats, of);
+    const Range<std::size_t> slice = of == size_ ? Range<std::size_t>{0, floats} : chunk(floats, of);
     return {{skipped + slice.begin, skipped + slice.end}, slice.begin};
   }
-  const Range own = chunk(job.data.size(), of);
+  const Range<std::size_t> own = chunk(job.data.size(), of);
   const std::size_t begin = std::min(own.begin + skipped, own.end), end = std::min(begin + job.piece, own.end);
   return {{begin, end}, static_cast<std::size_t>(of) * job.piece};
 }

@@ -31,6 +31,7 @@
 #include <span>
 #include <vector>
 
+#include "brigade/core/range.hpp"
 #include "shared_memory.hpp"
 #include "tree_sum.hpp"
 
@@ -55,12 +56,8 @@ class NodeWindow {
   /// Nobody waits for them any more, and their data may be gone.
   void forget() { jobs_.clear(), broken_ = true; }
 
-  /// Chunk `rank` of an array: [begin, end).
-  struct Range {
-    std::size_t begin, end;
-    std::size_t size() const { return end - begin; }
-  };
-  Range chunk(std::size_t floats, int rank) const;
+  /// Chunk `rank` of an array. Chunks begin at cache lines of it.
+  Range<std::size_t> chunk(std::size_t floats, int rank) const;
 
  private:
   static constexpr std::size_t kSlots = 4;
@@ -79,7 +76,7 @@ class NodeWindow {
   };
   // What rank `of` contributes to a segment or owns of it: a range of the data and where it lies in a slot.
   struct Piece {
-    Range range;
+    Range<std::size_t> range;
     std::size_t in_slot;
   };
 

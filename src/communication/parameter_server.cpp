@@ -14,6 +14,7 @@
 
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
+#include "pieces.hpp"
 #include "watch.hpp"
 
 namespace brigade::communication {
@@ -26,11 +27,11 @@ struct Envelope {
   std::int64_t done = 0;  // 1: this worker will push no more, nothing follows
 };
 
-using Range = ServedArray::Range;
+using Range = brigade::Range<std::size_t>;
 
 // A server's range in messages, the last first.
 std::vector<Range> pieces_of(const ServedArray& served, int server) {
-  const std::size_t piece = std::clamp<std::size_t>(served.piece_bytes / sizeof(float), 1, 1U << 28);
+  const std::size_t piece = std::clamp<std::size_t>(served.piece_bytes / sizeof(float), 1, kMessageFloats);
   const Range all = served.range(server);
   std::vector<Range> pieces;
   for (std::size_t end = all.end; end > all.begin; end = pieces.back().begin)
@@ -62,32 +63,38 @@ class Messages {
     check_mpi(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE, from, tag, impl_.comm, &requests_.back()),
               "MPI_Irecv");
   }
-  // True when all are complete: none is left then.
-  bool complete() {
-    int done = 0;
-    check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE),
-              "MPI_Testall");
-    if (done != 0) requests_.clear();
-    return done != 0;
+  // True if any was completed.
+  bool advance() {
+    if (!any()) return false;
+    int completed = 0;
+    completed_.resize(requests_.size());
+    check_mpi(MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &completed, completed_.data(),
+                           MPI_STATUSES_IGNORE),
+              "MPI_Testsome");
+    done_ += completed;
+    if (done_ == std::ssize(requests_)) clear();
+    return completed > 0;
   }
   bool any() const { return !requests_.empty(); }
   // Gives up those under way; the memory they use lives on in `buffer`.
   void abandon(Buffer buffer) {
     if (any()) impl_.abandon(std::move(requests_), std::move(buffer));
-    requests_.clear();
+    clear();
   }
 
  private:
+  void clear() { requests_.clear(), done_ = 0; }
+
   Communicator::Impl& impl_;
   std::vector<MPI_Request> requests_;
+  std::ptrdiff_t done_ = 0;     // of them
+  std::vector<int> completed_;  // of MPI_Testsome, which insists on telling which
 };
 
 }  // namespace
 
-Range ServedArray::range(int server) const {
-  const auto k = static_cast<std::size_t>(server), n = static_cast<std::size_t>(servers);
-  const auto begin = [&](std::size_t i) { return i * (floats / n) + std::min(i, floats % n); };
-  return {begin(k), begin(k + 1)};
+brigade::Range<std::size_t> ServedArray::range(int server) const {
+  return even_part(floats, static_cast<std::size_t>(server), static_cast<std::size_t>(servers));
 }
 
 // ---- a worker ----
@@ -113,7 +120,7 @@ struct ServedByOthers::State {
   }
   void finish(std::string_view what) {
     Watch watch(impl, what);
-    while (!messages.complete()) watch.idle();
+    while (messages.any()) messages.advance() ? watch.moved() : watch.idle();
   }
 
   struct Piece {
@@ -210,7 +217,9 @@ struct ParameterServer::State {
   // Moves a mailbox on as far as it goes without waiting; true if it moved.
   bool advance(Mailbox& box) {
     using enum Mailbox::Stage;
-    if (box.stage == full || box.stage == closed || !box.messages.complete()) return false;
+    if (box.stage == full || box.stage == closed) return false;
+    const bool moved = box.messages.advance();
+    if (box.messages.any()) return moved;
     if (box.stage == answered) {
       box.messages.receive(&box.envelope(), sizeof(Envelope), box.worker, kPushTag);
       box.stage = listening;
@@ -253,7 +262,7 @@ ParameterServer::~ParameterServer() {
 }
 
 int ParameterServer::workers() const { return state_->workers; }
-Range ParameterServer::range() const { return state_->range; }
+brigade::Range<std::size_t> ParameterServer::range() const { return state_->range; }
 
 std::optional<ParameterServer::Push> ParameterServer::next(std::string_view what) {
   State& s = *state_;

@@ -74,7 +74,7 @@ std::vector<Link> probe_links(Communicator& communicator, std::size_t message_by
                        message_bytes);
   const int ranks = impl->size, links = ranks == 2 ? 1 : ranks;
   const Buffer mine(host_memory(), message_bytes), theirs(host_memory(), message_bytes);
-  std::vector<double> numbers(2 * static_cast<std::size_t>(links));
+  std::array<double, 2> mine_to_next{};  // latency and bandwidth of the link that begins here
   for (int round = 0; round < 3; ++round) {
     communicator.barrier(kWhat);
     for (int from = 0; from < links; ++from) {
@@ -82,11 +82,10 @@ std::vector<Link> probe_links(Communicator& communicator, std::size_t message_by
       if ((to == 0 ? 2 : from % 2) != round || (impl->rank != from && impl->rank != to)) continue;
       const Link link = measure(*impl, from, to, mine, theirs);
       if (impl->rank != from) continue;
-      numbers[2 * static_cast<std::size_t>(from)] = link.latency_s;
-      numbers[2 * static_cast<std::size_t>(from) + 1] = link.bytes_per_s;
+      mine_to_next = {link.latency_s, link.bytes_per_s};
     }
   }
-  communicator.sum(std::span(numbers), kWhat);
+  const std::vector<double> numbers = communicator.all_gather(mine_to_next, kWhat);
   std::vector<Link> all;
   for (int from = 0; from < links; ++from) {
     const double* number = &numbers[2 * static_cast<std::size_t>(from)];
@@ -98,7 +97,7 @@ std::vector<Link> probe_links(Communicator& communicator, std::size_t message_by
 double clock_offset_s(Communicator& communicator) {
   Communicator::Impl* impl = communicator.impl();
   if (impl == nullptr) return 0;
-  const auto elsewhere = [&](int rank) { return impl->hosts[static_cast<std::size_t>(rank)] != impl->hosts.front(); };
+  const auto elsewhere = [&](int rank) { return impl->host(rank) != impl->host(0); };
   if (impl->rank != 0 && !elsewhere(impl->rank)) return 0;
   if (impl->rank == 0) {
     for (int rank = 1; rank < impl->size; ++rank)

@@ -11,28 +11,27 @@ GradientReducer::GradientReducer(Communicator& communicator, const AllreduceOpti
 void GradientReducer::add(std::span<float> bucket) {
   if (communicator_->size() == 1) return;
   in_flight_.emplace_back(*communicator_, bucket, options_);
-  progress();
+  advance();
 }
 
 // Every sum is moved on, not only the oldest: the links stay busy while one of them waits for a peer.
-void GradientReducer::progress() {
-  for (Allreduce& sum : in_flight_) sum.progress();
-  while (!in_flight_.empty() && in_flight_.front().progress()) {
+bool GradientReducer::advance() {
+  bool moved = false;
+  for (Allreduce& sum : in_flight_) moved |= sum.advance();
+  while (!in_flight_.empty() && in_flight_.front().done()) {
     bytes_sent_ += in_flight_.front().bytes_sent();
     in_flight_.pop_front();
   }
+  return moved;
 }
 
 void GradientReducer::finish(std::string_view what) {
   if (in_flight_.empty()) return;
   Watch watch(*communicator_->impl(), what);
-  for (std::size_t before = bytes_sent();;) {
-    const std::size_t sums = in_flight_.size();
-    progress();
+  for (;;) {
+    const bool moved = advance();
     if (in_flight_.empty()) return;
-    const std::size_t after = bytes_sent();
-    after != before || in_flight_.size() != sums ? watch.moved() : watch.idle();
-    before = after;
+    moved ? watch.moved() : watch.idle();
   }
 }
 

@@ -9,7 +9,6 @@
 
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/checksum.hpp"
-#include "communicator_impl.hpp"
 
 namespace brigade::communication {
 namespace {
@@ -76,9 +75,10 @@ void require_same(Communicator& ranks, const Facts& facts, ExitCode code, const 
     all.push_back(unpacked(text));
     for (const auto& [name, value] : all.back()) names.insert(name);
   }
+  const std::vector<std::string> hosts = ranks.hosts();
   std::string differences;
   for (const std::string& name : names)
-    if (const std::string text = difference(name, all, ranks.impl()->hosts); !text.empty())
+    if (const std::string text = difference(name, all, hosts); !text.empty())
       differences += (differences.empty() ? "" : "; ") + text;
   throw_on_all_ranks(code, fmt::format("the ranks do not agree: {}. {}", differences, suggestion));
 }

@@ -39,8 +39,10 @@
 #include <cstdint>
 
 #include "allreduce_state.hpp"
+#include "brigade/core/range.hpp"
 #include "check_mpi.hpp"
 #include "communicator_impl.hpp"
+#include "pieces.hpp"
 #include "wire.hpp"
 
 namespace brigade::communication {
@@ -48,16 +50,12 @@ namespace {
 
 constexpr std::size_t kInFlight = 4;  // segments on their way in each direction
 
-void add(float* __restrict sum, const float* __restrict more, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) sum[i] += more[i];
-}
-
 // How K floats are cut into N chunks, and chunks into segments.
 struct Cut {
   std::size_t floats, ranks, segment;
 
-  std::size_t begin(std::size_t chunk) const { return chunk * (floats / ranks) + std::min(chunk, floats % ranks); }
-  std::size_t size(std::size_t chunk) const { return begin(chunk + 1) - begin(chunk); }
+  std::size_t begin(std::size_t chunk) const { return even_part(floats, chunk, ranks).begin; }
+  std::size_t size(std::size_t chunk) const { return even_part(floats, chunk, ranks).size(); }
   std::size_t segments(std::size_t chunk) const { return (size(chunk) + segment - 1) / segment; }
 };
 
@@ -96,6 +94,7 @@ class Ring final : public Allreduce::State {
     return moved;
   }
   bool done() const override { return taken_ == to_receive_ && sent_ == to_send_; }
+  std::size_t bytes_sent() const override { return bytes_sent_; }
 
  private:
   bool ask_for_segment();
@@ -122,6 +121,7 @@ class Ring final : public Allreduce::State {
   std::size_t own_;                            // segments of my own chunk, which wait for nobody
   std::size_t asked_ = 0, taken_ = 0, sending_count_ = 0, sent_ = 0;
 
+  std::size_t bytes_sent_ = 0;
   std::array<MPI_Request, kInFlight> receives_, sends_;
   Buffer staging_;
   std::size_t stride_ = 0;  // bytes of a staging buffer
@@ -136,7 +136,7 @@ Ring::Ring(Communicator::Impl& communicator, std::span<float> data, std::size_t 
       wire_(wire),
       cut_{.floats = data.size(),
            .ranks = static_cast<std::size_t>(impl.size),
-           .segment = std::min<std::size_t>(floats_in(wire, segment_bytes), 1U << 28)},
+           .segment = std::min<std::size_t>(floats_in(wire, segment_bytes), kMessageFloats)},
       asking_(cut_, static_cast<std::size_t>(left_)),
       taking_(asking_),
       sending_(cut_, static_cast<std::size_t>(impl.rank)) {
@@ -178,12 +178,10 @@ bool Ring::take_segment() {
   check_mpi(MPI_Test(&receives_[taken_ % kInFlight], &arrived, MPI_STATUS_IGNORE), "MPI_Test");
   if (arrived == 0) return false;
   float* const here = data_ + taking_.offset();
-  if (packed_ && taken_ >= to_add_)
-    unpack(wire_, staging(taken_), taking_.count(), here);
-  else if (packed_)
+  if (taken_ < to_add_)
     add_unpacked(wire_, staging(taken_), taking_.count(), here);
-  else if (taken_ < to_add_)
-    add(here, reinterpret_cast<const float*>(staging(taken_)), taking_.count());
+  else if (packed_)
+    unpack(wire_, staging(taken_), taking_.count(), here);
   taking_.next();
   ++taken_;
   return true;
@@ -205,7 +203,7 @@ bool Ring::send_segment() {
   const int bytes = bytes_of(sending_);
   check_mpi(MPI_Isend(outgoing(), bytes, MPI_BYTE, right_, tag_, impl.comm, &sends_[sending_count_ % kInFlight]),
             "MPI_Isend");
-  bytes_sent += static_cast<std::size_t>(bytes);
+  bytes_sent_ += static_cast<std::size_t>(bytes);
   sending_.next();
   ++sending_count_;
   return true;

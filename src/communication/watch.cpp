@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <map>
 #include <thread>
 
 #include "brigade/core/clock.hpp"
@@ -21,23 +20,23 @@ constexpr double kListen_s = 0.05;                      // how often a waiting r
 constexpr double kRollCall_s = 1.0;                     // how long answers are collected
 constexpr std::size_t kLineBytes = 256;
 
-// A short message on its way; nobody waits for its arrival, so it owns its bytes.
+// A short message to a rank of the world; nobody waits for its arrival, so it owns its bytes.
 void send_line(Communicator::Impl& impl, int to, int tag, std::string_view text) {
   Buffer line(host_memory(), kLineBytes);  // zeroed
   std::memcpy(line.data(), text.data(), std::min(text.size(), kLineBytes - 1));
   MPI_Request request = MPI_REQUEST_NULL;
-  if (MPI_Isend(line.data(), kLineBytes, MPI_CHAR, to, tag, impl.comm, &request) == MPI_SUCCESS)
+  if (MPI_Isend(line.data(), kLineBytes, MPI_CHAR, to, tag, impl.world->comm, &request) == MPI_SUCCESS)
     impl.abandon({request}, std::move(line));
 }
 
-// A message with this tag, if one is there: its sender (or -1) and text.
+// A message with this tag, if one is there: its sender (a rank of the world, or -1) and text.
 int receive_line(Communicator::Impl& impl, int tag, std::string& text) {
   int there = 0;
   MPI_Status status;
-  if (MPI_Iprobe(MPI_ANY_SOURCE, tag, impl.comm, &there, &status) != MPI_SUCCESS || there == 0) return -1;
+  const MPI_Comm comm = impl.world->comm;
+  if (MPI_Iprobe(MPI_ANY_SOURCE, tag, comm, &there, &status) != MPI_SUCCESS || there == 0) return -1;
   char line[kLineBytes] = {};
-  if (MPI_Recv(line, kLineBytes, MPI_CHAR, status.MPI_SOURCE, tag, impl.comm, MPI_STATUS_IGNORE) != MPI_SUCCESS)
-    return -1;
+  if (MPI_Recv(line, kLineBytes, MPI_CHAR, status.MPI_SOURCE, tag, comm, MPI_STATUS_IGNORE) != MPI_SUCCESS) return -1;
   line[kLineBytes - 1] = '\0';
   text = line;
   return status.MPI_SOURCE;
@@ -53,14 +52,15 @@ void Watch::moved() {
 }
 
 void Watch::idle(Patience patience) {
-  if (++spins_ < kSpins && !impl_.oversubscribed && !impl_.rationed) return;
+  const Idling idling = impl_.world->idling;
+  if (++spins_ < kSpins && idling == Idling::spin) return;
   const double now = now_s();
   const double waited_s = now - since_s_;
-  if (waited_s < kYield_s && !impl_.rationed) {
+  if (waited_s < kYield_s && idling != Idling::sleep) {
     sched_yield();
     return;
   }
-  if (patience == Patience::limited && waited_s > impl_.hang_timeout_s) give_up(waited_s);
+  if (patience == Patience::limited && waited_s > impl_.world->hang_timeout_s) give_up(waited_s);
   if (now - listened_s_ > kListen_s) {
     answer_roll_calls();
     look_around();
@@ -76,38 +76,41 @@ void Watch::answer_roll_calls() {
 }
 
 void Watch::look_around() const {
-  if (!impl_.presence) return;
-  if (const auto missing = impl_.presence->missing()) throw PeerError(ended_without_a_word(*missing, what_));
+  if (!impl_.world->presence) return;
+  if (const auto missing = impl_.world->presence->missing()) throw PeerError(ended_without_a_word(*missing, what_));
 }
 
 // "no answer from rank 2 on host b; rank 0 waits in 'x'": who is where.
 std::string Watch::call_the_roll() {
-  for (int rank = 0; rank < impl_.size; ++rank)
-    if (rank != impl_.rank) send_line(impl_, rank, Communicator::Impl::kRollCallTag, what_);
+  std::set<int> missing(impl_.world_ranks.begin(), impl_.world_ranks.end());
+  missing.erase(impl_.world_rank(impl_.rank));
+  for (const int rank : missing) send_line(impl_, rank, Communicator::Impl::kRollCallTag, what_);
 
   std::map<int, std::string> present;
   const double until_s = now_s() + kRollCall_s;
-  while (now_s() < until_s && std::ssize(present) < impl_.size - 1) {
-    std::string where;
+  while (now_s() < until_s && !missing.empty()) {
     // Somebody else's call says where that rank waits as well as an answer does.
-    if (int rank = receive_line(impl_, Communicator::Impl::kRollAnswerTag, where); rank >= 0) present[rank] = where;
-    if (int rank = receive_line(impl_, Communicator::Impl::kRollCallTag, where); rank >= 0) {
+    for (const int tag : {Communicator::Impl::kRollAnswerTag, Communicator::Impl::kRollCallTag}) {
+      std::string where;
+      const int rank = receive_line(impl_, tag, where);
+      if (rank < 0) continue;
+      if (tag == Communicator::Impl::kRollCallTag) send_line(impl_, rank, Communicator::Impl::kRollAnswerTag, what_);
+      missing.erase(rank);
       present[rank] = where;
-      send_line(impl_, rank, Communicator::Impl::kRollAnswerTag, what_);
     }
     std::this_thread::sleep_for(kSleep);
   }
+  return account(missing, present);
+}
 
+std::string Watch::account(const std::set<int>& missing, const std::map<int, std::string>& present) const {
   constexpr int kNamed = 8;  // of thousands of ranks a few say enough
-  int missing = 0;
+  int named = 0;
   int elsewhere = 0;
   std::string text;
-  for (int rank = 0; rank < impl_.size; ++rank) {
-    if (rank == impl_.rank || present.contains(rank) || ++missing > kNamed) continue;
-    text += fmt::format("{}rank {} on host {}", missing == 1 ? "no answer from " : ", ", rank,
-                        impl_.hosts[static_cast<std::size_t>(rank)]);
-  }
-  if (missing > kNamed) text += fmt::format(" and {} more", missing - kNamed);
+  for (const int rank : missing)
+    if (++named <= kNamed) text += (named == 1 ? "no answer from " : ", ") + impl_.world->name(rank);
+  if (named > kNamed) text += fmt::format(" and {} more", named - kNamed);
   for (const auto& [rank, where] : present)
     if (where != what_.substr(0, kLineBytes - 1) && ++elsewhere <= kNamed)
       text += fmt::format("{}rank {} waits in '{}'", text.empty() ? "" : "; ", rank, where);
@@ -116,10 +119,9 @@ std::string Watch::call_the_roll() {
 
 void Watch::give_up(double waited_s) {
   const std::string roll = call_the_roll();
-  throw PeerError(
-      fmt::format("rank {} on host {} waited {:.4g} s in '{}' ({}). Is that rank stopped, out of memory or "
-                  "much slower than the others?",
-                  impl_.rank, impl_.hosts[static_cast<std::size_t>(impl_.rank)], waited_s, what_, roll));
+  throw PeerError(fmt::format(
+      "{} waited {:.4g} s in '{}' ({}). Is that rank stopped, out of memory or much slower than the others?",
+      impl_.world->name(impl_.world_rank(impl_.rank)), waited_s, what_, roll));
 }
 
 void wait(Communicator::Impl& impl, MPI_Request request, std::string_view what) {
@@ -134,6 +136,12 @@ void wait(Communicator::Impl& impl, MPI_Request request, std::string_view what) 
     if (request != MPI_REQUEST_NULL) impl.abandon({request});
     throw;
   }
+}
+
+void meet(Communicator::Impl& impl, std::string_view what) {
+  MPI_Request request;
+  check_mpi(MPI_Ibarrier(impl.comm, &request), "MPI_Ibarrier");
+  wait(impl, request, what);
 }
 
 }  // namespace brigade::communication

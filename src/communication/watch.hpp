@@ -11,13 +11,16 @@
 //
 // Meanwhile it looks whether the other ranks of the node are alive (presence.hpp) and throws PeerError if one is not.
 //
-// The roll call: the rank that lost patience sends a line to everybody. Who is waiting too answers
-// with what it waits for, from within idle(); who does not answer is the one that is missing.
+// The roll call: the rank that lost patience sends a line to those it waits for. Who is waiting too, wherever, answers
+// with what it waits for, from within idle(); who does not answer is the one that is missing. Lines go through the
+// world's communicator, whichever the waits belong to: there all listen, and all have one name.
 #pragma once
 
 #include <mpi.h>
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -38,6 +41,7 @@ class Watch {
   void answer_roll_calls();
   void look_around() const;
   std::string call_the_roll();
+  std::string account(const std::set<int>& missing, const std::map<int, std::string>& present) const;
   [[noreturn]] void give_up(double waited_s);
 
   Communicator::Impl& impl_;
@@ -49,5 +53,8 @@ class Watch {
 
 /// Waits until `request` is complete; abandons it if that takes too long.
 void wait(Communicator::Impl& impl, MPI_Request request, std::string_view what);
+
+/// Waits until all ranks are here.
+void meet(Communicator::Impl& impl, std::string_view what);
 
 }  // namespace brigade::communication

@@ -1,5 +1,6 @@
 // What floats are while they travel (Wire, in allreduce.hpp). A packed message:
 //
+//     fp32    [ element 0 | element 1 | ... ], which needs no packing
 //     bf16    [ element 0 | element 1 | ... ]
 //     fp16    [ scale, a float | element 0 | element 1 | ... ]
 //

@@ -94,6 +94,17 @@ Json described(const std::vector<SumInfo>& sums) {
   return list;
 }
 
+Json described(const std::optional<AllreduceTableInfo>& table) {
+  if (!table) return nullptr;
+  Json others = Json::array();
+  for (const auto& [nodes, bytes] : table->others)
+    others.push_back({{"nodes", nodes}, {"halving_doubling_up_to_bytes", bytes}});
+  return {{"nodes", table->nodes},
+          {"halving_doubling_up_to_bytes", table->halving_doubling_up_to_bytes},
+          {"source", table->source},
+          {"others", others}};
+}
+
 Json described(const std::vector<LinkInfo>& links) {
   Json list = Json::array();
   for (const LinkInfo& link : links)
@@ -154,6 +165,7 @@ void write_run_info(const fs::path& directory, const RunInfo& info) {
                                       {"micro_batches", info.micro_batches},
                                       {"steps_per_epoch", info.steps_per_epoch},
                                       {"sums", described(info.sums)},
+                                      {"allreduce_table", described(info.allreduce_table)},
                                       {"options", info.options},
                                       {"build", build_info()},
                                       {"environment", environment()}});

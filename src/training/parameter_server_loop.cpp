@@ -22,7 +22,7 @@ struct Layout {
   std::vector<network::FlatTensor> averages;           // offsets from `statistics`
   std::vector<network::FlatTensor> parameters;         // offsets from `weights`
 
-  Layout within(const communication::ServedArray::Range& range) const {
+  Layout within(const Range<std::size_t>& range) const {
     const auto begin = static_cast<std::int64_t>(range.begin), end = static_cast<std::int64_t>(range.end);
     const auto local = [&](std::int64_t at) { return std::clamp(at, begin, end) - begin; };
     // Of tensors that begin at `front`.

@@ -13,6 +13,7 @@
 #include "brigade/network/zoo.hpp"
 #include "micro_batch_sum.hpp"
 #include "strategy.hpp"
+#include "traffic.hpp"
 
 namespace brigade::training {
 namespace {
@@ -48,7 +49,6 @@ void check_batch(const TrainOptions& options, const Plan& plan, int ranks) {
 
 // The sum over all micro-batches is one binary tree; each rank computes a whole branch of it.
 void check_reproducible(const TrainOptions& options, int ranks) {
-  using communication::Algorithm;
   require<OptionError>(options.micro_batches > 0,
                        "--reproducible needs --micro-batches (the bits depend on their number, by default that of the "
                        "ranks). Use --micro-batches {}, or more for more ranks later?",
@@ -57,11 +57,6 @@ void check_reproducible(const TrainOptions& options, int ranks) {
                        "--reproducible cannot share {} micro-batches among {} ranks (gradients are summed as a binary "
                        "tree, of which each rank computes a branch). Use 1, 2, 4, 8 ... ranks that divide them?",
                        options.micro_batches, ranks);
-  const Algorithm chosen = options.allreduce.algorithm;
-  require<OptionError>(chosen != Algorithm::ring && chosen != Algorithm::mpi,
-                       "--allreduce {} does not sum in an order that --reproducible could keep. Use automatic, "
-                       "hierarchical or halving-doubling?",
-                       communication::name_of(chosen));
 }
 
 // A group is the micro-batches that neighbouring ranks compute at the same time.
@@ -142,6 +137,7 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks)
   plan.leaf = options.reproducible ? odd_part(plan.micro_batches) : plan.own_micro_batches.size();
   plan.allreduce = options.allreduce;
   plan.allreduce.one_tree = options.reproducible;
+  communication::check(plan.allreduce);
   const std::int64_t micro_batch = options.global_batch / plan.micro_batches;
   plan.own_share = {plan.own_micro_batches.begin * micro_batch, plan.own_micro_batches.end * micro_batch};
 
@@ -152,7 +148,8 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks)
   return plan;
 }
 
-std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
+std::string describe(const Plan& plan, const TrainOptions& options, const communication::Communicator& communicator,
+                     int ranks) {
   const auto parameters = network::parameter_count(plan.graph);
   double flops = 0;
   for (const auto& node : plan.graph.nodes) flops += network::forward_flops(plan.graph, node);
@@ -160,12 +157,6 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
   const auto partial_sums = static_cast<double>(MicroBatchSum::arrays(plan.own_micro_batches.size(), plan.leaf));
   const double arena =
       static_cast<double>(network::planned_bytes(plan.graph, plan.micro_batch(), true, {}, options.precision));
-  const std::string traffic =
-      options.strategy == StrategyKind::parameter_server
-          ? fmt::format("{:.2f} MB pushed to {} server(s), and as much pulled, a step by each worker",
-                        gradient_bytes * 1e-6, options.servers)
-          : fmt::format("{:.2f} MB sent a step by each rank (ring: 2 (N-1)/N of the gradients)",
-                        gradient_bytes * 2.0 * (ranks - 1) / ranks * 1e-6);
   return fmt::format(
       "network         {} ({} parameters, {:.1f} MFLOP an image forward)\n"
       "training data   {} images in {} classes; validation: {}\n"
@@ -173,7 +164,7 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       "augmentation    {}; {} data thread{} a rank, {} batches ahead\n"
       "steps           {} an epoch x {} epochs = {} ({} images {} an epoch)\n"
       "memory          {:.1f} MB activations in {} + {:.1f} MB weights, gradients and optimizer, a rank\n"
-      "traffic         {}\n",
+      "{}",
       plan.graph.name, parameters, flops * 1e-6, plan.train_samples, plan.model.classes.size(),
       plan.validation_split.value_or("none"), options.global_batch, plan.micro_batches, plan.micro_batch(), ranks,
       plan.model.augmentation, plan.data_threads, plan.data_threads == 1 ? "" : "s", plan.prefetch,
@@ -181,7 +172,8 @@ std::string describe(const Plan& plan, const TrainOptions& options, int ranks) {
       std::abs(plan.train_samples - plan.steps_per_epoch * options.global_batch),
       options.order.tail == dataset::Tail::fill ? "used twice" : "dropped", arena * 1e-6,
       network::name_of(options.precision),
-      gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6, traffic);
+      gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6,
+      describe_traffic(plan, options, communicator));
 }
 
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options) {

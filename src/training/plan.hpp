@@ -44,8 +44,9 @@ struct Job {
 // `node_ranks`: ranks on this node. Throws OptionError or DataError. Does not communicate.
 Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks);
 
-// For --dry-run: memory, traffic and steps, as text.
-std::string describe(const Plan& plan, const TrainOptions& options, int ranks);
+// For --dry-run: memory, traffic and steps, as text. `ranks` of the communicator train.
+std::string describe(const Plan& plan, const TrainOptions& options, const communication::Communicator& communicator,
+                     int ranks);
 
 // The options that must not change between a run and its resumption.
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options);

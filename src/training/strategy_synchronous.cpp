@@ -51,7 +51,7 @@ void Synchronous::ready(std::int64_t offset) {
     reducer_.add({array_.f32() + begin, static_cast<std::size_t>(end - begin)});
     ++added_;
   }
-  reducer_.progress();
+  reducer_.advance();
 }
 
 void Synchronous::reduce(std::string_view what) {

@@ -11,6 +11,7 @@
 #include "parameter_server.hpp"
 #include "plan.hpp"
 #include "strategy.hpp"
+#include "traffic.hpp"
 #include "training_loop.hpp"
 
 namespace brigade::training {
@@ -43,8 +44,10 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
     plan = make_plan(options, std::min(communicator.rank(), workers - 1), workers, communicator.node_size());
   });
   require_same_dataset(communicator, options.dataset, plan->manifest);
+  if (const std::string note = note_on_wire(*plan, options, communicator); !note.empty() && communicator.rank() == 0)
+    fmt::print(stderr, "note: {}\n", note);
   if (options.dry_run) {
-    if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, workers));
+    if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, communicator, workers));
     return {};
   }
   const auto last_words = std::make_shared<LastWords>(options.run, communicator.rank());

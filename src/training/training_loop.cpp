@@ -11,6 +11,7 @@
 #include "brigade/core/clock.hpp"
 #include "brigade/telemetry/progress.hpp"
 #include "parameter_server.hpp"
+#include "traffic.hpp"
 
 namespace brigade::training {
 namespace fs = std::filesystem;
@@ -87,6 +88,7 @@ void TrainingLoop::write_run_info() {
                                                .options = logged_options_,
                                                .links = options_.links,
                                                .sums = described_sums(),
+                                               .allreduce_table = allreduce_table_of(plan_, options_, communicator_),
                                                .ranks = communicator_.size(),
                                                .threads_per_rank = backend_.threads(),
                                                .pinned_processors = options_.pinned_processors,

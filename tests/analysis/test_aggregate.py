@@ -5,6 +5,7 @@ from synthetic_run import CLASSES, Synthetic, write_run
 
 from brigade_analysis.aggregate import (PHASES, analyse, final_accuracy, most_confused, phase_table, rank_table,
                                         summary_row)
+from brigade_analysis.causes import until_meetings
 from brigade_analysis.load import load_run
 
 ROUNDING = 2e-6  # the logs hold microseconds
@@ -150,3 +151,12 @@ def test_most_confused_classes(tmp_path):
     pairs = most_confused(analysed(tmp_path).run.evaluation)
     assert pairs[0] == (CLASSES[6], CLASSES[0], 60, 0.06)
     assert [images for _, _, images, _ in pairs[1:]] == [10] * 7
+
+
+def test_origins_between_meetings():
+    """Ranks that meet after every third step: what they do adds up; where they come from is that of the first."""
+    steps = np.arange(7.0)[:, None] + np.array([0.0, 10.0])
+    parts = until_meetings({"network": steps, "data": steps}, np.array([False, False, True, False, False, True, False]))
+    assert parts["network"].tolist() == [[0, 10], [3, 13]] and parts["data"].tolist() == [[3, 33], [12, 42]]
+    none = until_meetings({"network": steps, "data": steps}, np.full(7, False))
+    assert none["network"].shape == none["data"].shape == (0, 2)

@@ -1,11 +1,11 @@
 """Bytes and rounds of every algorithm, and the simulation of sums over nodes beside the closed form."""
-import numpy as np
 import pytest
 
 from brigade_analysis.exchange import Exchange, Sums, exchange_of
+from brigade_analysis.exchange_simulation import SumsInFlight, mean_end_after_backward, schedule, simulate
+from brigade_analysis.imbalance import mean_of_largest
 from brigade_analysis.load import RunError
-from brigade_analysis.exchange_simulation import SumsInFlight, closed_form, mean_end_after_backward, schedule, simulate
-from brigade_analysis.step_model import mean_of_largest
+from brigade_analysis.network import Network
 
 RING, HALVING = Exchange("ring"), Exchange("halving-doubling")
 
@@ -43,63 +43,64 @@ def test_schedules_halve_and_double(nodes):
     assert max(sum(round_.share for round_ in own) for own in rounds) == pytest.approx(HALVING.link_share(nodes))
 
 
-@pytest.mark.parametrize("nodes", [2, 3, 4, 6, 7, 8, 16])
+@pytest.mark.parametrize("nodes", [2, 3, 4, 6, 7, 8, 16, 33])
 @pytest.mark.parametrize("exchange", [RING, HALVING], ids=["ring", "halving-doubling"])
 def test_one_bucket_of_one_rank_a_node_takes_what_the_formula_says(exchange, nodes):
-    sums = SumsInFlight((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange)
-    known = exchange.path_share(nodes) * 1e-3 + exchange.rounds(nodes) * 1e-5
-    assert simulate(sums) == pytest.approx(known, rel=1e-9) and closed_form(sums) == pytest.approx(known, rel=1e-9)
+    sums = SumsInFlight((1e6,), (0.0,) * nodes, Network(1e-9, 1e-5), exchange)
+    assert simulate(sums) == pytest.approx(exchange.path_share(nodes) * 1e-3 + exchange.rounds(nodes) * 1e-5, rel=1e-9)
 
 
 @pytest.mark.parametrize("nodes", [2, 4, 8])
-@pytest.mark.parametrize("algorithm", ["ring", "halving-doubling"])
-def test_several_ranks_a_node(algorithm, nodes):
-    """1 MB in slices over four ranks, at 0.1 ns a byte within the node: the slices share the node's link."""
-    exchange = Exchange(algorithm, 4)
+@pytest.mark.parametrize("exchange", [Exchange("ring", 4), Exchange("halving-doubling", 4)], ids=["ring", "halving-doubling"])
+def test_several_ranks_a_node(exchange, nodes):
+    """1 MB in slices over four ranks: the slices share the node's link."""
     wire = exchange.path_share(nodes) * 1e-3
-    assert simulate(SumsInFlight((1e6,), (0.0,) * nodes, 1e-9, 0.0, 1.0, exchange, 1e-10)) == pytest.approx(1e-4 + wire, rel=1e-9)
+    assert simulate(SumsInFlight((1e6,), (0.0,) * nodes, Network(1e-9), exchange)) == pytest.approx(wire, rel=1e-9)
     # A slice's latency passes while the others use the link: less than the formula, which waits for every round.
-    late = SumsInFlight((1e6,), (0.0,) * nodes, 1e-9, 1e-5, 1.0, exchange, 1e-10)
-    assert 1e-4 + wire + 1e-5 <= simulate(late) * (1 + 1e-9) and simulate(late) <= closed_form(late) * (1 + 1e-9)
-    assert closed_form(late) == pytest.approx(1e-4 + wire + exchange.rounds(nodes) * 1e-5)
-
-
-@pytest.mark.parametrize("ranks", [2, 3, 8, 33])
-def test_a_single_bucket_takes_what_the_formula_says(ranks):
-    sums = SumsInFlight((1e6,), (0.0,) * ranks, 1e-9, 1e-5)
-    assert simulate(sums) == pytest.approx(2 * (ranks - 1) * (1e6 / ranks * 1e-9 + 1e-5), rel=1e-9)
-    assert simulate(sums) == pytest.approx(closed_form(sums), rel=1e-9)
+    late = simulate(SumsInFlight((1e6,), (0.0,) * nodes, Network(1e-9, 1e-5), exchange))
+    assert wire + 1e-5 <= late * (1 + 1e-9) and late <= (wire + exchange.rounds(nodes) * 1e-5) * (1 + 1e-9)
 
 
 def test_one_rank_sends_nothing():
-    assert simulate(SumsInFlight((1e6,), (0.25,), 1e-9, 1.0)) == 0.25
+    assert simulate(SumsInFlight((1e6,), (0.25,), Network(1e-9, 1.0))) == 0.25
 
 
 @pytest.mark.parametrize("backward_s", [0.0, 2e-3, 20e-3])
 def test_buckets_behind_backward(backward_s):
-    """Links bound by bytes: the simulation is within a few per cent of the closed form, and never below the wire."""
-    sums = SumsInFlight((250e3,) * 8, (backward_s,) * 4, 4e-9, 1e-6)
-    wire = 2 * 3 / 4 * 2e6 * 4e-9
-    assert simulate(sums) >= max(wire, backward_s + wire / 8) * (1 - 1e-9)
-    assert simulate(sums) == pytest.approx(closed_form(sums), rel=0.05)
+    """At full speed all but the last of eight buckets can leave before backward is over: 12 ms on the wire, 1.5 of them after it."""
+    sums = SumsInFlight((250e3,) * 8, (backward_s,) * 4, Network(4e-9, overlap=1.0))
+    assert simulate(sums) == pytest.approx(max(12e-3, backward_s + 1.5e-3), rel=1e-9)
 
 
 def test_latency_of_several_buckets_is_shared():
-    """The links carry other buckets while a message is on its way, which the closed form does not know."""
-    sums = SumsInFlight((1e3,) * 8, (0.0,) * 4, 1e-9, 1e-3)
-    assert simulate(sums) == pytest.approx(6e-3, rel=0.02) and closed_form(sums) == pytest.approx(48e-3, rel=0.02)
+    """The links carry other buckets while a message is on its way."""
+    assert simulate(SumsInFlight((1e3,) * 8, (0.0,) * 4, Network(1e-9, 1e-3))) == pytest.approx(6e-3, rel=0.02)
 
 
 def test_slow_progress_during_backward():
-    """At half speed, half of what could have left during backward is left over."""
-    quick, slow = (SumsInFlight((1e5,) * 10, (4e-3,) * 2, 4e-9, 0.0, overlap) for overlap in (1.0, 0.5))
-    assert simulate(slow) > simulate(quick)
-    assert simulate(slow) == pytest.approx(4e-3 + 1e6 * 4e-9 - 0.5 * (4e-3 - 0.4e-3), rel=0.02)
+    """At half speed, half of what could have left during backward is left over; without any, all of it."""
+    for overlap in (1.0, 0.5, 0.0):
+        sums = SumsInFlight((1e5,) * 11, (4e-3,) * 2, Network(4e-9, overlap=overlap))
+        assert simulate(sums) == pytest.approx(4e-3 + 1.1e6 * 4e-9 - overlap * 4e-3, rel=1e-9), overlap
+
+
+def test_a_head_start_takes_bytes_off_all_but_the_last_bucket():
+    """Of 4.4 ms at most 4: of the last bucket nothing can leave before it is complete."""
+    for head_start_s, hidden_s in ((1e-3, 1e-3), (3.9e-3, 3.9e-3), (1.0, 4e-3)):
+        sums = SumsInFlight((1e5,) * 11, (4e-3,) * 2, Network(4e-9, head_start_s=head_start_s))
+        assert simulate(sums) == pytest.approx(4e-3 + 4.4e-3 - hidden_s, rel=1e-9), head_start_s
+
+
+def test_a_link_idles_where_its_head_start_is_ahead_of_backward():
+    """1 ms of head start, half speed: 2.5 of 11 buckets are gone as they come; the third, complete after 0.8 ms, is the first to occupy
+    the link."""
+    sums = SumsInFlight((1e5,) * 11, (4e-3,) * 2, Network(4e-9, 0.0, 0.5, 1e-3))
+    assert simulate(sums) == pytest.approx(4e-3 + 4.4e-3 - 1e-3 - 0.5 * (4e-3 - 0.8e-3), rel=1e-9)
 
 
 def test_a_late_rank_is_waited_for():
-    sums = SumsInFlight((1e6,), (0.0, 0.0, 0.5, 0.0), 1e-9, 0.0)
+    sums = SumsInFlight((1e6,), (0.0, 0.0, 0.5, 0.0), Network(1e-9))
     assert 0.5 < simulate(sums) <= 0.5 + 2 * 3 * 1e6 / 4 * 1e-9
-    even = SumsInFlight((1e6,), (0.1,) * 8, 1e-9, 0.0)
+    even = SumsInFlight((1e6,), (0.1,) * 8, Network(1e-9))
     late = mean_end_after_backward(even, 200, 0.01) - mean_end_after_backward(even, 1, 0.0)
     assert late == pytest.approx(0.01 * mean_of_largest(8), rel=0.15)

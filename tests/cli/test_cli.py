@@ -358,7 +358,7 @@ def test_bad_options(brigade, tmp_path, arguments, text):
     (["--reproducible"], "--reproducible needs --micro-batches"),
     (["--reproducible", "--batch-size", 30, "--micro-batches", 5], "cannot share 5 micro-batches among 2 ranks"),
     (["--validation-split", "dev"], "dev"),
-    (["--backend", "cuda"], "without CUDA"),
+    (["--backend", "cuda"], "this version of Brigade has no GPU backend. Use --backend host?"),
 ])
 def test_options_that_do_not_fit_the_dataset(brigade, dataset, tmp_path, extra, text):
     assert text in only_error(brigade("train", "--dataset", dataset, "--run", tmp_path / "r", *extra, ranks=2), 2)

@@ -154,6 +154,16 @@ def test_ranks_of_local_sgd_arrive_at_the_average(brigade, dataset, tmp_path):
             assert row["start_s"] + row["step_s"] > other["reduce_arrive_s"] - 1e-5, (row, other)
 
 
+# Rank 2 waits for it in their group, where it is number 1, and the others for both in the sum of gradients.
+def test_a_hanging_rank_of_a_group_is_named(dataset, tmp_path):
+    options = ["--batch-size", 8, "--batchnorm-group", 2, "--checkpoint-every", 0, "--validation-split", "none"]
+    with Job(endless(dataset, tmp_path / "r", *options, network="fashion-cnn"), ranks=4) as job:
+        job.strike(3, signal.SIGSTOP, when=lambda: has_trained(tmp_path / "r"))
+        code, errors = job.end()
+    assert code == 5, errors
+    assert "(no answer from rank 3 on host" in errors and "from rank 1" not in errors, errors
+
+
 # Calls of MPI-IO, in which MPI waits by itself: a rank is stopped in its third read, or stays there, alive.
 @pytest.mark.parametrize("how, answer", [
     ("raise(SIGSTOP)", "no sign of life from rank 1 on host"),

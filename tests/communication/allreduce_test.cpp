@@ -90,8 +90,8 @@ void sums_in_flight_stay_apart(Communicator& communicator, Algorithm algorithm) 
     sums.emplace_back(communicator, one, AllreduceOptions{.algorithm = algorithm, .segment_bytes = 64});
   for (int s = kSums - 1; s >= 0; --s) {  // waited for in the other order, which differs from rank to rank
     const int shifted = (s + world().rank()) % kSums;
-    while (!sums[static_cast<std::size_t>(shifted)].progress())
-      for (auto& sum : sums) sum.progress();
+    while (!sums[static_cast<std::size_t>(shifted)].done())
+      for (auto& sum : sums) sum.advance();
   }
   for (int s = 0; s < kSums; ++s) {
     const auto& one = data[static_cast<std::size_t>(s)];
@@ -323,7 +323,7 @@ void sums_in_array_memory_one_after_the_other(Communicator& communicator) {
     }
     for (bool done = false; !done && &communicator == &pairs();) {  // over nodes a sum needs the older ones to move on
       done = true;
-      for (std::size_t s = kSums; s-- > 0;) done = sums[s].progress() && done;
+      for (std::size_t s = kSums; s-- > 0;) sums[s].advance(), done = sums[s].done() && done;
     }
     for (std::size_t s = kSums; s-- > 0;) sums[s].wait("a test");
     for (std::size_t s = 0; s < kSums; ++s)
@@ -357,7 +357,8 @@ TEST(Allreduce, SendsNoMoreThanItMust) {
     auto data = values(world().rank(), count);
     Allreduce sum(world(), data, {.algorithm = Algorithm::ring, .segment_bytes = 256});
     sum.wait("a test");
-    EXPECT_TRUE(sum.progress());
+    EXPECT_TRUE(sum.done());
+    EXPECT_FALSE(sum.advance());
     std::int64_t bytes = static_cast<std::int64_t>(sum.bytes_sent());
     world().sum(std::span(&bytes, 1), "bytes");
     EXPECT_EQ(bytes, 2 * static_cast<std::int64_t>(count * sizeof(float)) * (world().size() - 1));
@@ -368,7 +369,8 @@ TEST(Allreduce, OfACommunicatorAloneIsTheIdentity) {
   Communicator alone;
   auto data = values(3, 10);
   Allreduce sum(alone, data);
-  EXPECT_TRUE(sum.progress());
+  EXPECT_TRUE(sum.done());
+  EXPECT_FALSE(sum.advance());
   sum.wait("nobody");
   EXPECT_EQ(sum.bytes_sent(), 0U);
   EXPECT_EQ(data, values(3, 10));

@@ -46,6 +46,8 @@ TEST(Communicator, AloneIsRankZeroOfOne) {
   EXPECT_EQ(integers, std::vector<std::int64_t>{7});
   EXPECT_EQ(alone.broadcast("text", 0, "nobody"), "text");
   EXPECT_EQ(alone.all_gather("mine", "nobody"), std::vector<std::string>{"mine"});
+  alone.maximum(doubles, "nobody");
+  EXPECT_EQ(alone.all_gather(doubles, "nobody"), (std::vector<double>{1.5, -2}));
 }
 
 TEST(Communicator, BroadcastsFromEveryRoot) {
@@ -74,6 +76,33 @@ TEST(Communicator, SumsDoublesInRankOrder) {
   for (int rank = 1; rank < world().size(); ++rank) in_order += 0.1 * (rank + 1);
   world().sum(values, "losses");
   EXPECT_EQ(values, (std::vector<double>{1e16, in_order}));
+}
+
+TEST(Communicator, GathersNumbersInRankOrder) {
+  const double rank = world().rank();
+  std::vector<double> expected;
+  for (int other = 0; other < world().size(); ++other) expected.insert(expected.end(), {other + 0.5, -other * 1e300});
+  EXPECT_EQ(world().all_gather(std::array{rank + 0.5, -rank * 1e300}, "numbers"), expected);
+  EXPECT_TRUE(world().all_gather(std::span<const double>{}, "nothing").empty());
+}
+
+TEST(Communicator, FindsTheGreatestOfEachElement) {
+  std::vector<double> values{1.0 * world().rank(), -1.0 * world().rank(), -7};
+  world().maximum(values, "a test");
+  EXPECT_EQ(values, (std::vector<double>{world().size() - 1.0, 0, -7}));
+}
+
+// A key that is too long is this rank's own mistake.
+TEST(Communicator, DoesNotBlameOthersForItsOwnMistakes) {
+  try {
+    world().mpi({{std::string(1000, 'k'), "value"}});
+    FAIL() << "the key was taken";
+  } catch (const Error& error) {
+    FAIL() << "thrown with exit code " << static_cast<int>(error.code()) << ": " << error.what();
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("MPI_Info_set failed ("));
+    EXPECT_THAT(error.what(), testing::Not(testing::HasSubstr("gone")));
+  }
 }
 
 TEST(Communicator, GathersTextsOfAnyLengthInRankOrder) {
@@ -115,6 +144,7 @@ TEST(Communicator, SharesABlockOnANode) {
 }
 
 TEST(Communicator, SplitsInRankOrder) {
+  EXPECT_EQ(std::ssize(world().split(0).hosts()), world().size());
   const int part = world().rank() % 2;
   Communicator half = world().split(part);
   EXPECT_EQ(half.size(), (world().size() + 1 - part) / 2);
@@ -193,19 +223,20 @@ TEST(Collectively, DoesNotAgreeWithLostPeers) {
 
 // ---- a rank that does not come ----
 
-// The last rank stays away; the others name it, its host and what they wait for.
+// The last rank stays away; the others that wait for it, all but `idle` of them, name it, its host and what they wait
+// for.
 template <class Wait>
-void expect_last_rank_is_missed(const std::string& what, Wait&& wait) {
-  if (world().size() == 1) GTEST_SKIP() << "needs a peer";
+void expect_last_rank_is_missed(const std::string& what, Wait&& wait, int idle = 0) {
   const int last = world().size() - 1;
-  Communicator impatient = Communicator::world(1.0);
   if (world().rank() == last) {
     world().barrier("the others' patience to end");
-    wait(impatient);  // too late, but now nothing is left open
+    wait();  // too late, but now nothing is left open
+  } else if (world().rank() < idle) {
+    world().barrier("the others' patience to end");
   } else {
     const double start_s = now_s();
     try {
-      wait(impatient);
+      wait();
       ADD_FAILURE() << "rank " << world().rank() << " did not miss rank " << last;
     } catch (const PeerError& error) {
       EXPECT_EQ(error.code(), ExitCode::peer_lost);
@@ -221,17 +252,79 @@ void expect_last_rank_is_missed(const std::string& what, Wait&& wait) {
 }
 
 TEST(HangTimeout, NamesABarrierAndTheMissingRank) {
-  expect_last_rank_is_missed("start of epoch 3", [](Communicator& ranks) { ranks.barrier("start of epoch 3"); });
+  if (world().size() == 1) GTEST_SKIP() << "needs a peer";
+  Communicator impatient = Communicator::world(1.0);
+  expect_last_rank_is_missed("start of epoch 3", [&] { impatient.barrier("start of epoch 3"); });
 }
 
 TEST(HangTimeout, NamesAStalledSumAndTheMissingRank) {
+  if (world().size() == 1) GTEST_SKIP() << "needs a peer";
+  Communicator impatient = Communicator::world(1.0);
   std::vector<float> gradients(500, 1.0F);
-  expect_last_rank_is_missed("sum of gradients", [&](Communicator& ranks) {
-    if (ranks.rank() == ranks.size() - 1) return;
-    GradientReducer reducer(ranks, {.segment_bytes = 512});  // small: sent without the peer's help
+  expect_last_rank_is_missed("sum of gradients", [&] {
+    if (world().rank() == world().size() - 1) return;
+    GradientReducer reducer(impatient, {.segment_bytes = 512});  // small: sent without the peer's help
     reducer.add(gradients);
     reducer.finish("sum of gradients");
   });
+}
+
+// What MPI does without a watch begins with a watched wait. The late rank comes to that wait alone, for nobody else
+// would come to the rest.
+TEST(HangTimeout, NamesWhoDoesNotComeToASplitOrToSharedMemory) {
+  if (world().node_size() < world().size() || world().size() == 1) GTEST_SKIP() << "needs a peer on this node";
+  const bool late = world().rank() == world().size() - 1;
+  Communicator impatient = Communicator::world(1.0);
+  expect_last_rank_is_missed("splitting the ranks into groups",
+                             [&] { late ? impatient.barrier("") : static_cast<void>(impatient.split(0)); });
+  expect_last_rank_is_missed("allocating arrays that the ranks of a node share", [&] {
+    if (late)
+      impatient.node().barrier("");
+    else
+      const Buffer array(impatient.array_memory(), 1000);
+  });
+}
+
+// The last two ranks as a group of their own, where they are ranks 0 and 1: messages call them as the world does.
+Communicator last_two(const Communicator& all) { return all.split(all.rank() >= all.size() - 2 ? 1 : 0); }
+
+TEST(HangTimeout, NamesRanksOfAGroupAsTheWorldDoes) {
+  if (world().size() == 1) GTEST_SKIP() << "needs a peer";
+  const Communicator impatient = Communicator::world(1.0);
+  Communicator group = last_two(impatient);
+  expect_last_rank_is_missed(
+      "statistics of the group", [&] { group.barrier("statistics of the group"); }, world().size() - 2);
+}
+
+// The last rank waits on `theirs`, like all others but the last but one, which waits for them on `mine`.
+void expect_who_waits_elsewhere_is_not_accused(Communicator& all, Communicator& mine, Communicator& theirs) {
+  const int last = world().size() - 1;
+  all.set_hang_timeout(world().rank() == last - 1 ? 1.0 : 30);  // of this rank
+  if (world().rank() == last - 1) {
+    try {
+      mine.barrier("here");
+      ADD_FAILURE() << "rank " << last << " was not missed";
+    } catch (const PeerError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(fmt::format("rank {} waits in 'there'", last)));
+      EXPECT_THAT(error.what(), testing::Not(testing::HasSubstr("no answer")));
+    }
+    all.set_hang_timeout(30);
+    theirs.barrier("there");
+  } else if (world().rank() == last) {
+    theirs.barrier("there");
+    mine.barrier("here");  // now nothing is left open
+  } else {
+    all.barrier("there");
+  }
+  world().barrier("end of the test");
+}
+
+TEST(HangTimeout, DoesNotAccuseWhoWaitsOnAnotherCommunicator) {
+  if (world().size() == 1) GTEST_SKIP() << "needs a peer";
+  Communicator all = Communicator::world(30);
+  Communicator group = last_two(all);
+  expect_who_waits_elsewhere_is_not_accused(all, group, all);
+  expect_who_waits_elsewhere_is_not_accused(all, all, group);
 }
 
 // ---- watch_call() ----

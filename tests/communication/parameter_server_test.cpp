@@ -79,6 +79,29 @@ TEST(ParameterServer, AnswersEveryPush) {
     }
 }
 
+// A push whose pieces come one after the other takes longer than the hang timeout.
+TEST(ParameterServer, IsPatientWithAPushThatMoves) {
+  if (world().size() == 1) GTEST_SKIP() << "needs a worker and a server";
+  Communicator impatient = Communicator::world(1.5);
+  const ServedArray served{.servers = 1, .floats = 3000, .piece_bytes = 4000};
+  if (world().rank() == world().size() - 1) {
+    ParameterServer server(impatient, served);
+    while (const auto push = server.next("a slow push")) {
+      EXPECT_EQ(push->values[0] + push->values[2999], 3);
+      server.answer(push->worker, {}, push->values);
+    }
+  } else {
+    ServedByOthers servers(impatient, served);
+    std::vector<float> array(3000, 1.0F);
+    array[2999] = 2;
+    for (const std::size_t offset : {2000U, 1000U}) {
+      servers.push({}, array, offset);
+      std::this_thread::sleep_for(std::chrono::milliseconds(900));
+    }
+    servers.pull({}, array, "an answer");
+  }
+}
+
 TEST(ParameterServer, NeedsAWorkerAndAServer) {
   for (const int servers : {0, world().size()})
     EXPECT_THROW(ParameterServer(world(), {.servers = servers, .floats = 100}), OptionError);

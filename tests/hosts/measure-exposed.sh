@@ -41,7 +41,7 @@ across bench allreduce --min-bytes 4M --max-bytes 4M --repetitions 15 --json /tm
 "$python" - "$gbit" <<'PYTHON'
 import glob, json, statistics, sys
 import pandas
-alone = next(row for row in json.load(open("/tmp/exposed/alone.json"))["rows"] if row["algorithm"] == "automatic")
+alone = next(row for row in json.load(open("/tmp/exposed/alone.json"))["rows"] if row["algorithm"] == "auto")
 print(f"links of {sys.argv[1]} Gbit/s; medians over steps and runs")
 print("bucket   step ms  backward ms  sums alone ms  exposed ms  exposed time  exposed bytes")
 by_bucket = {}

@@ -73,6 +73,38 @@ def test_preflight_names_a_slow_cable(hosts, dataset, tmp_path):
     assert max(rates[1:3]) < 13.5e6 < min(rates[0], rates[3]), rates  # 12.5 MB/s, and what the shaper lets through at once
 
 
+def test_a_table_measured_on_these_hosts_chooses_the_algorithm(hosts, dataset, tmp_path):
+    table = tmp_path / "table.json"
+
+    def write(nodes, short_bytes):
+        row = {"nodes": nodes, "halving_doubling_up_to_bytes": short_bytes, "beside_16_bit_ring_up_to_bytes": 0}
+        table.write_text(json.dumps({"brigade_allreduce_table": 1, "nodes": [row]}))
+
+    write(3, 7)
+    code, output = hosts.run(2, 2, "bench", "allreduce", "--min-bytes", "16K", "--max-bytes", "64K", "--repetitions", 3,
+                             "--table", table, "--json", tmp_path / "json")
+    assert code == 0, output
+    rows = json.loads((tmp_path / "json").read_text())["rows"]
+    assert [row["algorithm"] for row in rows][8:10] == ["hierarchical, ring", "hierarchical, bf16"]
+    measured = {row["nodes"]: row["halving_doubling_up_to_bytes"] for row in json.loads(table.read_text())["nodes"]}
+    assert measured[2] in (0, 32 << 10, 64 << 10) and measured[3] == 7  # what was there stays
+
+    write(2, 20000)
+    train = ["train", "--dataset", dataset, "--max-steps", 1, "--bucket", "8K", "--allreduce-table", table, *TRAIN]
+    code, output = hosts.run(2, 2, *train, "--run", tmp_path / "run")
+    assert code == 0, output
+    info = json.loads((tmp_path / "run/run.json").read_text())
+    assert info["allreduce_table"] == {"nodes": 2, "halving_doubling_up_to_bytes": 20000, "source": str(table),
+                                       "others": []}
+    assert info["options"]["allreduce-table"] == f"{table} (2 nodes: 20000 bytes)"
+    chosen = {way: [one["bytes"] for one in info["sums"] if one["between"] == way] for way in ("halving-doubling", "ring")}
+    assert max(chosen["halving-doubling"]) <= 20000 < min(chosen["ring"]), chosen
+    assert len(info["sums"]) == sum(map(len, chosen.values()))
+
+    code, output = hosts.run(3, 1, *train, "--run", tmp_path / "three")
+    assert code == 2 and "has nothing on 3 nodes" in output, output
+
+
 @pytest.fixture
 def endless(request, hosts, dataset, tmp_path):
     """A training on three hosts that only an accident ends; its first steps are done. Parameter: --hang-timeout."""

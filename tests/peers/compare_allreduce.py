@@ -48,7 +48,7 @@ def main():
         for _ in range(options.rounds):
             for algorithm, name in enumerate(ALGORITHMS):
                 for row in measure(options, algorithm, pathlib.Path(scratch) / "rows.json"):
-                    if row["algorithm"] == "automatic":
+                    if row["algorithm"] == "auto":
                         ours[row["bytes"]].append(row["seconds"]["median"])
                     elif row["algorithm"] == "MPI_Allreduce":
                         theirs[row["bytes"], name].append(row["seconds"]["median"])

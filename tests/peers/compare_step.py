@@ -2,7 +2,7 @@
 """A step of Brigade beside PyTorch's: same network, batch, threads and precision, in alternation.
 
     /usr/bin/python3 tests/peers/compare_step.py --threads 2 --json ratios.json
-    (cd analysis && python3 -m brigade_analysis ratios ../ratios.json)
+    analysis/brigade-analysis ratios ratios.json
 
 Needs a build in build/release and PyTorch (bash jobs/setup.sh --peers). Each round runs `brigade bench step`, then
 torch_step.py; from the second round on PyTorch runs in the way that was its fastest in the first one. Figures are

@@ -16,9 +16,7 @@ trap 'rm -rf "$work"' EXIT
 
 # brigade RANKS THREADS ROUND
 brigade() {
-  local launch=()
-  [ "$1" = 1 ] || launch=(run_ranks "$1")  # mpirun would bind a single rank to a single core
-  "${launch[@]}" build/release/src/cli/brigade train --dataset datasets/fashion-mnist --run "$work/run-$1-$2-$3" \
+  run_ranks "$1" build/release/src/cli/brigade train --dataset datasets/fashion-mnist --run "$work/run-$1-$2-$3" \
     --network fashion-cnn --batch-size $((64 * $1)) --threads "$2" --max-steps 300 --validation-split none >/dev/null 2>&1
 }
 # pytorch RANKS THREADS ROUND

@@ -1,7 +1,10 @@
 """The scripts of jobs/, submitted with sbatch to a real Slurm of four nodes."""
 import csv
 import json
+import os
 import re
+
+import pytest
 
 from conftest import BRIGADE
 
@@ -43,6 +46,16 @@ def test_train_on_two_nodes(slurm, dataset, tmp_path):
     assert summary["val_accuracy"] > 0.9, output
     assert "preflight in " in output and "of 4 ranks and " in output
     assert_logged(tmp_path / "run", ranks=4, count=45)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="ranks cannot be bound to two processors")
+def test_mpirun_binds_a_rank_to_the_processors_of_a_task(slurm, dataset, tmp_path):
+    job = slurm.submit("--export=ALL,LAUNCHER=mpirun", "--cpus-per-task=2", "--output", tmp_path / "out", "jobs/train.sbatch",
+                       "--dataset", dataset, "--run", tmp_path / "run", "--max-steps", 3, *TRAIN)
+    state = slurm.wait_for_state(job, *ENDED)
+    assert state["JobState"] == "COMPLETED", (tmp_path / "out").read_text()
+    info = read_json(tmp_path / "run/run.json")
+    assert (info["ranks"], len(set(info["hosts"])), info["threads_per_rank"]) == (2, 2, 2)
 
 
 def test_requeued_after_a_signal_and_resumed_exactly(slurm, dataset, tmp_path):
@@ -90,6 +103,21 @@ def test_sweep(slurm, dataset, tmp_path):
     assert "line 3 of 2 does not exist" in (tmp_path / "out-3").read_text()
     options = [read_json(tmp_path / f"runs/{line}/run.json")["options"] for line in (1, 2)]
     assert [(o["learning-rate"], o["optimizer"]) for o in options] == [("0.02", "sgd"), ("0.001", "adam")]
+
+
+def test_a_line_of_a_sweep_is_requeued(slurm, dataset, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("--learning-rate 0.02\n--learning-rate 0.001\n")
+    job = slurm.submit("--array=2", "--output", tmp_path / "out-%a", "jobs/sweep.sbatch", lines, tmp_path / "runs", "--dataset", dataset,
+                       "--network", "lenet5", "--batch-size", 40, "--epochs", 10000)
+    output, run = tmp_path / "out-2", tmp_path / "runs/2"
+    slurm.wait((run / "run.json").exists, output.read_text)
+    slurm.run("scancel", "--batch", "--signal=USR1", f"{job}_2")
+    state = slurm.wait_for_state(f"{job}_2", "PENDING", *ENDED)
+    assert (state["JobState"], state["Restarts"], state["ArrayTaskId"]) == ("PENDING", "1", "2"), output.read_text()
+    assert "stopped early with a checkpoint: back into the queue" in output.read_text()
+    assert read_json(run / "summary.json")["exit_reason"] == "stopped early"
+    slurm.run("scancel", job)
 
 
 def test_tasks_that_cannot_find_each_other(slurm, dataset, tmp_path):
@@ -140,13 +168,18 @@ STUDY = ["bash", "jobs/scaling-study.sh", "--repetitions", 1, "--steps", 20, "--
 
 def test_scaling_study(slurm, dataset, tmp_path):
     """A job for each strategy, node count and mode, and one that waits for them and makes the report."""
-    result = slurm.run(*STUDY, "--dataset", dataset, "--nodes", "1 2", "--strategies", "ring parameter-server", "--out", tmp_path, "--",
-                       "--network", "lenet5")
+    result = slurm.run(*STUDY, "--dataset", dataset, "--nodes", "1 2", "--strategies", "ring parameter-server", "--out", tmp_path,
+                       "--sbatch", "--account=physics --comment=study --cpus-per-task=2 --time=00:05:00", "--", "--network", "lenet5")
     assert result.returncode == 0, result.stderr
     submitted, report = re.match(r"8 jobs submitted \(([\d:]+)\); job (\d+) makes", result.stdout).groups()
     assert slurm.wait_for_state(report, *ENDED)["JobState"] == "COMPLETED", (tmp_path / "report.out").read_text()
     for job in submitted.split(":"):
-        assert slurm.job(job)["JobState"] == "COMPLETED"
+        run = slurm.job(job)
+        assert run["JobState"] == "COMPLETED"
+        assert (run["Account"], run["Comment"], run["TimeLimit"], run["CPUs/Task"]) == ("physics", "study", "00:05:00", "2")
+    of_report = slurm.job(report)
+    assert (of_report["Account"], of_report["Comment"], of_report["TimeLimit"]) == ("physics", "study", "00:15:00")
+    assert [of_report[number] for number in ("NumNodes", "NumTasks", "CPUs/Task")] == ["1", "1", "1"]
     assert [read_json(tmp_path / f"ring-{name}-1/run.json")["global_batch"] for name in ("strong-2", "weak-2")] == [40, 80]
     roles = read_json(tmp_path / "parameter-server-weak-2-1/run.json")["roles"]
     assert roles == ["worker", "worker", "server"]
@@ -163,9 +196,10 @@ def test_scaling_study(slurm, dataset, tmp_path):
 
 def test_scaling_study_on_this_machine(slurm, dataset, tmp_path):
     local = [*STUDY, "--dataset", dataset, "--local", "--mode", "strong", "--out", tmp_path, "--nodes"]
-    result = slurm.run(*local, "1 2", "--", "--network", "lenet5", "--threads", 1)
+    result = slurm.run(*local, "1 2", "--", "--network", "lenet5")
     assert result.returncode == 0 and "strong scaling, 40 images a step" in result.stdout, result.stderr
     assert "ranks of one machine say nothing of a network" in result.stdout
+    assert len({read_json(path)["threads_per_rank"] for path in tmp_path.glob("*/run.json")}) == 1
     again = slurm.run(*local, "1 2")
     assert again.returncode == 0 and again.stdout.count("is finished (remove") == 2
     bad = slurm.run(*local, "1 two")

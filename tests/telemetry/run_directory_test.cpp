@@ -114,6 +114,7 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
                   .options = {{"epochs", "3"}, {"batch", "64"}},
                   .links = {{.from = 0, .to = 1, .latency_s = 0.25, .bytes_per_s = 1e9}},
                   .sums = {{.bytes = 1820072, .node_memory = true, .between = "ring", .wire = "bf16"}, {.bytes = 44}},
+                  .allreduce_table = AllreduceTableInfo{2, 16384, "as shipped", {{8, 65536}}},
                   .ranks = 2,
                   .threads_per_rank = 4,
                   .pinned_processors = {0, 2, 4, 6},
@@ -139,7 +140,11 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
     "parameters": 1199882, "global_batch": 128, "micro_batches": 2, "steps_per_epoch": 468,
     "options": {"batch": "64", "epochs": "3"},
     "sums": [{"bytes": 1820072, "node_memory": true, "between": "ring", "wire": "bf16"},
-             {"bytes": 44, "node_memory": false, "between": "", "wire": ""}]})"));
+             {"bytes": 44, "node_memory": false, "between": "", "wire": ""}],
+    "allreduce_table": {"nodes": 2, "halving_doubling_up_to_bytes": 16384, "source": "as shipped",
+                        "others": [{"nodes": 8, "halving_doubling_up_to_bytes": 65536}]}})"));
+  write_run_info(directory / "run", {});  // on one node
+  EXPECT_TRUE(nlohmann::json::parse(read_file(directory / "run" / "run.json")).at("allreduce_table").is_null());
 }
 
 TEST_F(RunDirectory, AFailureSaysWhoGaveUpWhereAndWhy) {

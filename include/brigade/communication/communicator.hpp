@@ -1,11 +1,13 @@
 /// Ranks and what they say to one another.
 ///
 /// A default Communicator is rank 0 of 1: its collectives are the identity. Absence is an object,
-/// not an #if. Collectives must be called by all ranks in the same order; every wait is watched: a
-/// rank that waits longer than hang_timeout_s throws PeerError and says for whom and in what. After that only
-/// abort() makes sense: the memory given to the call may still be read or written by MPI. The same is thrown, by one
-/// rank of a node, as soon as another rank there has ended without abort() (was killed, say), where the kernel can
-/// tell.
+/// not an #if. Collectives must be called by all ranks in the same order, and their waits are watched: a
+/// rank that waits longer than hang_timeout_s throws PeerError and says for whom and in what; ranks are called as in
+/// world(), also by communicators split off from it. After that only abort() makes sense: the memory given to the call
+/// may still be read or written by MPI. The same is thrown, by one rank of a node, as soon as another rank there has
+/// ended without abort() (was killed, say), where the kernel can tell. Not watched are world(), before which the ranks
+/// do not know one another, and the short rest of split(), share() and allocations from array_memory(), once all ranks
+/// have come to them.
 #pragma once
 
 #include <cstddef>
@@ -40,14 +42,14 @@ class Communicator final : public Team {
   /// All ranks of the job, on a communicator of its own. Needs a live Environment. At most `max_node_size` ranks count
   /// as one node, in rank order (0: all that share memory).
   static Communicator world(double hang_timeout_s = 300, int max_node_size = 0);
-  /// From now on; of communicators split off later, too. Throws OptionError unless it is positive.
+  /// From now on, for all communicators of the same world(). Throws OptionError unless it is positive.
   void set_hang_timeout(double seconds);
   ~Communicator() override;
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
 
   /// Collective: the ranks that give the same `part` (>= 0), in rank order, as a communicator of their own, which makes
-  /// no use of shared memory.
+  /// no use of shared memory. It must not outlive the world() it comes from.
   Communicator split(int part) const;
 
   int rank() const override;
@@ -78,10 +80,14 @@ class Communicator final : public Team {
   void broadcast(std::span<std::byte> bytes, int root, std::string_view what);
   std::string broadcast(std::string text, int root, std::string_view what);
   /// Element sums over ranks, left on every rank; doubles are added in rank order, so all ranks hold
-  /// the same bits.
+  /// the same bits, which takes the memory of all_gather().
   void sum(std::span<std::int64_t> values, std::string_view what);
   void sum(std::span<double> values, std::string_view what);
-  /// Every rank's text, in rank order, on every rank.
+  /// Of each element the greatest of all ranks, left on every rank.
+  void maximum(std::span<double> values, std::string_view what);
+  /// Every rank's numbers, equally many, in rank order, on every rank.
+  std::vector<double> all_gather(std::span<const double> mine, std::string_view what);
+  /// Every rank's text, in rank order, on every rank. Throws DataError if they are 2 GiB or more together.
   std::vector<std::string> all_gather(const std::string& mine, std::string_view what);
 
   /// Ends the whole job now, with this exit code on all ranks.

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "brigade/communication/communicator.hpp"
+#include "brigade/core/range.hpp"
 
 namespace brigade::communication {
 
@@ -27,12 +28,8 @@ struct ServedArray {
   std::size_t floats = 0;              ///< at least one a server
   std::size_t piece_bytes = 1U << 20;  ///< of a message
 
-  struct Range {
-    std::size_t begin = 0, end = 0;
-    std::size_t size() const { return end - begin; }
-  };
-  /// Of server number `server` (from 0); the first floats mod servers ranges are one longer.
-  Range range(int server) const;
+  /// Of server number `server` (from 0), see even_part().
+  Range<std::size_t> range(int server) const;
 };
 
 /// What goes with a push or an answer; its meaning is up to those who talk.
@@ -69,7 +66,7 @@ class ParameterServer {
   ParameterServer& operator=(const ParameterServer&) = delete;
 
   int workers() const;
-  ServedArray::Range range() const;
+  Range<std::size_t> range() const;
 
   struct Push {
     int worker = 0;

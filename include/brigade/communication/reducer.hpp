@@ -1,7 +1,7 @@
 /// Gradients summed over all ranks, bucket by bucket, while backward goes on.
 ///
 /// The reducer has two verbs, add(bucket) and finish(), and sees spans of numbers, never layers.
-/// Between layers, progress() lets the sums in flight move on without a second thread. Li et al.,
+/// Between layers, advance() lets the sums in flight move on without a second thread. Li et al.,
 /// "PyTorch Distributed", VLDB 2020, section 3.2, for the idea of buckets.
 #pragma once
 
@@ -20,8 +20,8 @@ class GradientReducer {
 
   /// Starts the sum of a finished bucket. The span must stay untouched until finish() returns.
   void add(std::span<float> bucket);
-  /// Moves sums in flight on, without waiting.
-  void progress();
+  /// Moves sums in flight on, without waiting; true if anything was done.
+  bool advance();
   /// Waits until every added bucket holds the sum over all ranks.
   void finish(std::string_view what);
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "brigade/core/random.hpp"
+#include "brigade/core/range.hpp"
 
 namespace brigade::dataset {
 
@@ -27,11 +28,8 @@ class Permutation {
   std::array<std::uint64_t, 6> keys_{};  // one a round
 };
 
-/// Half-open interval of integers.
-struct Range {
-  std::int64_t begin = 0, end = 0;
-  std::int64_t size() const { return end - begin; }
-};
+/// Of numbers of samples, batches, shards ...
+using Range = brigade::Range<std::int64_t>;
 
 /// Part `part` of `count` nearly equal parts of [0, total): [total*part/count, total*(part+1)/count).
 constexpr Range part_of(std::int64_t total, std::int64_t part, std::int64_t count) {

@@ -1,4 +1,4 @@
-/// The GPU backend: CUDA and cuDNN. In a build without CUDA, make_backend() throws NotCompiled.
+/// The GPU backend: CUDA and cuDNN. This version has none: make_backend() throws NotCompiled.
 #pragma once
 
 #include <memory>

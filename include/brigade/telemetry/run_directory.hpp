@@ -21,6 +21,14 @@ struct SumInfo {
   std::string wire{};        ///< format in which these send floats
 };
 
+/// Which of the sums between so many nodes were taken for short ones.
+struct AllreduceTableInfo {
+  int nodes = 0;                                  ///< that exchange messages
+  std::int64_t halving_doubling_up_to_bytes = 0;  ///< of a sum; longer ones go by ring
+  std::string source{};                           ///< "as shipped", or the file it was read from
+  std::map<int, std::int64_t> others{};           ///< what other numbers of nodes would take, where that is known
+};
+
 /// Between two ranks, as measured before the run.
 struct LinkInfo {
   int from = 0, to = 0;
@@ -35,9 +43,10 @@ struct RunInfo {
   std::map<std::string, std::string> options{};  ///< resolved, long names
   std::vector<LinkInfo> links{};                 ///< of the ring of all ranks; empty: nobody measured
   std::vector<SumInfo> sums{};                   ///< of gradients (local-sgd: of what is averaged), in their order
-  int ranks = 1, threads_per_rank = 1;           ///< ranks that train
-  std::vector<int> pinned_processors{};          ///< of the threads of rank 0; empty: they are not pinned
-  std::vector<Place> places{};                   ///< of each rank, those that train before those that serve
+  std::optional<AllreduceTableInfo> allreduce_table{};  ///< none: nothing was chosen by size
+  int ranks = 1, threads_per_rank = 1;                  ///< ranks that train
+  std::vector<int> pinned_processors{};                 ///< of the threads of rank 0; empty: they are not pinned
+  std::vector<Place> places{};                          ///< of each rank, those that train before those that serve
   std::int64_t parameters = 0, global_batch = 0, micro_batches = 1, steps_per_epoch = 0;
   double process_start_s = 0;  ///< Unix seconds
 };

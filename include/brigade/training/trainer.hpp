@@ -61,6 +61,7 @@ struct TrainOptions {
   std::size_t bucket_bytes = 0;
   bool tune_buckets = false;  ///< finds that size in the first steps, instead
   communication::AllreduceOptions allreduce;
+  std::string allreduce_table;  ///< the file that allreduce.short_bytes was read from, for the plan and run.json
   bool resume = false;
   std::int64_t checkpoint_every_epochs = 1;  ///< 0: only at the end
   int keep_checkpoints = 2;
