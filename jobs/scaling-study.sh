@@ -110,7 +110,7 @@ fi
 read -ra sbatch_more <<<"$sbatch_options"
 jobs=()
 run() {
-  local name=$1-$2-$3-$4 count=$3 images=$batch
+  local name=$1-$2-$3-$4 count=$3 repetition=$4 images=$batch
   [ "$2" = strong ] || images=$((batch * count / first))
   options_of "$1"
   shift 4
@@ -123,7 +123,8 @@ run() {
   if [ -n "$local_only" ]; then
     RANKS=$((count + extra)) step "$name" train_job "${options[@]}"
   else
-    jobs+=("$(PREFLIGHT=no sbatch --parsable --job-name="scaling-$name" --nodes="$((count + extra))" --output="$out/$name.out" \
+    # The latency between nodes, which the prediction wants, is measured once.
+    jobs+=("$(PREFLIGHT=$([ "$repetition" = 1 ] && echo yes || echo no) sbatch --parsable --job-name="scaling-$name" --nodes="$((count + extra))" --output="$out/$name.out" \
                      "${sbatch_more[@]}" jobs/train.sbatch "${options[@]}")")
   fi
 }

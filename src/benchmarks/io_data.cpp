@@ -4,10 +4,12 @@
 
 #include <algorithm>
 
+#include "brigade/communication/require_same.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/dataset/export.hpp"
 #include "brigade/dataset/source_reader.hpp"
+#include "brigade/training/same_dataset.hpp"
 
 namespace brigade::benchmarks {
 namespace {
@@ -79,10 +81,12 @@ const char* name_of(IoFormat format) {
 
 IoData::IoData(Communicator& communicator, const IoDataOptions& options, std::span<const IoFormat> formats)
     : resize_(options.resize) {
-  if (!options.dataset.empty())
-    collectively(communicator, "opening the dataset", [&] { use(options, formats); });
-  else
+  if (options.dataset.empty()) {
     make(communicator, options, formats);
+    return;
+  }
+  collectively(communicator, "opening the dataset", [&] { use(options, formats); });
+  training::require_same_dataset(communicator, options.dataset, manifest_);
 }
 
 void IoData::use(const IoDataOptions& options, std::span<const IoFormat> formats) {
@@ -115,6 +119,8 @@ void IoData::make(Communicator& communicator, const IoDataOptions& options, std:
     require<OptionError>(before == description_ + "\n", "{} holds formats of {} not of {}. Use another --work?",
                          options.directory.string(), before.substr(0, before.find('\n')), description_);
   });
+  communication::require_same(communicator, {{"the number of images", fmt::format("{}", samples_)}}, ExitCode::bad_data,
+                              "Is --source the same on every node?");
   communicator.barrier("comparing what formats are made of");
   collectively(communicator, "saying what formats are made of", [&] {
     if (communicator.rank() == 0) write_file(options.directory / "made-of.txt", description_ + "\n");

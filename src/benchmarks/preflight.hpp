@@ -14,6 +14,9 @@ struct RankSpeed {
   std::string host;
   double flops_per_s = 0;         // fused multiply-adds of all its threads
   double memory_bytes_per_s = 0;  // copy or triad, the better
+  int threads = 1;                // that it computes with
+  std::vector<int> processors{};  // that it may run on, of `host_processors`; empty: not known
+  int host_processors = 0;
 };
 
 struct PreflightReport {
@@ -26,9 +29,14 @@ struct PreflightReport {
 PreflightReport preflight(communication::Communicator& communicator, int threads);
 
 // A line for each rank and link that is far from the median of its kind (links within nodes and between nodes are two
-// kinds): what, where, how far, and what to look at. Empty: nothing strikes.
+// kinds), and for ranks of a host that have fewer processors than threads (all of them are slow then, so that no median
+// tells): what, where, how far, and what to look at. Empty: nothing strikes.
 std::vector<std::string> outliers(const PreflightReport& report);
 
+// The numbers, a line for ranks and one for each kind of link. Of a link that is the only one of its kind, its own.
+std::vector<std::string> summary(const PreflightReport& report);
+
+// The summary to stdout, outliers to stderr.
 void print(const PreflightReport& report);
 
 }  // namespace brigade::benchmarks

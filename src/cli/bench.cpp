@@ -10,6 +10,7 @@
 #include "brigade/network/zoo.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -60,14 +61,11 @@ ExitCode kernels(Call& call) {
       .add("image-size", wanted.image_size, "height and width in pixels, with --network; 0: the network's usual");
   declare_precision(options, wanted.precision);
   common.declare(options, wanted.batch, wanted.repetitions);
-  bool run = false;
-  communication::collectively(call.communicator, "reading the options", [&] {
-    run = options.parse(call.arguments, call.speaks());
-    if (!run) return;
+  if (!read_options(call, options)) return ExitCode::done;
+  communication::collectively(call.communicator, "checking the options", [&] {
     common.check(call);
     require<OptionError>(wanted.image_size == 0 || !wanted.network.empty(), "--image-size needs --network");
   });
-  if (!run) return ExitCode::done;
   const LiveBackend backend(common.backend, call.communicator);
   const auto report = benchmarks::measure_kernels(*backend, wanted);
   benchmarks::print(report);
@@ -107,16 +105,13 @@ ExitCode step(Call& call) {
                 "may be repeated: leave a pass over the graph out (" + network::known_passes() + ")");
   declare_precision(options, wanted.precision);
   common.declare(options, wanted.batch, wanted.repetitions);
-  bool run = false;
+  if (!read_options(call, options)) return ExitCode::done;
   std::vector<std::string> networks;
-  communication::collectively(call.communicator, "reading the options", [&] {
-    run = options.parse(call.arguments, call.speaks());
-    if (!run) return;
+  communication::collectively(call.communicator, "checking the options", [&] {
     common.check(call);
     for (const std::string& pass : without) network::disable(wanted.passes, pass);
     networks = networks_of(wanted.network);
   });
-  if (!run) return ExitCode::done;
   const LiveBackend backend(common.backend, call.communicator);
   std::vector<benchmarks::StepReport> reports;
   for (const std::string& name : networks) {
@@ -148,8 +143,9 @@ ExitCode augment(Call& call) {
       .add("warmup", wanted.repetitions.warmup, {0}, "repetitions before those that count")
       .add("repetitions", wanted.repetitions.measured, {1}, "of which the median is printed")
       .optional("json", json, "FILE: all numbers, for programs");
+  if (!read_options(call, options)) return ExitCode::done;
   communication::collectively(call.communicator, "measuring augmentation", [&] {
-    if (!options.parse(call.arguments, call.speaks()) || !call.speaks()) return;
+    if (!call.speaks()) return;
     wanted.augmentation = dataset::parse_augmentation(words);
     const auto report = benchmarks::measure_augmentation(wanted);
     benchmarks::print(report);

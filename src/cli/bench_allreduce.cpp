@@ -1,9 +1,11 @@
 // brigade bench allreduce: the sums of the training step, alone.
 #include "allreduce.hpp"
 #include "allreduce_table.hpp"
+#include "backend_options.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 
@@ -12,6 +14,7 @@ ExitCode bench_allreduce(Call& call) {
   std::string least = "4K", most = "256M", segment = fmt::format("{}K", wanted.segment_bytes >> 10);
   std::filesystem::path json, table_file;
   benchmarks::AllreduceTable table;
+  BackendOptions backend;
   Options options("bench allreduce", "sums of floats over all ranks by each algorithm, beside MPI_Allreduce");
   options.add("min-bytes", least, "smallest array (K, M, G); each next is four times as large")
       .add("max-bytes", most, "largest array (K, M, G)")
@@ -21,10 +24,9 @@ ExitCode bench_allreduce(Call& call) {
       .optional("table", table_file,
                 "FILE: which sizes between so many nodes go by halving-doubling and which by ring, as measured, for "
                 "`brigade train --allreduce-table`; other numbers of nodes that are in it stay");
-  bool run = false;
-  collectively(call.communicator, "reading the options", [&] {
-    run = options.parse(call.arguments, call.speaks());
-    if (!run) return;
+  backend.declare(options);
+  if (!read_options(call, options)) return ExitCode::done;
+  collectively(call.communicator, "checking the options", [&] {
     wanted.least_bytes = parse_bytes(least, "min-bytes");
     wanted.most_bytes = parse_bytes(most, "max-bytes");
     wanted.segment_bytes = parse_bytes(segment, "segment");
@@ -40,7 +42,7 @@ ExitCode bench_allreduce(Call& call) {
         call.communicator.size());
     if (call.speaks() && std::filesystem::exists(table_file)) table = benchmarks::read_allreduce_table(table_file);
   });
-  if (!run) return ExitCode::done;
+  const LiveBackend threads(backend, call.communicator);  // of which the sums have those that they have in training
   const auto report = benchmarks::measure_allreduce(call.communicator, wanted);
   if (!call.speaks()) return ExitCode::done;
   benchmarks::print(report);

@@ -12,6 +12,7 @@
 #include "io.hpp"
 #include "options.hpp"
 #include "reader_options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -61,10 +62,9 @@ IoCommand preset_of(Preset preset) {
   return command;
 }
 
-bool declare_and_parse(IoCommand& command, const std::vector<std::string>& arguments, bool print) {
+void declare(Options& options, IoCommand& command) {
   auto& io = command.io;
   auto& sweep = io.sweep;
-  Options options("bench io", "the trainer's own reading over formats, readers, batches and caches; checked first");
   options
       .choice(
           "preset", command.preset,
@@ -100,9 +100,6 @@ bool declare_and_parse(IoCommand& command, const std::vector<std::string>& argum
       .optional("output", command.output, "DIR: for logs, one a rank, see `brigade-analysis io`")
       .optional("json", command.json, "FILE: all numbers, for programs");
   declare_reading(options, io.reader);
-  const bool run = options.parse(arguments, print);
-  command.resolved = options.resolved();
-  return run;
 }
 
 std::vector<std::string> words_of(const std::string& list, const char* option) {
@@ -199,16 +196,20 @@ void resolve(IoCommand& command) {
                        "--augment and --crop-size need --pipeline train");
 }
 
-// The options are read twice: a preset changes what others are if they are not given, in --help, too.
+// Collective. The options are read twice: a preset changes what others are if they are not given, in --help, too.
 bool parse(Call& call, IoCommand& command) {
   auto without_help = call.arguments;
   std::erase_if(without_help, [](const std::string& argument) { return argument == "--help" || argument == "-h"; });
+  const char* summary = "the trainer's own reading over formats, readers, batches and caches; checked first";
   IoCommand first;
-  declare_and_parse(first, without_help, false);
+  Options with_any_preset("bench io", summary), options("bench io", summary);
+  declare(with_any_preset, first);
+  collectively(call.communicator, "reading the preset", [&] { with_any_preset.parse(without_help, false); });
   command = preset_of(first.preset);
-  const bool run = declare_and_parse(command, call.arguments, call.speaks());
-  if (run) resolve(command);
-  return run;
+  declare(options, command);
+  if (!read_options(call, options)) return false;
+  command.resolved = options.resolved();
+  return true;
 }
 
 void write_run(Call& call, const IoCommand& command, const benchmarks::IoData& data) {
@@ -235,12 +236,11 @@ void write_run(Call& call, const IoCommand& command, const benchmarks::IoData& d
 ExitCode bench_io(Call& call) {
   IoCommand command;
   benchmarks::IoDataOptions wanted;
-  bool run = false;
-  collectively(call.communicator, "reading the options", [&] {
-    run = parse(call, command);
-    if (run) wanted = data_of(command);
+  if (!parse(call, command)) return ExitCode::done;
+  collectively(call.communicator, "checking the options", [&] {
+    resolve(command);
+    wanted = data_of(command);
   });
-  if (!run) return ExitCode::done;
   const benchmarks::IoData data(call.communicator, wanted, command.io.sweep.formats);
   write_run(call, command, data);
   std::optional<telemetry::ProgressLine> line;

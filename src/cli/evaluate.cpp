@@ -3,11 +3,14 @@
 #include <filesystem>
 
 #include "backend_options.hpp"
+#include "brigade/communication/require_same.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/training/checkpoint.hpp"
+#include "brigade/training/same_dataset.hpp"
 #include "commands.hpp"
 #include "options.hpp"
 #include "reader_options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -21,7 +24,9 @@ struct EvaluateCommand {
   BackendOptions backend;
 };
 
+// Collective.
 bool parse(Call& call, EvaluateCommand& command) {
+  auto& communicator = call.communicator;
   std::filesystem::path run;
   Options options("evaluate",
                   "accuracy, confusion matrix and worst errors of a trained network; every image counts once");
@@ -35,16 +40,30 @@ bool parse(Call& call, EvaluateCommand& command) {
   declare_precision(options, command.precision);
   declare_reader(options, command.reader);
   command.backend.declare(options);
-  if (!options.parse(call.arguments, call.speaks())) return false;
+  if (!read_options(call, options)) return false;
 
-  require<OptionError>(run.empty() != command.checkpoint.empty(), "give either --run or --checkpoint");
-  if (!run.empty()) {
+  communication::collectively(communicator, "choosing the checkpoint", [&] {
+    require<OptionError>(run.empty() != command.checkpoint.empty(), "give either --run or --checkpoint");
+    if (run.empty() || !call.speaks()) return;
     const auto newest = training::newest_checkpoint(run / "checkpoints");
     require(newest.has_value(), "{} holds no checkpoint. Has `brigade train` run there?", run.string());
     command.checkpoint = *newest;
     if (command.output.empty()) command.output = run / "evaluation.json";
-  }
+  });
+  // While the run goes on, ranks that look one after another would find different ones.
+  command.checkpoint = communicator.broadcast(command.checkpoint.string(), 0, "choosing the checkpoint");
   return true;
+}
+
+// Collective: their counts are going to be added.
+void require_same_model_and_dataset(communication::Communicator& communicator, const EvaluateCommand& command,
+                                    const dataset::Manifest& manifest) {
+  std::string model;
+  communication::collectively(communicator, "looking at the checkpoint",
+                              [&] { model = communication::content_of(command.checkpoint / "manifest.json"); });
+  communication::require_same(communicator, {{"manifest.json of the checkpoint", model}}, ExitCode::bad_data,
+                              "Is the checkpoint the same directory on every node?");
+  training::require_same_dataset(communicator, command.dataset, manifest);
 }
 
 void print_result(const training::Evaluation& result, const std::vector<std::string>& classes, double seconds) {
@@ -65,12 +84,10 @@ void print_result(const training::Evaluation& result, const std::vector<std::str
 ExitCode evaluate(Call& call) {
   auto& communicator = call.communicator;
   EvaluateCommand command;
-  bool run = false;
+  if (!parse(call, command)) return ExitCode::done;
   training::Model model;
   dataset::Manifest manifest;
   communication::collectively(communicator, "opening the model and the dataset", [&] {
-    run = parse(call, command);
-    if (!run) return;
     model = training::load_model(command.checkpoint);
     manifest = dataset::read_manifest(command.dataset);
     const auto& image = manifest.image;
@@ -82,7 +99,7 @@ ExitCode evaluate(Call& call) {
         command.dataset.string(), model.info.stored_height, model.info.stored_width, model.info.channels,
         model.info.classes.size(), model.info.stored_height);
   });
-  if (!run) return ExitCode::done;
+  require_same_model_and_dataset(communicator, command, manifest);
 
   const LiveBackend backend(command.backend, communicator);
   network::Executor executor(

@@ -10,8 +10,10 @@
 #include "brigade/dataset/ingest.hpp"
 #include "brigade/dataset/sampling.hpp"
 #include "brigade/dataset/shuffle_quality.hpp"
+#include "brigade/training/same_dataset.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -108,40 +110,14 @@ struct ShuffleCommand {
   }
 };
 
-}  // namespace
-
-ExitCode inspect(Call& call) {
+// Collective.
+void verify(Call& call, const std::filesystem::path& directory, const dataset::Manifest& manifest) {
   auto& communicator = call.communicator;
-  std::filesystem::path directory;
-  Options options("inspect", "verify every checksum of a dataset, in parallel over ranks, and summarise it");
-  options.required("dataset", directory, "DIR: of the dataset");
-  SheetCommand sheet;
-  sheet.declare(options);
-  ShuffleCommand shuffle;
-  shuffle.declare(options);
-  bool run = false;
-  dataset::Manifest manifest;
-  std::vector<dataset::ShardReport> reports;
   const Stopwatch watch;
-  communication::collectively(communicator, "inspecting the dataset", [&] {
-    run = options.parse(call.arguments, call.speaks());
-    if (!run) return;
-    require<OptionError>(sheet.augment == "none" || !sheet.file.empty(), "--augment needs --contact-sheet FILE.png");
-    manifest = dataset::read_manifest(directory);
-    if (!sheet.file.empty()) {
-      if (call.speaks()) sheet.draw(directory, manifest);
-      run = false;
-      return;
-    }
-    if (shuffle.wanted) {
-      if (call.speaks()) shuffle.print(directory, manifest, sheet.split, sheet.sheet.seed);
-      run = false;
-      return;
-    }
+  std::vector<dataset::ShardReport> reports;
+  communication::collectively(communicator, "verifying the dataset", [&] {
     reports = dataset::verify_shards(directory, manifest, communicator.rank(), communicator.size());
   });
-  if (!run) return ExitCode::done;
-
   std::map<std::string, SplitTotals> totals;
   for (const auto& [name, split] : manifest.splits) totals[name].classes.resize(manifest.classes.size());
   for (const auto& report : reports) {
@@ -159,12 +135,41 @@ ExitCode inspect(Call& call) {
     split.shards = counts[0];
     bytes += split.bytes = counts[1];
   }
-  if (call.speaks()) {
-    print_summary(manifest, totals);
-    const double seconds = watch.elapsed();
-    fmt::print("\nevery checksum is right ({:.2f} s, {:.0f} MB/s)\n", seconds,
-               static_cast<double>(bytes) * 1e-6 / seconds);
+  if (!call.speaks()) return;
+  print_summary(manifest, totals);
+  const double seconds = watch.elapsed();
+  fmt::print("\nevery checksum is right ({:.2f} s, {:.0f} MB/s)\n", seconds,
+             static_cast<double>(bytes) * 1e-6 / seconds);
+}
+
+}  // namespace
+
+ExitCode inspect(Call& call) {
+  auto& communicator = call.communicator;
+  std::filesystem::path directory;
+  Options options("inspect", "verify every checksum of a dataset, in parallel over ranks, and summarise it");
+  options.required("dataset", directory, "DIR: of the dataset");
+  SheetCommand sheet;
+  sheet.declare(options);
+  ShuffleCommand shuffle;
+  shuffle.declare(options);
+  if (!read_options(call, options)) return ExitCode::done;
+
+  dataset::Manifest manifest;
+  communication::collectively(communicator, "opening the dataset", [&] {
+    require<OptionError>(sheet.augment == "none" || !sheet.file.empty(), "--augment needs --contact-sheet FILE.png");
+    manifest = dataset::read_manifest(directory);
+  });
+  training::require_same_dataset(communicator, directory, manifest);
+  if (!sheet.file.empty() || shuffle.wanted) {
+    communication::collectively(communicator, "looking at samples", [&] {
+      if (!call.speaks()) return;
+      if (!sheet.file.empty()) return sheet.draw(directory, manifest);
+      shuffle.print(directory, manifest, sheet.split, sheet.sheet.seed);
+    });
+    return ExitCode::done;
   }
+  verify(call, directory, manifest);
   return ExitCode::done;
 }
 

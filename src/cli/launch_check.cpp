@@ -94,6 +94,8 @@ Launch::Launch()
       first_task_(true),
       tasks_(by_mpirun_ ? 0 : number_or_zero("SLURM_STEP_NUM_TASKS")) {
   if (tasks_ > 1) first_task_ = variable("SLURM_PROCID") == "0";
+  for (const char* number : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
+    if (!variable(number).empty()) first_task_ = variable(number) == "0";
 }
 
 void Launch::check_tasks() const {

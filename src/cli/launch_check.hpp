@@ -18,7 +18,7 @@ class Launch {
   void check_tasks() const;
   // The same once MPI has counted its ranks.
   void check_tasks(const communication::Communicator& world) const;
-  // Whether this process may say what went wrong, of all that srun started and MPI did not join.
+  // Whether this process may say what went wrong, of all that a launcher started and MPI did not join.
   bool is_first_task() const { return first_task_; }
 
   // Throws OptionError, on all ranks alike, unless MPI's ranks are all those Slurm granted the job or step, on the

@@ -51,6 +51,14 @@ void stop_on_signals() {
   }
 }
 
+// What is written before the first option: "train", "bench io", "models resnet50".
+std::string command_of(std::span<char*> arguments) {
+  std::string words;
+  for (std::size_t i = 1; i < arguments.size() && (i == 1 || arguments[i][0] != '-'); ++i)
+    words += fmt::format("{}{}", i == 1 ? "" : " ", arguments[i]);
+  return words;
+}
+
 ExitCode dispatch(Call& call, const std::string& name) {
   if (name.empty() || name == "--help" || name == "-h" || name == "help") {
     if (call.speaks()) print_usage(stdout);
@@ -88,9 +96,8 @@ int main(std::span<char*> arguments, const Launch& launch) {
   }
   try {
     launch.check_tasks(world);
-    const std::string command = arguments.size() > 1 ? arguments[1] : "";
-    check_program(world, command);
-    return static_cast<int>(dispatch(call, command));
+    check_program(world, command_of(arguments));
+    return static_cast<int>(dispatch(call, arguments.size() > 1 ? arguments[1] : ""));
   } catch (const Error& error) {
     if (!error.on_all_ranks) fail_alone(world, error.code(), error.what());
     if (world.rank() == 0 && launch.is_first_task()) fmt::print(stderr, "brigade: error: {}\n", error.what());

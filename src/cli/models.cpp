@@ -5,6 +5,7 @@
 #include "brigade/network/zoo.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -123,11 +124,10 @@ void print_json(const ModelsCommand& command) {
   fmt::print("{}\n", json.dump(2));
 }
 
-bool parse(const Call& call, ModelsCommand& command) {
-  std::vector<std::string> arguments = call.arguments;
-  if (!arguments.empty() && !arguments.front().starts_with("-")) {
-    command.name = arguments.front();
-    arguments.erase(arguments.begin());
+bool parse(Call& call, ModelsCommand& command) {
+  if (!call.arguments.empty() && !call.arguments.front().starts_with("-")) {
+    command.name = call.arguments.front();
+    call.arguments.erase(call.arguments.begin());
   }
   auto& size = command.options;
   Options options("models", "list the networks (brigade models), or the layers of one (brigade models NAME)");
@@ -140,23 +140,29 @@ bool parse(const Call& call, ModelsCommand& command) {
       .add("width", size.width_multiplier, "of NAME: multiplies the filters, where the paper does so (MobileNets)")
       .flag("dot", command.dot, "draw NAME for Graphviz: brigade models NAME --dot | dot -Tsvg")
       .flag("json", command.json, "for programs");
-  if (!options.parse(arguments, call.speaks())) return false;
+  if (!read_options(call, options)) return false;
+  size.height = size.width = command.image_size;
+  return true;
+}
+
+void check(const ModelsCommand& command) {
+  const auto& size = command.options;
   require<OptionError>(!command.dot || !command.json, "--dot and --json are two formats. Choose one?");
   const bool of_one =
       command.dot || command.image_size != 0 || size.channels != 0 || size.classes != 0 || size.width_multiplier != 1;
   require<OptionError>(!command.name.empty() || !of_one,
                        "--dot, --image-size, --channels, --classes and --width are for one network. Write its name "
                        "after `brigade models`?");
-  size.height = size.width = command.image_size;
-  return true;
 }
 
 }  // namespace
 
 ExitCode models(Call& call) {
+  ModelsCommand command;
+  if (!parse(call, command)) return ExitCode::done;
   communication::collectively(call.communicator, "models", [&] {
-    ModelsCommand command;
-    if (!parse(call, command) || !call.speaks()) return;
+    check(command);
+    if (!call.speaks()) return;
     if (command.json)
       print_json(command);
     else if (command.name.empty())

@@ -9,12 +9,14 @@
 #include <fmt/ranges.h>
 
 #include "backend_options.hpp"
+#include "brigade/communication/require_same.hpp"
 #include "brigade/core/atomic_file.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/dataset/ingest.hpp"
 #include "brigade/telemetry/progress.hpp"
 #include "commands.hpp"
 #include "options.hpp"
+#include "start_check.hpp"
 
 namespace brigade::cli {
 namespace {
@@ -60,6 +62,7 @@ std::map<std::string, double> parse_split(const std::string& text) {
   return shares;
 }
 
+// Collective.
 bool parse(Call& call, ShardOptions& options) {
   using dataset::Layout;
   using dataset::Resize;
@@ -93,12 +96,25 @@ bool parse(Call& call, ShardOptions& options) {
       .add("threads", ingest.threads, {0}, "per rank; 0: the processors it may use")
       .flag("skip-bad", options.skip_bad,
             "images that do not decode are no error; they are listed in OUTPUT/quarantine.txt either way");
-  const bool run = declared.parse(call.arguments, call.speaks());
-  if (!run) return false;
+  if (!read_options(call, declared)) return false;
   options.input.seed = ingest.seed;
   ingest.rank = call.communicator.rank();
   ingest.size = call.communicator.size();
   return true;
+}
+
+// Collective: ranks that find different images under one name would write shards of two datasets.
+dataset::Sources open_sources(Call& call, const dataset::SourceOptions& input) {
+  dataset::Sources sources;
+  std::map<std::string, std::string> facts;
+  communication::collectively(call.communicator, "looking for images", [&] {
+    sources = dataset::open_sources(input);
+    for (const auto& [name, source] : sources)
+      facts[fmt::format("split '{}'", name)] =
+          fmt::format("{} samples of {} classes", source->samples(), source->classes().size());
+  });
+  communication::require_same(call.communicator, facts, ExitCode::bad_data, "Is --source the same on every node?");
+  return sources;
 }
 
 // Memory for the counts of ranks that all run on this node; null if they do not.
@@ -143,20 +159,17 @@ bool report_bad(Call& call, const std::filesystem::path& directory, const std::v
 ExitCode shard(Call& call) {
   auto& communicator = call.communicator;
   ShardOptions options;
-  bool run = false;
-  dataset::Sources sources;
-  communication::collectively(communicator, "reading the options", [&] { run = parse(call, options); });
-  if (!run) return ExitCode::done;
+  if (!parse(call, options)) return ExitCode::done;
   options.ingest.threads = place_this_rank(options.ingest.threads, false, communicator).threads;
 
   const Stopwatch watch;
+  const dataset::Sources sources = open_sources(call, options.input);
   dataset::IngestResult result;
   const auto counts_of_all = share_counts(call);
   if (counts_of_all != nullptr)
     options.ingest.together = reinterpret_cast<dataset::IngestCounts*>(counts_of_all->bytes().data());
   const bool shows_all = counts_of_all != nullptr || communicator.size() == 1;
   communication::collectively(communicator, "ingest", [&] {
-    sources = dataset::open_sources(options.input);
     std::optional<telemetry::ProgressLine> line;
     if (call.speaks())
       options.ingest.progress = [&](std::int64_t done, std::int64_t total) {

@@ -1,33 +1,38 @@
 #include "start_check.hpp"
 
-#include <span>
+#include <map>
 
 #include "brigade/communication/require_same.hpp"
-#include "brigade/core/atomic_file.hpp"
-#include "brigade/core/checksum.hpp"
 
 namespace brigade::cli {
 namespace {
 
-std::string program_digest() {
-  const std::string bytes = read_file("/proc/self/exe");
-  return fmt::format("version {} (CRC-32C {:08x}, {} bytes)", BRIGADE_VERSION, crc32c(std::as_bytes(std::span(bytes))),
-                     bytes.size());
-}
+using communication::require_same;
+
+constexpr const char* kSameOptions = "Start all ranks with the same options?";
 
 }  // namespace
 
 void check_program(communication::Communicator& world, const std::string& command) {
-  if (world.size() == 1) return;
-  communication::require_same(world, {{"the program", program_digest()}, {"the command", command}},
-                              ExitCode::bad_options, "Start one program on all ranks?");
+  if (world.size() == 1) return;  // spares it to read the program's file
+  const std::string program =
+      fmt::format("version {} ({})", BRIGADE_VERSION, communication::content_of("/proc/self/exe"));
+  require_same(world, {{"the program", program}, {"the command", command}}, ExitCode::bad_options,
+               "Start one program on all ranks?");
 }
 
-void check_options(communication::Communicator& world, std::map<std::string, std::string> options) {
-  std::map<std::string, std::string> facts;
-  for (const char* own : {"threads", "pin-threads", "data-threads", "config"}) options.erase(own);
-  for (auto& [name, value] : options) facts["--" + name] = value;
-  communication::require_same(world, facts, ExitCode::bad_options, "Start all ranks with the same options?");
+bool read_options(const Call& call, Options& options) {
+  bool run = false;
+  communication::collectively(call.communicator, "reading the options",
+                              [&] { run = options.parse(call.arguments, call.speaks()); });
+  // By itself, for who only prints help has no other options.
+  require_same(call.communicator, {{"--help", run ? "unset" : "set"}}, ExitCode::bad_options, kSameOptions);
+  if (!run) return false;
+  std::map<std::string, std::string> resolved = options.resolved(), facts;
+  for (const char* own : {"threads", "pin-threads", "data-threads", "config"}) resolved.erase(own);
+  for (const auto& [name, value] : resolved) facts["--" + name] = value;
+  require_same(call.communicator, facts, ExitCode::bad_options, kSameOptions);
+  return true;
 }
 
 }  // namespace brigade::cli

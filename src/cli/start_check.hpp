@@ -1,18 +1,19 @@
-// Were all ranks started alike?
+// Were all ranks started alike? Every command begins so, and so what it does together later fits together.
 #pragma once
 
-#include <map>
 #include <string>
 
-#include "brigade/communication/communicator.hpp"
+#include "commands.hpp"
+#include "options.hpp"
 
 namespace brigade::cli {
 
-// Throws OptionError, on all ranks alike, unless all run the same program and command. Collective.
+// Throws OptionError, on all ranks alike, unless all run the same program and command ("bench io"). Collective.
 void check_program(communication::Communicator& world, const std::string& command);
 
-// Throws OptionError, on all ranks alike, unless all have the same options (resolved, by name), but for those a rank
-// may have of its own: threads and where they run. Collective.
-void check_options(communication::Communicator& world, std::map<std::string, std::string> options);
+// Parses the call's arguments; false if only help was wanted. Throws OptionError, on all ranks alike, unless all have
+// the same options (resolved, by name), but for those a rank may have of its own: threads and where they run.
+// Collective.
+bool read_options(const Call& call, Options& options);
 
 }  // namespace brigade::cli

@@ -2,6 +2,7 @@
 
 #include "allreduce_table.hpp"
 #include "backend_options.hpp"
+#include "brigade/communication/require_same.hpp"
 #include "commands.hpp"
 #include "options.hpp"
 #include "preflight.hpp"
@@ -33,7 +34,9 @@ void declare_run(Options& options, TrainCommand& command) {
       .flag("resume", t.resume, "continue from the newest checkpoint in --run; harmless on a first run")
       .flag("dry-run", t.dry_run, "print the plan (memory, traffic, steps) and exit")
       .flag("preflight", command.preflight,
-            "first measure arithmetic, memory and links of all ranks (seconds), and name those far from the others")
+            "first measure arithmetic, memory and links of all ranks (seconds), and name those far from the others and "
+            "ranks "
+            "with fewer processors than threads")
       .add("hang-timeout", command.hang_timeout_s,
            "seconds a rank waits for the others before it names who is missing and the job ends (exit code 5)")
       .add("seed", t.seed, "of weights, sample order and dropout")
@@ -203,6 +206,7 @@ void check(const training::TrainOptions& t, const Options& options) {
   in_unit_interval("batch-norm-momentum", t.batch_norm_momentum);
 }
 
+// Collective, as all that reads options is.
 bool parse(Call& call, TrainCommand& command) {
   auto& t = command.train;
   Options options("train", "train a network on a dataset, synchronously over all ranks");
@@ -214,15 +218,21 @@ bool parse(Call& call, TrainCommand& command) {
   declare_sums(options, command);
   options.section("The machine");
   command.backend.declare(options);
-  if (!options.parse(call.arguments, call.speaks())) return false;
+  if (!read_options(call, options)) return false;
 
-  check(t, options);
-  check_strategy_options(t, options);
-  call.communicator.set_hang_timeout(command.hang_timeout_s);
-  t.command_line = call.command_line;
-  t.resolved = options.resolved();
-  t.resolved["augment"] = dataset::to_string(t.augmentation);
-  take_allreduce_table(command, options, call.communicator);
+  std::string table = "none";
+  communication::collectively(call.communicator, "checking the options", [&] {
+    check(t, options);
+    check_strategy_options(t, options);
+    call.communicator.set_hang_timeout(command.hang_timeout_s);
+    t.command_line = call.command_line;
+    t.resolved = options.resolved();
+    t.resolved["augment"] = dataset::to_string(t.augmentation);
+    take_allreduce_table(command, options, call.communicator);
+    if (!command.allreduce_table.empty()) table = communication::content_of(command.allreduce_table);
+  });
+  communication::require_same(call.communicator, {{"the file of --allreduce-table", table}}, ExitCode::bad_options,
+                              "Is it the same on every node?");
   return true;
 }
 
@@ -240,10 +250,7 @@ void print_result(const training::TrainResult& result, const std::string& run) {
 
 ExitCode train(Call& call) {
   TrainCommand command;
-  bool run = false;
-  communication::collectively(call.communicator, "reading the options", [&] { run = parse(call, command); });
-  if (!run) return ExitCode::done;
-  check_options(call.communicator, command.train.resolved);
+  if (!parse(call, command)) return ExitCode::done;
   if (!command.train.dry_run) call.launch.check_allocation(call.communicator);
   const LiveBackend backend(command.backend, call.communicator);
   command.train.pinned_processors = backend.placement().processors;

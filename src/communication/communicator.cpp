@@ -250,6 +250,10 @@ void Communicator::set_threads(Threads& threads) {
   if (impl_) impl_->world->threads = &threads;
 }
 
+void Communicator::set_last_words(std::function<void(const std::string& problem)> say) {
+  if (impl_) impl_->last_words = std::move(say);
+}
+
 int Communicator::rank() const { return impl_ ? impl_->rank : 0; }
 int Communicator::size() const { return impl_ ? impl_->size : 1; }
 int Communicator::node_rank() const { return impl_ ? impl_->node_rank : 0; }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -91,7 +92,8 @@ struct Communicator::Impl {
   };
   std::unique_ptr<InPlace> in_place;
 
-  std::unique_ptr<ForeignCalls> foreign_calls;  ///< from the first watched call on
+  std::function<void(const std::string&)> last_words;  ///< may be empty
+  std::unique_ptr<ForeignCalls> foreign_calls;         ///< from the first watched call on
 
   /// With node_size > 1 and equal nodes only; the others with nodes > 1 only.
   NodeWindow& scatter_window() { return *scatter_window_; }

@@ -92,6 +92,7 @@ std::string ForeignCalls::who_is_late() const {
 void ForeignCalls::end_process(const std::string& problem) const {
   fmt::print(stderr, "brigade: error on rank {} ({}): {}\n", impl_.world_rank(impl_.rank), host_name(), problem);
   std::fflush(stderr);
+  if (impl_.last_words) impl_.last_words(problem);
   if (impl_.world->presence) impl_.world->presence->leave();
   std::_Exit(static_cast<int>(ExitCode::peer_lost));
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "brigade/core/atomic_file.hpp"
 #include "brigade/core/checksum.hpp"
 
 namespace brigade::communication {
@@ -80,6 +81,11 @@ void require_same(Communicator& ranks, const Facts& facts, ExitCode code, const 
     if (const std::string text = difference(name, all, hosts); !text.empty())
       differences += (differences.empty() ? "" : "; ") + text;
   throw_on_all_ranks(code, fmt::format("the ranks do not agree: {}. {}", differences, suggestion));
+}
+
+std::string content_of(const std::filesystem::path& file) {
+  const std::string bytes = read_file(file);
+  return fmt::format("CRC-32C {:08x}, {} bytes", crc32c(std::as_bytes(std::span(bytes))), bytes.size());
 }
 
 }  // namespace brigade::communication

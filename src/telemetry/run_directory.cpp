@@ -215,6 +215,18 @@ void write_summary(const fs::path& directory, const Summary& summary) {
                                           {"collective_reads", described(summary.collective_reads)}});
 }
 
+void write_failure(const fs::path& directory, const Failure& failure) {
+  fs::create_directories(directory);
+  write_json(directory / fmt::format("failure-{:05}.json", failure.rank), {{"schema_version", 1},
+                                                                           {"time", utc(failure.time_s)},
+                                                                           {"time_s", failure.time_s},
+                                                                           {"rank", failure.rank},
+                                                                           {"host", failure.host},
+                                                                           {"phase", failure.phase},
+                                                                           {"step", failure.step},
+                                                                           {"problem", failure.problem}});
+}
+
 Summary read_summary(const fs::path& directory) {
   const fs::path path = directory / "summary.json";
   const Json text = Json::parse(read_file(path), nullptr, false);

@@ -20,7 +20,6 @@ constexpr std::string_view kColumns =
     "involuntary_"
     "switches,"
     "peak_rss_bytes";
-constexpr double kFlush_s = 2;
 constexpr double kSample_s = 0.5;
 
 // "epoch,step,...": the step, or -1 if the line is no row.
@@ -60,24 +59,14 @@ StepLog::StepLog(const fs::path& directory, int rank, std::int64_t first_step) {
   }
   out_.open(path_, std::ios::binary | std::ios::app);
   require(out_.good(), "cannot write {}. Does the run directory belong to somebody else?", path_.string());
-  if (kept == 0) pending_ = fmt::format("{}\n", kColumns);
   last_ = read_system_counters();
-  flushed_s_ = sampled_s_ = now_s();
-  flush();
-}
-
-StepLog::~StepLog() {
-  try {
-    flush();
-  } catch (const Error&) {  // a full disk is no reason to end a run that has ended
-  }
+  sampled_s_ = now_s();
+  if (kept == 0) write_out(fmt::format("{}\n", kColumns));
 }
 
 void StepLog::swap(StepLog& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(out_, other.out_);
-  std::swap(pending_, other.pending_);
-  std::swap(flushed_s_, other.flushed_s_);
   std::swap(sampled_s_, other.sampled_s_);
   std::swap(last_, other.last_);
 }
@@ -90,25 +79,24 @@ void StepLog::write(const StepRow& row) {
     counters = read_system_counters();
     sampled_s_ = now;
   }
-  fmt::format_to(std::back_inserter(pending_),
+  std::string text;
+  fmt::format_to(std::back_inserter(text),
                  "{},{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.9g},{:.9g},{},{},{},", row.epoch,
                  row.step, row.start_s, row.wait_data_s, row.forward_s, row.backward_s, row.reduce_wait_s,
                  row.optimizer_s, row.reduce_arrive_s, row.step_s, row.images, row.loss, row.learning_rate,
                  row.sent_bytes, row.hidden_bytes, row.staleness);
-  fmt::format_to(std::back_inserter(pending_), "{:.6f},{:.6f},{},{},{},{},{}\n", counters.cpu_user_s - last_.cpu_user_s,
+  fmt::format_to(std::back_inserter(text), "{:.6f},{:.6f},{},{},{},{},{}\n", counters.cpu_user_s - last_.cpu_user_s,
                  counters.cpu_system_s - last_.cpu_system_s, counters.read_bytes - last_.read_bytes,
                  counters.written_bytes - last_.written_bytes, counters.major_faults - last_.major_faults,
                  counters.involuntary_switches - last_.involuntary_switches, counters.peak_rss_bytes);
   last_ = counters;
-  if (now - flushed_s_ >= kFlush_s) flush();
+  write_out(text);
 }
 
-// Whole rows only, so that a reader of a live run never sees half of one.
-void StepLog::flush() {
-  if (!out_.is_open()) return;
-  out_ << pending_ << std::flush;
-  pending_.clear();
-  flushed_s_ = now_s();
+// At once, some 2 us: a rank that is killed has lost no row. Whole rows only, so that a reader of a live run never sees
+// half of one.
+void StepLog::write_out(const std::string& rows) {
+  out_ << rows << std::flush;
   require(out_.good(), "cannot write {}. Is the disk full?", path_.string());
 }
 

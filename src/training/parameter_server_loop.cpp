@@ -57,6 +57,7 @@ class Server {
         backend_(backend),
         rank_(ranks.rank()),
         clock_offset_s_(job.clock_offset_s),
+        last_words_(*job.last_words),
         server_(ranks, served_array(options, executor)),
         layout_(whole_layout(executor).within(server_.range())),
         running_averages_(layout_.averages),
@@ -105,6 +106,7 @@ class Server {
   ops::Backend& backend_;
   const int rank_;
   const double clock_offset_s_;
+  LastWords& last_words_;
   ParameterServer server_;
   Layout layout_;
   RunningAverages running_averages_;
@@ -222,11 +224,13 @@ void Server::update(Optimizer& optimizer, std::span<const float> sum, std::int64
 
 void Server::begin_log(std::int64_t steps_done, std::int64_t clock_origin_ns) {
   const std::int64_t first = options_.asynchronous ? updates_ : steps_done;
+  last_words_.now_in("serving", first);
   log_ = UpdateLog(options_.run, rank_, first, 1e-9 * static_cast<double>(clock_origin_ns) - clock_offset_s_);
 }
 
 void Server::log(std::int64_t update, std::int64_t step, std::size_t answers, const StepStatus& status,
                  std::int64_t stale) {
+  last_words_.now_in("serving", update + 1);
   log_.answered({.number = update,
                  .epoch = step / plan_.steps_per_epoch + 1,
                  .loss = has_status() ? static_cast<double>(status.loss_sum) / static_cast<double>(status.images) : NAN,

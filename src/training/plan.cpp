@@ -6,10 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
-#include <span>
 
-#include "brigade/core/atomic_file.hpp"
-#include "brigade/core/checksum.hpp"
 #include "brigade/core/error.hpp"
 #include "brigade/core/processors.hpp"
 #include "brigade/network/executor.hpp"
@@ -177,13 +174,6 @@ std::string describe(const Plan& plan, const TrainOptions& options, const commun
       network::name_of(options.precision),
       gradient_bytes * ((options.optimizer.kind == OptimizerKind::sgd ? 3 : 4) + partial_sums) * 1e-6,
       describe_traffic(plan, options, communicator));
-}
-
-std::map<std::string, std::string> dataset_facts(const Plan& plan, const TrainOptions& options) {
-  const std::string manifest = read_file(options.dataset / "manifest.json");
-  return {{"manifest.json of the dataset",
-           fmt::format("CRC-32C {:08x}, {} bytes", crc32c(std::as_bytes(std::span(manifest))), manifest.size())},
-          {"the number of training samples", fmt::format("{}", plan.train_samples)}};
 }
 
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options) {

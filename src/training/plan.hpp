@@ -1,6 +1,7 @@
 // What a training run is going to do, decided and checked before any of it is done.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "brigade/telemetry/place.hpp"
 #include "brigade/training/checkpoint.hpp"
 #include "brigade/training/trainer.hpp"
+#include "last_words.hpp"
 
 namespace brigade::training {
 
@@ -36,6 +38,7 @@ struct Plan {
 struct Job {
   std::vector<telemetry::Place> places;  // of each rank
   double clock_offset_s = 0;             // what to add to this rank's now_s() to read rank 0's
+  std::shared_ptr<LastWords> last_words;
 };
 
 // `node_ranks`: ranks on this node. Throws OptionError or DataError. Does not communicate.
@@ -44,9 +47,6 @@ Plan make_plan(const TrainOptions& options, int rank, int ranks, int node_ranks)
 // For --dry-run: memory, traffic and steps, as text. `ranks` of the communicator train.
 std::string describe(const Plan& plan, const TrainOptions& options, const communication::Communicator& communicator,
                      int ranks);
-
-// What tells one dataset from another, for people and by digest.
-std::map<std::string, std::string> dataset_facts(const Plan& plan, const TrainOptions& options);
 
 // The options that must not change between a run and its resumption.
 std::map<std::string, std::string> identity(const Plan& plan, const TrainOptions& options);

@@ -55,14 +55,20 @@ const dataset::Batch* TrainingStep::next_batch(telemetry::StepRow& row) {
   } catch (const Error& error) {
     failure_ = error.what();
   }
-  if (options_.data_first) agree_on_data();
+  row.wait_data_s = watch_.lap();
+  if (options_.batch_norm_group != nullptr) agree_on_data();
   if (batch == nullptr) {
     backend_.update(ops::Blend{.keep = 0, .add = 0}, {.x = sum_, .y = sum_});
     status_.failed = 1;
     backend_.upload(&status_, sum_.data, sizeof status_);
   }
-  row.wait_data_s = watch_.lap();
+  watch_.lap();  // what others take for their batch is in no column but step_s
   return batch;
+}
+
+// Since the last lap, but for what the group's other ranks were waited for.
+double TrainingStep::own_lap() {
+  return watch_.lap() - (options_.batch_norm_group != nullptr ? options_.batch_norm_group->take_waited_s() : 0);
 }
 
 void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t step, telemetry::StepRow& row) {
@@ -79,7 +85,7 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
                        .first_sample = m * n,
                        .step = step});
     put_predictions(m == own.begin);
-    row.forward_s += watch_.lap();
+    row.forward_s += own_lap();
 
     std::int64_t finished = sum_.shape.size();
     executor_.backward(1.0F / static_cast<float>(strategy_.share().images), [&](std::int64_t offset) {
@@ -88,7 +94,7 @@ void TrainingStep::forward_backward(const dataset::Batch& batch, std::int64_t st
       finished = begin;
       if (m + 1 == own.end) strategy_.ready(begin);
     });
-    row.backward_s += watch_.lap();
+    row.backward_s += own_lap();
   }
   row.images = own.size() * n;
 }
@@ -105,6 +111,7 @@ void TrainingStep::finish_reduction(std::int64_t step, telemetry::StepRow& row) 
 }
 
 void TrainingStep::settle(std::int64_t step, bool boundary, telemetry::StepRow& row) {
+  if (strategy_.meets_after_optimizer()) row.reduce_arrive_s = now_s() - options_.clock_origin_s;
   strategy_.settle(step, boundary, status_);
   row.reduce_wait_s += watch_.lap();
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "batch_norm_group.hpp"
 #include "brigade/core/clock.hpp"
 #include "brigade/dataset/batches.hpp"
 #include "brigade/network/executor.hpp"
@@ -19,11 +20,11 @@ namespace brigade::training {
 
 struct StepOptions {
   std::int64_t global_batch = 1;
-  std::int64_t micro_batches = 1;        // of the global batch
-  dataset::Range own_micro_batches;      // of this rank
-  bool data_first = false;               // ranks wait for one another within forward: all must have their batch first
-  double clock_origin_s = 0;             // now_s() at which the ranks' common clock shows 0
-  std::function<bool()> stop_requested;  // asked once a step
+  std::int64_t micro_batches = 1;         // of the global batch
+  dataset::Range own_micro_batches;       // of this rank
+  RankGroup* batch_norm_group = nullptr;  // ranks wait for one another within forward: all must have their batch first
+  double clock_origin_s = 0;              // now_s() at which the ranks' common clock shows 0
+  std::function<bool()> stop_requested;   // asked once a step
 };
 
 class TrainingStep {
@@ -45,6 +46,7 @@ class TrainingStep {
   void check(std::int64_t step) const;
   void agree_on_data() const;
 
+  double own_lap();
   void put_predictions(bool first_of_rank);
 
   network::Executor& executor_;

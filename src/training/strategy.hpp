@@ -61,6 +61,8 @@ class Strategy {
   virtual void reduce(std::string_view what) = 0;
   // After reduce(): puts the updated model into the executor, if somebody else has updated it. False: do so here.
   virtual bool take_model() { return false; }
+  // Whether the sum over ranks is settle()'s, not reduce()'s.
+  virtual bool meets_after_optimizer() const { return false; }
   // After step number `step` of the optimizer. `status`, as reduce() left it, becomes that of all ranks since they last
   // met, or zeros if they do not meet at this step. They always meet at a `boundary`: then all hold the same weights,
   // statistics and optimizer state.
@@ -126,6 +128,7 @@ class LocalSgd final : public Strategy {
   StepShare share() const override { return share_; }
   void ready(std::int64_t) override {}
   void reduce(std::string_view) override {}
+  bool meets_after_optimizer() const override { return true; }
   void settle(std::int64_t step, bool boundary, StepStatus& status) override;
   std::size_t bytes_sent() const override { return reducer_.bytes_sent(); }
   std::vector<std::size_t> summed_bytes() const override;

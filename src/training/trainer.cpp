@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "brigade/communication/probe.hpp"
-#include "brigade/communication/require_same.hpp"
 #include "brigade/core/error.hpp"
+#include "brigade/training/same_dataset.hpp"
 #include "parameter_server.hpp"
 #include "plan.hpp"
 #include "strategy.hpp"
@@ -20,12 +20,14 @@ namespace {
 std::atomic<bool> stop_is_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
 
-Job look_around(const TrainOptions& options, communication::Communicator& communicator, int workers) {
+Job look_around(const TrainOptions& options, communication::Communicator& communicator, int workers,
+                std::shared_ptr<LastWords> last_words) {
   telemetry::Place own = telemetry::place_of_this_process(options.pinned_processors);
   if (communicator.rank() >= workers) own.role = "server";
   return {
       .places = telemetry::places_from(communicator.all_gather(telemetry::to_line(own), "gathering where ranks run")),
-      .clock_offset_s = communication::clock_offset_s(communicator)};
+      .clock_offset_s = communication::clock_offset_s(communicator),
+      .last_words = std::move(last_words)};
 }
 
 }  // namespace
@@ -41,17 +43,22 @@ TrainResult train(const TrainOptions& options, ops::Backend& backend, communicat
     check_strategy(options, communicator);
     plan = make_plan(options, std::min(communicator.rank(), workers - 1), workers, communicator.node_size());
   });
-  communication::require_same(communicator, dataset_facts(*plan, options), ExitCode::bad_data,
-                              "Is --dataset the same directory on every node?");
+  require_same_dataset(communicator, options.dataset, plan->manifest);
   if (const std::string note = note_on_wire(*plan, options, communicator); !note.empty() && communicator.rank() == 0)
     fmt::print(stderr, "note: {}\n", note);
   if (options.dry_run) {
     if (communicator.rank() == 0) fmt::print("{}", describe(*plan, options, communicator, workers));
     return {};
   }
-  const Job job = look_around(options, communicator, workers);
-  if (served) return train_with_servers(options, *plan, backend, communicator, workers, job);
-  return TrainingLoop(options, *plan, backend, communicator, job).run();
+  const auto last_words = std::make_shared<LastWords>(options.run, communicator.rank());
+  try {
+    const Job job = look_around(options, communicator, workers, last_words);
+    if (served) return train_with_servers(options, *plan, backend, communicator, workers, job);
+    return TrainingLoop(options, *plan, backend, communicator, job).run();
+  } catch (const PeerError& error) {
+    last_words->say(error.what());
+    throw;
+  }
 }
 
 }  // namespace brigade::training

@@ -58,6 +58,7 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, const Plan& plan, ops::B
       optimizer_(plan.optimizer, executor_.parameters(), backend),
       checkpoints_(options, plan, executor_, optimizer_, backend, communicator) {
   if (with_servers != nullptr) servers_.emplace(*with_servers, served_array(options, executor_));
+  communicator_.set_last_words([words = job.last_words](const std::string& problem) { words->say(problem); });
 }
 
 void TrainingLoop::make_run_directory() {
@@ -185,7 +186,7 @@ void TrainingLoop::train_epochs() {
                     {.global_batch = options_.global_batch,
                      .micro_batches = plan_.micro_batches,
                      .own_micro_batches = plan_.own_micro_batches,
-                     .data_first = batch_norm_group_ != nullptr,
+                     .batch_norm_group = batch_norm_group_.get(),
                      .clock_origin_s = origin_s - job_.clock_offset_s,
                      .stop_requested = stop_requested});
   summary_.startup_s = wall_clock_s() - process_start_s();
@@ -207,6 +208,7 @@ void TrainingLoop::train_epoch(std::int64_t epoch, TrainingStep& step) {
     telemetry::StepRow row{.epoch = epoch};
     const bool boundary = progress_.step + 1 == end || progress_.step + 1 == last_step();
     const float rate = learning_rate(plan_.optimizer, progress_.step, plan_.total_steps);
+    job_.last_words->now_in("training", progress_.step);
     const StepStatus status = step.run(progress_.step, rate, boundary, row);
     step_log_.write(row);
     count(status, row.staleness);
@@ -221,7 +223,6 @@ void TrainingLoop::train_epoch(std::int64_t epoch, TrainingStep& step) {
   }
   line.finish(note);
   summary_.train_s += watch.elapsed();
-  step_log_.flush();
   if (progress_.step == end) end_epoch(epoch);
 }
 
@@ -274,6 +275,7 @@ void TrainingLoop::end_epoch(std::int64_t epoch) {
 }
 
 void TrainingLoop::validate(telemetry::EpochRow& row) {
+  job_.last_words->now_in("validation", progress_.step);
   const Stopwatch watch;
   const Evaluation result = data_->validate(executor_);
   row.val_s = watch.elapsed();
@@ -292,12 +294,14 @@ void TrainingLoop::validate(telemetry::EpochRow& row) {
 
 void TrainingLoop::checkpoint() {
   if (checkpoints_.saved_step() == progress_.step) return;
+  job_.last_words->now_in("checkpoint", progress_.step);
   strategy_->fetch_state();
   checkpoints_.save(progress_);
 }
 
 TrainResult TrainingLoop::finish() {
   checkpoint();
+  job_.last_words->now_in("end", progress_.step);
   const bool early = stopped_ && progress_.step < last_step();
   summary_.exit_reason = early ? "stopped early" : "done";
   summary_.steps = progress_.step;

@@ -1,9 +1,13 @@
 """Ranks that hang or are killed, wherever they are: the job ends, says which it was, and leaves no process behind."""
 import contextlib
+import csv
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -81,9 +85,9 @@ class Job:
         return self.process.returncode, errors
 
 
-def endless(dataset, run, *options, network="lenet5"):
+def endless(dataset, run, *options, network="lenet5", timeout=2):
     return [BRIGADE, "train", "--dataset", dataset, "--run", run, "--network", network, "--epochs", 100000, "--threads", 1,
-            "--hang-timeout", 2, *options]
+            "--hang-timeout", timeout, *options]
 
 
 def has_trained(run):
@@ -105,7 +109,49 @@ def test_a_hanging_rank_is_named(dataset, tmp_path):
         job.strike(1, signal.SIGSTOP, when=lambda: has_trained(tmp_path / "r"))
         code, errors = job.end()
     assert code == 5, errors
-    assert "no answer from rank 1 on host" in errors and "gradients" in errors, errors
+    host = socket.gethostname()
+    steps_done = len((tmp_path / "r/steps-00000.csv").read_text().splitlines()) - 1  # rows are written out at once
+    failure = json.loads((tmp_path / "r/failure-00000.json").read_text())
+    assert (failure["rank"], failure["host"], failure["phase"], failure["step"]) == (0, host, "training", steps_done)
+    said = re.fullmatch(rf"rank 0 on host {host} waited ([\d.]+) s in 'the sum of gradients of step {steps_done}' "
+                        rf"\(no answer from rank 1 on host {host}\)\. Is .*\?", failure["problem"])
+    assert said and float(said[1]) >= 2, failure  # --hang-timeout
+    assert f"brigade: error on rank 0 ({host}): {failure['problem']}\n" in errors
+    assert not (tmp_path / "r/failure-00001.json").exists()
+
+
+def rows_of(run, rank):
+    with open(run / f"steps-{rank:05}.csv", newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+# Ranks of a batch-norm group wait for one another all the time, most of it within forward and backward.
+def test_a_pause_of_a_rank_is_not_its_groups_own_time(dataset, tmp_path):
+    run = tmp_path / "r"
+    with Job(endless(dataset, run, *IN_A_STEP, "--batchnorm-group", 2, network="fashion-cnn", timeout=60)) as job:
+        job.strike(1, signal.SIGSTOP, when=lambda: has_trained(run))
+        time.sleep(1)
+        job.strike(1, signal.SIGCONT)
+        seen = len(rows_of(run, 0))
+        wait_for(lambda: len(rows_of(run, 0)) > seen + 1)
+    longest = max(rows_of(run, 0), key=lambda row: row["step_s"])
+    assert longest["step_s"] > 0.9, longest
+    assert longest["wait_data_s"] + longest["forward_s"] + longest["backward_s"] < longest["step_s"] / 2, longest
+
+
+# The average of weights is what ranks meet for; before it comes the optimizer's step.
+def test_ranks_of_local_sgd_arrive_at_the_average(brigade, dataset, tmp_path):
+    result = brigade("train", "--dataset", dataset, "--run", tmp_path / "r", "--network", "lenet5", "--max-steps", 8, "--batch-size",
+                     30, "--strategy", "local-sgd", "--sync-every", 2, "--validation-split", "none", ranks=2)
+    assert result.code == 0, result.all_err
+    ranks = [rows_of(tmp_path / "r", rank) for rank in range(2)]
+    for rows in ranks:
+        for row in rows:
+            own = sum(row[part] for part in ("start_s", "wait_data_s", "forward_s", "backward_s", "optimizer_s"))
+            assert own - 1e-5 < row["reduce_arrive_s"] < row["start_s"] + row["step_s"] + 1e-5, row  # columns have 1 us
+    for first, second in list(zip(*ranks))[1::2]:  # both leave the average after the later one has come
+        for row, other in ((first, second), (second, first)):
+            assert row["start_s"] + row["step_s"] > other["reduce_arrive_s"] - 1e-5, (row, other)
 
 
 # Rank 2 waits for it in their group, where it is number 1, and the others for both in the sum of gradients.
@@ -144,6 +190,7 @@ int MPI_File_read_at_all(MPI_File file, MPI_Offset at, void *to, int count, MPI_
     assert code == 5, errors
     [line] = [line for line in errors.splitlines() if line.startswith("brigade: error on rank 0")]
     assert "has been in 'reading batch" in line and answer in line, errors
+    assert line.endswith(json.loads((tmp_path / "r/failure-00000.json").read_text())["problem"])
 
 
 def expect_killed(code, errors, rank):
@@ -151,14 +198,14 @@ def expect_killed(code, errors, rank):
     assert f"process rank {rank} with PID" in errors and "signal 9" in errors, errors  # mpirun's own words
 
 
-# Name, options, rank to be killed, and what the other one waits for then.
+# Name, options, rank to be killed, and what the other one waits for then, and in which phase of the run.
 PLACES = [
-    ("step", IN_A_STEP, 1, "the sum of gradients of step"),
-    ("checkpoint", ["--batch-size", 600, "--validation-split", "none"], 0, "writing a checkpoint"),  # by rank 0
-    ("validation", ["--batch-size", 20, "--checkpoint-every", 0], 1, "evaluation"),
-    ("worker", [*IN_A_STEP, "--strategy", "parameter-server"], 0, "the workers' pushes"),
-    ("server", [*IN_A_STEP, "--strategy", "parameter-server"], 1, "the sum of gradients of step"),
-    ("local-sgd", [*IN_A_STEP, "--strategy", "local-sgd", "--sync-every", 1], 1, "the average of weights after step"),
+    ("step", IN_A_STEP, 1, "the sum of gradients of step", "training"),
+    ("checkpoint", ["--batch-size", 600, "--validation-split", "none"], 0, "writing a checkpoint", "checkpoint"),  # by rank 0
+    ("validation", ["--batch-size", 20, "--checkpoint-every", 0], 1, "evaluation", "validation"),
+    ("worker", [*IN_A_STEP, "--strategy", "parameter-server"], 0, "the workers' pushes", "serving"),
+    ("server", [*IN_A_STEP, "--strategy", "parameter-server"], 1, "the sum of gradients of step", "training"),
+    ("local-sgd", [*IN_A_STEP, "--strategy", "local-sgd", "--sync-every", 1], 1, "the average of weights after step", "training"),
 ]
 
 
@@ -171,17 +218,19 @@ def test_a_rank_killed_in_training_is_named(brigade, dataset, tmp_path):
     assert result.code == 0, result.all_err
     with contextlib.ExitStack() as jobs:
         struck = []
-        for name, options, rank, _ in PLACES:
+        for name, options, rank, *_ in PLACES:
             data = tmp_path / "validation-data" if name == "validation" else dataset
             job = jobs.enter_context(Job(endless(data, tmp_path / name, *options), mpirun=PATIENT))
             there = writes_a_checkpoint if name == "checkpoint" else has_trained
             job.strike(rank, signal.SIGKILL, when=lambda: there(tmp_path / name))
             struck.append(job)
-        for (_, _, rank, what), job in zip(PLACES, struck):
+        for (name, _, rank, what, phase), job in zip(PLACES, struck):
             code, errors = job.end()
             expect_killed(code, errors, rank)
             [line] = [line for line in errors.splitlines() if line.startswith("brigade: error")]
             assert f"rank {rank} on host" in line and "ended without a word" in line and what in line, errors
+            failure = json.loads((tmp_path / name / f"failure-{1 - rank:05}.json").read_text())
+            assert failure["phase"] == phase and line.endswith(failure["problem"]), failure
 
 
 # Before the ranks know one another only the launcher can tell.

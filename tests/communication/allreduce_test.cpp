@@ -376,5 +376,53 @@ TEST(Allreduce, OfACommunicatorAloneIsTheIdentity) {
   EXPECT_EQ(data, values(3, 10));
 }
 
+// Three threads, and how often they were asked.
+class ThreeThreads final : public Threads {
+ public:
+  int count() const override { return 3; }
+  void each(const std::function<void(int)>& work) override {
+    ++times;
+    std::thread first([&] { work(0); }), second([&] { work(1); });
+    work(2);
+    first.join();
+    second.join();
+  }
+
+  int times = 0;
+};
+
+// Arrays of which every thread has a part: in memory that all see, and in one's own, by messages of each format.
+TEST(Allreduce, HasTheSameBitsWithAnyNumberOfThreads) {
+  if (world().size() == 1) GTEST_SKIP() << "nothing to add";
+  constexpr std::size_t kFloats = 1'600'003;
+  const auto mine = wild_values(world().rank(), kFloats);
+  ThreeThreads three;
+  for (Communicator* ranks : {&world(), &pairs()}) {
+    const Buffer shared(ranks->array_memory(), kFloats * sizeof(float));
+    std::vector<float> own(kFloats);
+    for (const std::span<float> array : {std::span(shared.as<float>(), kFloats), std::span(own)})
+      for (const AllreduceOptions& options :
+           {AllreduceOptions{}, AllreduceOptions{.algorithm = Algorithm::halving_doubling},
+            AllreduceOptions{.algorithm = Algorithm::ring, .segment_bytes = 4U << 20},
+            AllreduceOptions{.algorithm = Algorithm::ring, .wire = Wire::bf16, .segment_bytes = 4U << 20},
+            AllreduceOptions{.algorithm = Algorithm::ring, .wire = Wire::fp16, .segment_bytes = 4U << 20}}) {
+        std::vector<float> alone = mine;
+        allreduce(*ranks, alone, options);
+        ranks->set_threads(three);
+        const int before = three.times;
+        std::ranges::copy(mine, array.begin());
+        allreduce(*ranks, array, options);
+        ranks->set_threads(calling_thread());
+        EXPECT_TRUE(std::ranges::equal(array, alone)) << name_of(options.algorithm) << ", " << name_of(options.wire);
+        // Of a ring, every rank adds; otherwise others may have done it all.
+        std::int64_t asked[] = {three.times - before};
+        if (options.algorithm != Algorithm::ring) world().sum(asked, "counting");
+        const bool in_window =
+            options.algorithm == Algorithm::automatic && array.data() == own.data();  // in short pieces
+        EXPECT_TRUE(asked[0] > 0 || in_window) << name_of(options.algorithm) << ", " << name_of(options.wire);
+      }
+  }
+}
+
 }  // namespace
 }  // namespace brigade::communication

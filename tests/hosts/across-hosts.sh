@@ -10,6 +10,6 @@ shift 2
 list=$(seq -s , -f "host%g:$each" "$hosts")
 exec /run/hosts/enter host1 env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
   mpirun --host "$list" -n "$((hosts * each))" --map-by "ppr:$each:node" --bind-to none \
-  --mca plm rsh --mca plm_rsh_agent /run/hosts/rsh --mca btl vader,tcp,self \
+  --mca plm rsh --mca plm_rsh_agent "${RSH_AGENT:-/run/hosts/rsh}" --mca btl vader,tcp,self \
   --mca btl_tcp_if_include 10.231.77.0/24 --mca oob_tcp_if_include 10.231.77.0/24 \
   --mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3 "$@"

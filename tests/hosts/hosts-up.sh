@@ -6,6 +6,7 @@
 #   MTU=1500                    of the cables
 #   CPU=0.3                     of one processor, each host may use no more (cgroup v1), and no other one: as many as fit into the
 #                               machine's compute as quickly as one does; not set: all there is
+#   AHEAD="host2:100"           hosts whose monotonic clock is so many seconds ahead (time namespaces, Linux 5.6); not set: none
 #   /run/hosts/enter HOST CMD   runs a command on that host (same files; same directory if it exists there)
 #   /run/hosts/rsh HOST CMD     the same as ssh would do it, for mpirun --mca plm_rsh_agent
 #
@@ -29,7 +30,9 @@ if [ -e /run/hosts/$host/cpu/cgroup.procs ]; then
   echo $$ >/run/hosts/$host/cpu/cgroup.procs
   taskset --pid --cpu-list "$(cat /run/hosts/$host/processor)" $$ >/dev/null
 fi
-exec nsenter --net=/run/netns/$host --uts=/run/hosts/$host/uts -- unshare --mount --propagation private -- /bin/sh -c '
+clock=
+[ ! -e /run/hosts/$host/time ] || clock=--time=/run/hosts/$host/time
+exec nsenter $clock --net=/run/netns/$host --uts=/run/hosts/$host/uts -- unshare --mount --propagation private -- /bin/sh -c '
   mount --bind /run/hosts/table /etc/hosts && mount --bind /run/hosts/$1/shm /dev/shm && mount -t sysfs sysfs /sys || exit 125
   if [ -e /run/hosts/$1/cpu ]; then  # as a container sees its limit
     mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/cpu && mount --bind /run/hosts/$1/cpu /sys/fs/cgroup/cpu || exit 125
@@ -77,5 +80,9 @@ for i in $(seq "$hosts"); do
   [ -z "$cpu" ] || limit_cpu "$host"
   touch "$run/$host/uts"
   unshare --uts="$run/$host/uts" hostname "$host"  # the file keeps the name alive: no process has to stay
+done
+for clock in ${AHEAD:-}; do  # the file keeps it alive
+  touch "$run/${clock%%:*}/time"
+  unshare --time="$run/${clock%%:*}/time" --monotonic "${clock#*:}" true
 done
 echo "$hosts" >"$run/count"

@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -9,9 +10,13 @@ import pytest
 TRAIN = ["--network", "lenet5", "--batch-size", 48, "--learning-rate", 0.02, "--threads", 1]
 
 
+def steps(run, rank):
+    with open(run / f"steps-{rank:05}.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def losses(run):
-    with open(run / "steps-00000.csv", newline="", encoding="utf-8") as file:
-        return [row["loss"] for row in csv.DictReader(file)]
+    return [row["loss"] for row in steps(run, 0)]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,33 @@ def test_ring_sums_are_right(hosts, tmp_path):
     assert code == 0, output  # every sum was checked
     report = json.loads((tmp_path / "json").read_text())
     assert (report["ranks"], report["ranks_per_node"]) == (4, 1)
+
+
+def test_ranks_have_one_clock(hosts, dataset, tmp_path):
+    """Whatever their hosts' clocks show: who comes last to a sum comes before it ends, and nobody comes before the last one ended."""
+    if hosts.ahead_s == 0:
+        pytest.skip("no time namespaces: all hosts have one clock")
+    code, output = hosts.run(3, 1, "train", "--dataset", dataset, "--run", tmp_path / "run", "--epochs", 3, *TRAIN)
+    assert code == 0, output
+    arrived = [[float(row["reduce_arrive_s"]) for row in steps(tmp_path / "run", rank)] for rank in range(3)]
+    assert [len(times) for times in arrived] == [36, 36, 36]
+    apart_s = 0.02  # what half a round trip may be on a busy machine; the clocks are 100 s apart
+    for now, then in zip(list(zip(*arrived))[1:], zip(*arrived)):
+        assert min(now) > max(then) - apart_s, (then, now)
+    assert 0 < arrived[1][0] < arrived[0][-1] < hosts.ahead_s / 2, arrived
+
+
+def test_preflight_names_a_slow_cable(hosts, dataset, tmp_path):
+    hosts.script("cable.sh", "rate", "100mbit", "host3")
+    try:
+        code, output = hosts.run(4, 1, "train", "--preflight", "--dataset", dataset, "--run", tmp_path / "run", "--max-steps", 1, *TRAIN)
+    finally:
+        hosts.script("cable.sh", "rate", "1gbit", "host3")
+    assert code == 0, output
+    slow = [line.partition(" carries ")[0] for line in output.splitlines() if line.startswith("preflight: ") and " carries " in line]
+    assert slow == ["preflight: the link of rank 1 on host2 and rank 2 on host3", "preflight: the link of rank 2 on host3 and rank 3 on host4"]
+    rates = [link["bytes_per_s"] for link in json.loads((tmp_path / "run/run.json").read_text())["links"]]
+    assert max(rates[1:3]) < 13.5e6 < min(rates[0], rates[3]), rates  # 12.5 MB/s, and what the shaper lets through at once
 
 
 def test_a_table_measured_on_these_hosts_chooses_the_algorithm(hosts, dataset, tmp_path):
@@ -74,10 +106,10 @@ def test_a_table_measured_on_these_hosts_chooses_the_algorithm(hosts, dataset, t
 
 
 @pytest.fixture
-def endless(hosts, dataset, tmp_path):
-    """A training on three hosts that only an accident ends; its first steps are done."""
+def endless(request, hosts, dataset, tmp_path):
+    """A training on three hosts that only an accident ends; its first steps are done. Parameter: --hang-timeout."""
     process = hosts.start(3, 1, "train", "--dataset", dataset, "--run", tmp_path / "run", "--epochs", 10**6,
-                          "--validation-split", "none", "--checkpoint-every", 0, *TRAIN)
+                          "--validation-split", "none", "--checkpoint-every", 0, "--hang-timeout", getattr(request, "param", 300), *TRAIN)
     log = tmp_path / "run/steps-00002.csv"
     hosts.wait(lambda: process.poll() is not None or log.exists() and log.read_text().count("\n") > 2,
                lambda: "training does not begin")
@@ -87,9 +119,9 @@ def endless(hosts, dataset, tmp_path):
     process.communicate()
 
 
-def assert_all_end(hosts, process):
+def assert_all_end(hosts, process, code=None):
     out, err = process.communicate(timeout=60)
-    assert process.returncode != 0
+    assert process.returncode == code if code else process.returncode != 0, err
     hosts.wait(lambda: not hosts.ranks(), lambda: f"orphans: {hosts.ranks()}\n{err}")
     return err
 
@@ -99,6 +131,33 @@ def test_a_killed_rank_ends_the_job(hosts, endless):
     os.kill(victim, signal.SIGKILL)
     err = assert_all_end(hosts, endless)
     assert "host3" in err and "signal 9 (Killed)" in err, err
+
+
+@pytest.mark.parametrize("endless", [2], indirect=True)
+def test_a_stopped_rank_is_named_by_the_others(hosts, endless, tmp_path):
+    """By whichever of the two that wait loses patience first; it says so on stderr and in the run directory."""
+    [victim] = hosts.ranks("host3")
+    os.kill(victim, signal.SIGSTOP)
+    assert_all_end(hosts, endless, code=5)
+    failures = [json.loads(path.read_text()) for path in sorted((tmp_path / "run").glob("failure-*.json"))]
+    assert failures and {failure["rank"] for failure in failures} <= {0, 1}, failures
+    for failure in failures:
+        done = len(steps(tmp_path / "run", failure["rank"]))
+        assert (failure["host"], failure["phase"], failure["step"]) == (f"host{1 + failure['rank']}", "training", done)
+        said = re.fullmatch(rf"rank {failure['rank']} on host {failure['host']} waited ([\d.]+) s in 'the sum of gradients of step {done}' "
+                            r"\(no answer from rank 2 on host host3\)\. Is .*\?", failure["problem"])
+        assert said and float(said[1]) >= 2, failure
+
+
+def test_a_host_that_is_dead_at_launch(hosts, tmp_path):
+    """mpirun waits for the host's daemon as long as its rsh agent waits for the host, and says which one that was."""
+    rsh = tmp_path / "rsh"  # as ssh ends with ConnectTimeout=3
+    rsh.write_text('#!/bin/sh\n[ "$1" != host3 ] || { sleep 3; echo "connect to host $1: Connection timed out" >&2; exit 255; }\n'
+                   'exec /run/hosts/rsh "$@"\n')
+    rsh.chmod(0o755)
+    process = hosts.start(3, 1, "models", agent=rsh)
+    err = assert_all_end(hosts, process)
+    assert "connect to host host3: Connection timed out" in err and "ORTE was unable to reliably start one or more daemons" in err, err
 
 
 def test_a_host_that_is_gone_ends_the_job(hosts, endless):

@@ -147,5 +147,24 @@ TEST_F(RunDirectory, RunInfoHoldsOptionsBuildHostsAndOnlyTheEnvironmentThatMatte
   EXPECT_TRUE(nlohmann::json::parse(read_file(directory / "run" / "run.json")).at("allreduce_table").is_null());
 }
 
+TEST_F(RunDirectory, AFailureSaysWhoGaveUpWhereAndWhy) {
+  const Failure failure{.rank = 3,
+                        .host = "node-b",
+                        .phase = "training",
+                        .step = 17,
+                        .time_s = 1700000000.5,
+                        .problem = "no answer from rank 1 on host \"a\""};
+  write_failure(directory, failure);
+  const auto json = nlohmann::json::parse(read_file(directory / "failure-00003.json"));
+  EXPECT_EQ(json, nlohmann::json({{"schema_version", 1},
+                                  {"time", "2023-11-14T22:13:20Z"},
+                                  {"time_s", 1700000000.5},
+                                  {"rank", 3},
+                                  {"host", "node-b"},
+                                  {"phase", "training"},
+                                  {"step", 17},
+                                  {"problem", "no answer from rank 1 on host \"a\""}}));
+}
+
 }  // namespace
 }  // namespace brigade::telemetry

@@ -111,7 +111,6 @@ TEST_F(StepLogFile, RefusesAnotherVersionsColumns) {
 TEST_F(StepLogFile, ShowsRowsOfARunThatGoesOn) {
   StepLog log(directory, 0, 0);
   log.write(row_of(0));
-  log.flush();
   EXPECT_EQ(lines_of(directory / "steps-00000.csv").size(), 2U);
 }
 
@@ -140,7 +139,6 @@ TEST_F(StepLogFile, CarriesWhatTheSystemCountersGained) {
 TEST(StepLog, OfNothingWritesNothing) {
   StepLog log;
   log.write(row_of(0));
-  log.flush();
 }
 
 TEST(SystemCounters, GrowWithWork) {

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -77,6 +78,8 @@ class Communicator final : public Team {
   /// One at a time. When it lasts longer than the hang timeout, nothing is thrown, for the call cannot be left: a
   /// message goes to stderr, and the process ends with exit code 5.
   std::unique_ptr<WatchedCall> watch_call(std::string_view what) override;
+  /// `say` is told the problem, on another thread, before a watched call ends the process.
+  void set_last_words(std::function<void(const std::string& problem)> say);
   /// Bytes of `root` to all.
   void broadcast(std::span<std::byte> bytes, int root, std::string_view what);
   std::string broadcast(std::string text, int root, std::string_view what);

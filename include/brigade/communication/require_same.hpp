@@ -1,6 +1,7 @@
 /// Ranks that were started differently are found at the start, not by a hang an hour later.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <string>
 
@@ -13,5 +14,8 @@ namespace brigade::communication {
 /// exchange of a digest while all is well.
 void require_same(Communicator& ranks, const std::map<std::string, std::string>& facts, ExitCode code,
                   const std::string& suggestion);
+
+/// A fact about a file's content: "CRC-32C 1a2b3c4d, 560 bytes". Throws DataError if it cannot be read.
+std::string content_of(const std::filesystem::path& file);
 
 }  // namespace brigade::communication

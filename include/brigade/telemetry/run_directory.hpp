@@ -76,10 +76,22 @@ struct Summary {
   std::optional<std::pair<std::int64_t, std::int64_t>> collective_reads{};
 };
 
+/// What a rank says that has given up on others, as it stands on stderr, and where it was itself.
+struct Failure {
+  int rank = 0;  ///< of all ranks of the job
+  std::string host{};
+  std::string phase{};    ///< "start", "training", "validation", "checkpoint", "end"; of a server "serving"
+  std::int64_t step = 0;  ///< under way, from 0 over the whole run; of a server its update
+  double time_s = 0;      ///< Unix seconds
+  std::string problem{};  ///< names who is missing, and in what this rank has waited
+};
+
 void write_run_info(const std::filesystem::path& directory, const RunInfo& info);
 /// Rewrites epochs.csv with one more row; rows of the same or a later epoch are replaced (resume).
 void append_epoch(const std::filesystem::path& directory, const EpochRow& row);
 void write_summary(const std::filesystem::path& directory, const Summary& summary);
+/// failure-<rank>.json, instead of one of an earlier start.
+void write_failure(const std::filesystem::path& directory, const Failure& failure);
 /// Throws DataError.
 Summary read_summary(const std::filesystem::path& directory);
 

@@ -35,24 +35,22 @@ class StepLog {
   /// cut off first, so that no step appears twice. Throws DataError if the file cannot be written or has
   /// other columns.
   StepLog(const std::filesystem::path& directory, int rank, std::int64_t first_step);
-  ~StepLog();  ///< flushes
   StepLog(StepLog&& other) noexcept { swap(other); }
   StepLog& operator=(StepLog&& other) noexcept {
     swap(other);
     return *this;
   }
 
-  /// Buffered; whole rows are written out every two seconds and at the end. System counters are added here.
+  /// Whole rows are written out at once. System counters are added here.
   void write(const StepRow& row);
-  void flush();
 
  private:
+  void write_out(const std::string& rows);
   void swap(StepLog& other) noexcept;
 
   std::filesystem::path path_;
   std::ofstream out_;
-  std::string pending_;  // rows not yet written
-  double flushed_s_ = 0, sampled_s_ = 0;
+  double sampled_s_ = 0;
   SystemCounters last_;
 };
 
