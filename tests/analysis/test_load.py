@@ -154,3 +154,16 @@ def test_an_empty_validation_is_no_damage_but_an_empty_loss_is(tmp_path):
     assert load_run(path).epochs["val_accuracy"].isna().all()
     edit(path / "epochs.csv", lambda data: data.replace(b"1,50,0.7,", b"1,50,,", 1))
     assert "line 2 says '' for train_loss" in refused(path)
+
+
+def test_ranks_that_gave_up_on_others_are_quoted(tmp_path):
+    path = write_run(tmp_path / "run", Synthetic())
+    start_s = json.loads((path / "run.json").read_text())["process_start_s"]
+    failure = {"rank": 1, "host": "node0", "phase": "training", "step": 7, "time": "2025-01-01T12:00:09Z",
+               "problem": "no answer from rank 0 on host node0"}
+    for name, time_s in (("failure-00001.json", start_s + 9), ("failure-00000.json", start_s - 1)):  # of this start, of one before
+        (path / name).write_text(json.dumps(failure | {"time_s": time_s}))
+    said = [note for note in load_run(path).notes if "gave up" in note]
+    assert said == ["Rank 1 on node0 gave up in training, step 7, at 2025-01-01T12:00:09Z: no answer from rank 0 on host node0"]
+    (path / "failure-00001.json").write_text("{")
+    assert any("failure-00001.json is damaged" in note for note in load_run(path).notes)
