@@ -50,8 +50,8 @@ struct World {
   double hang_timeout_s = 300;
   Idling idling = Idling::spin;
   Threads* threads = &calling_thread();  ///< that add and copy long arrays
-  std::vector<std::string> hosts;      ///< of each rank
-  std::unique_ptr<Presence> presence;  ///< of this node's ranks; null alone on a node
+  std::vector<std::string> hosts;        ///< of each rank
+  std::unique_ptr<Presence> presence;    ///< of this node's ranks; null alone on a node
 
   /// "rank 3 on host b"
   std::string name(int rank) const;

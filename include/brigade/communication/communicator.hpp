@@ -45,8 +45,8 @@ class Communicator final : public Team {
   static Communicator world(double hang_timeout_s = 300, int max_node_size = 0);
   /// From now on, for all communicators of the same world(). Throws OptionError unless it is positive.
   void set_hang_timeout(double seconds);
-  /// Which add and copy long arrays in sums, as long as they live; at first the calling thread alone. The same bits with
-  /// any number. For all communicators of the same world(), by the thread that calls these.
+  /// Which add and copy long arrays in sums; at first the calling thread alone. The same bits with any number. For all
+  /// communicators of the same world(), and until the next call, as long as `threads` live.
   void set_threads(Threads& threads);
   ~Communicator() override;
   Communicator(Communicator&&) noexcept;
