@@ -86,7 +86,7 @@ forward_signals() {
 readonly STOPPED_EARLY=75  # Brigade's exit code after a checkpoint: submit again
 
 # The option that names slow ranks and links before hours are spent, unless PREFLIGHT=no.
-preflight() { [ "${PREFLIGHT:-yes}" = no ] || echo --preflight; }
+preflight() { [ "${PREFLIGHT:-yes}" != yes ] || echo --preflight; }
 
 # train_job OPTIONS...: `brigade train` with these options on all ranks of the job, continued from its newest checkpoint.
 # If the time limit ends it early, the job is put back into the queue, at most MAX_RESTARTS times.

@@ -80,7 +80,7 @@ def load_run(path: str | Path) -> Run:
     run.summary = read_optional_json(path / "summary.json", notes)
     if run.summary is None:
         notes.append("The run has not finished (there is no summary.json): the numbers are those of the steps so far.")
-    notes += failures(path, run.number("process_start_s"), notes)
+    note_failures(path, run.number("process_start_s"), notes)
     run.evaluation = read_evaluation(path / "evaluation.json", notes)
     if (path / "epochs.csv").exists():
         run.epochs = read_log(path / "epochs.csv", EPOCH_COLUMNS, notes).drop_duplicates("epoch", keep="last")
@@ -88,11 +88,13 @@ def load_run(path: str | Path) -> Run:
     return run
 
 
-def failures(path: Path, since_s: float, notes: list[str]) -> list[str]:
+def note_failures(path: Path, since_s: float, notes: list[str]) -> None:
     """What ranks of this start have said that gave up on others; nothing of earlier ones."""
-    found = [read_optional_json(file, notes) for file in sorted(path.glob("failure-*.json"))]
-    return [f"Rank {one.get('rank')} on {one.get('host')} gave up in {one.get('phase')}, step {one.get('step')}, at {one.get('time')}: "
-            f"{one.get('problem')}" for one in found if one and as_number(one.get("time_s")) >= since_s]
+    for file in sorted(path.glob("failure-*.json")):
+        one = read_optional_json(file, notes)
+        if one and as_number(one.get("time_s")) >= since_s:
+            notes.append(f"Rank {one.get('rank')} on {one.get('host')} gave up in {one.get('phase')}, step {one.get('step')}, "
+                         f"at {one.get('time')}: {one.get('problem')}")
 
 
 def read_ranks(path: Path, ranks: int, roles: list[str], notes: list[str]):

@@ -55,11 +55,6 @@ class Measurement:
         return self.batch / self.step_s
 
     @property
-    def last_share(self) -> float:
-        """Of what is summed, the last bucket."""
-        return self.sums.last_share
-
-    @property
     def hidden_share(self) -> float:
         """Of what was sent; NaN where nothing was."""
         return self.hidden_bytes / self.sent_bytes if self.sent_bytes > 0 else np.nan

@@ -61,7 +61,7 @@ def gains(point: Point, link_gbps: float | None) -> list[str]:
     step, part = point.step_s, point.part_s
     wire = point.mean(lambda run: run.wire_bytes)
     if part("exchange") >= 0.05 * step and wire > 0 and all(run.sums.could_be_halved for run in point.runs):
-        hidden, last = (point.mean(lambda run, name=name: getattr(run, name)) for name in ("hidden_share", "last_share"))
+        hidden, last = point.mean(lambda run: run.hidden_share), point.mean(lambda run: run.sums.last_share)
         alone = 8e-9 * wire / link_gbps if link_gbps else part("exchange") / max(1 - hidden, 0.1)
         # Half of it is gone, first of what is exposed; but the last bucket cannot hide.
         saved = max(0.0, min(alone / 2, part("exchange") - last * alone / 2))

@@ -63,7 +63,7 @@ class Compute:
                        backward_s=self.backward_s.slowed(factor), scatter_s=self.scatter_s.slowed(factor))
 
     def straggler_s(self, images: float, ranks: int, places: int) -> float:
-        return self.scatter_s(images) * mean_lateness(ranks, places, round(self.steady_share, 6))
+        return self.scatter_s(images) * mean_lateness(ranks, places, self.steady_share)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def usual_sums(runs: list[Measurement]) -> Sums:
 
 def fit_compute(runs: list[Measurement]) -> Compute:
     def scatter_s(run: Measurement) -> float:
-        lateness = mean_lateness(run.ranks, run.places, round(run.steady_share, 6))
+        lateness = mean_lateness(run.ranks, run.places, run.steady_share)
         return run.parts_s["straggler"] / lateness if lateness > 0 else 0.0
 
     return Compute(data_s=curve(runs, "wait_data"), forward_s=curve(runs, "forward"), backward_s=curve(runs, "backward"),

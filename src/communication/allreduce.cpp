@@ -14,18 +14,16 @@
 namespace brigade::communication {
 namespace {
 
-// MPI's own algorithm, whichever it picks.
+// MPI's own algorithm, whichever it picks; `bytes` are counted as sent, for MPI does not tell.
 class MpiSum final : public Allreduce::State {
  public:
-  MpiSum(Communicator::Impl& communicator, std::span<float> data) : State(communicator) {
+  MpiSum(Communicator::Impl& communicator, std::span<float> data, std::size_t bytes)
+      : State(communicator), bytes_(bytes) {
     in_pieces(data, [&](float* piece, int count) {
       MPI_Request& request = requests_.emplace_back(MPI_REQUEST_NULL);
       check_mpi(MPI_Iallreduce(MPI_IN_PLACE, piece, count, MPI_FLOAT, MPI_SUM, impl.comm, &request), "MPI_Iallreduce");
     });
     done_ = requests_.empty();
-    // MPI does not tell what it sends; a bandwidth-optimal algorithm sends this much.
-    const auto ranks = static_cast<std::size_t>(impl.size);
-    bytes_ = 2 * data.size_bytes() * (ranks - 1) / ranks;
   }
   ~MpiSum() override {
     if (!done_) impl.abandon(std::move(requests_));
@@ -44,7 +42,7 @@ class MpiSum final : public Allreduce::State {
 
  private:
   std::vector<MPI_Request> requests_;
-  std::size_t bytes_ = 0;
+  const std::size_t bytes_;
   bool done_ = false;
 };
 
@@ -52,7 +50,8 @@ std::unique_ptr<Allreduce::State> start(Communicator::Impl& impl, std::span<floa
                                         const AllreduceOptions& options) {
   const SumRoute route = route_of(impl, data.size_bytes(), options);
   if (!route.between) return start_node_sum(impl, data, options.segment_bytes);
-  if (route.between == Algorithm::mpi) return std::make_unique<MpiSum>(impl, data);
+  if (route.between == Algorithm::mpi)
+    return std::make_unique<MpiSum>(impl, data, message_bytes(route, data.size_bytes()));
   const ByMessages messages{.start_sum = route.between == Algorithm::ring ? start_ring : start_halving_doubling,
                             .segment_bytes = options.segment_bytes,
                             .wire = route.wire};

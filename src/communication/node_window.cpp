@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tree_sum.hpp"
+
 namespace brigade::communication {
 namespace {
 

@@ -33,7 +33,6 @@
 
 #include "brigade/core/range.hpp"
 #include "shared_memory.hpp"
-#include "tree_sum.hpp"
 
 namespace brigade::communication {
 
